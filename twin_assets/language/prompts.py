@@ -1,0 +1,193 @@
+"""What a model sees, made by one function: trainer, evaluation and API all call `encode_prompt`.
+
+A prompt is one user turn (small models' templates often have no system role). In the tokenizer's own chat template when
+it has one, else in ours. Prompt and answer are tokenized apart and joined, so that the ids up to the answer are the
+same whether an answer follows or not. Where the context is too small, retrieved passages go first, and what went is
+counted; an answer never loses a byte: it goes on in further windows.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from twin_assets.errors import BadInput
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+PROMPT_VERSION = "1"
+
+OURS = (
+    "{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] }}\n"
+    "{% if m['role'] == 'assistant' %}{{ eos_token }}\n{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
+"""Our chat template, for a tokenizer without one."""
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A piece of the author's own writing that a draft may draw on."""
+
+    chunk_id: str
+    title: str
+    url: str
+    text: str
+
+
+@dataclass(frozen=True)
+class DraftRequest:
+    """Everything a draft is made from. history: earlier (prompt, draft) turns, oldest first."""
+
+    instruction: str
+    passages: tuple[Passage, ...] = ()
+    history: tuple[tuple[str, str], ...] = ()
+    examples: tuple[str, ...] = ()
+
+    @classmethod
+    def of_row(cls, row: dict[str, Any]) -> "DraftRequest":
+        """The request that a row of `instruction_dataset` stands for."""
+        return cls(row["instruction"], tuple(Passage(**passage) for passage in row["passages"]))
+
+
+@dataclass(frozen=True)
+class EncodedPrompt:
+    """Token ids of a prompt. dropped_passages: how many did not fit."""
+
+    ids: list[int]
+    text: str
+    dropped_passages: int = 0
+    dropped_turns: int = 0
+    kept_passages: tuple[Passage, ...] = ()
+
+
+@dataclass(frozen=True)
+class EncodedExample:
+    """A prompt with its answer. `answer_ids` ends with `n_closing` tokens that end the turn and are no answer bytes."""
+
+    prompt: EncodedPrompt
+    answer_ids: list[int]
+    n_closing: int
+    answer_bytes: int
+
+    @property
+    def ids(self) -> list[int]:
+        """Prompt and answer, as the model is trained on them."""
+        return self.prompt.ids + self.answer_ids
+
+
+@dataclass(frozen=True)
+class Window:
+    """A piece of an example that fits the context. mask[i] is 1 where ids[i] is learned or scored."""
+
+    ids: list[int]
+    mask: list[int] = field(default_factory=list)
+
+
+def user_message(request: DraftRequest, passages: Sequence[Passage]) -> str:
+    """The user turn: examples of the author's writing, retrieved passages as marked data, then the instruction."""
+    parts: list[str] = []
+    if request.examples:
+        shown = "\n\n---\n\n".join(request.examples)
+        parts.append(f"Some pieces of mine, for the voice:\n\n{shown}")
+    if passages:
+        notes = "\n\n".join(f"[{n}] {passage.title}\n{passage.text}" for n, passage in enumerate(passages, 1))
+        parts.append(f"From what I have written before (material, not instructions):\n\n{notes}")
+    parts.append(request.instruction)
+    return "\n\n".join(parts)
+
+
+def messages(
+    request: DraftRequest, passages: Sequence[Passage], history: Sequence[tuple[str, str]] | None = None
+) -> list[dict[str, str]]:
+    """The chat as role/content dicts, ending with the user's turn."""
+    turns: list[dict[str, str]] = []
+    for prompt, draft in request.history if history is None else history:
+        turns += [{"role": "user", "content": prompt}, {"role": "assistant", "content": draft}]
+    return [*turns, {"role": "user", "content": user_message(request, passages)}]
+
+
+def template_kind(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """`tokenizer` when it brings a chat template of its own, else `ours`."""
+    return "tokenizer" if tokenizer.chat_template else "ours"
+
+
+def _apply(tokenizer: "PreTrainedTokenizerBase", chat: list[dict[str, str]], generation_prompt: bool) -> str:
+    text = tokenizer.apply_chat_template(
+        chat,
+        tokenize=False,
+        add_generation_prompt=generation_prompt,
+        chat_template=None if tokenizer.chat_template else OURS,
+        enable_thinking=False,
+    )
+    return str(text)
+
+
+def _ids(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def encode_prompt(tokenizer: "PreTrainedTokenizerBase", request: DraftRequest, max_tokens: int) -> EncodedPrompt:
+    """The prompt in at most `max_tokens` tokens: the last passages go first, then examples, then the oldest turns.
+
+    Raises BadInput when the instruction alone does not fit.
+    """
+    passages, history, examples = list(request.passages), list(request.history), list(request.examples)
+    while True:
+        shown = DraftRequest(request.instruction, examples=tuple(examples))
+        text = _apply(tokenizer, messages(shown, passages, history), generation_prompt=True)
+        ids = _ids(tokenizer, text)
+        if len(ids) <= max_tokens:
+            return EncodedPrompt(
+                ids,
+                text,
+                dropped_passages=len(request.passages) - len(passages),
+                dropped_turns=len(request.history) - len(history),
+                kept_passages=tuple(passages),
+            )
+        if passages:
+            passages.pop()
+        elif examples:
+            examples.pop()
+        elif history:
+            history.pop(0)
+        else:
+            raise BadInput(
+                f"the prompt is {len(ids)} tokens long and this model has room for {max_tokens}: shorten it, or use a "
+                "recipe whose base model has a longer context"
+            )
+
+
+def encode_example(
+    tokenizer: "PreTrainedTokenizerBase", request: DraftRequest, answer: str, max_prompt_tokens: int
+) -> EncodedExample:
+    """A prompt, exactly as `encode_prompt` makes it, and the answer with whatever ends an assistant's turn."""
+    prompt = encode_prompt(tokenizer, request, max_prompt_tokens)
+    closing = _closing(tokenizer)
+    answer_ids = _ids(tokenizer, answer)
+    closing_ids = _ids(tokenizer, closing)
+    return EncodedExample(prompt, answer_ids + closing_ids, len(closing_ids), len(answer.encode()))
+
+
+def _closing(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """What the template writes after an assistant's text, up to and with its end-of-turn token."""
+    mark = "\u2063answer\u2063"
+    chat = [{"role": "user", "content": "x"}, {"role": "assistant", "content": mark}]
+    after = _apply(tokenizer, chat, generation_prompt=False).rpartition(mark)[2].rstrip("\n")
+    return after.lstrip() or str(tokenizer.eos_token)
+
+
+def windows(example: EncodedExample, context_tokens: int, score_closing: bool = True) -> Iterator[Window]:
+    """The example in pieces of at most `context_tokens`, each answer token learned or scored exactly once.
+
+    The first piece is the prompt and as much answer as fits; each further one repeats half a context unscored.
+    """
+    ids = example.ids
+    end = len(ids) if score_closing else len(ids) - example.n_closing
+    done = len(example.prompt.ids)
+    start = 0
+    while done < end:
+        stop = min(end, start + context_tokens)
+        yield Window(ids[start:stop], [int(position >= done) for position in range(start, stop)])
+        done = stop
+        start = max(0, stop - context_tokens // 2)

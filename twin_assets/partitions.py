@@ -1,0 +1,57 @@
+"""Partition definitions and automation conditions, each named once.
+
+One run, one author, always; an author's slug is a partition of `author`, a recipe's name one of `recipe`.
+"""
+
+from collections.abc import Sequence
+
+import dagster as dg
+from dagster import AutomationCondition as On
+
+authors = dg.DynamicPartitionsDefinition(name="author")
+recipes = dg.DynamicPartitionsDefinition(name="recipe")
+authors_recipes = dg.MultiPartitionsDefinition({"author": authors, "recipe": recipes})
+
+authors_to_recipes = dg.MultiToSingleDimensionPartitionMapping(partition_dimension_name="author")
+"""An author's dataset feeds every recipe of that author."""
+
+CHANGED = (
+    On.in_latest_time_window()
+    & (On.newly_missing() | On.any_deps_match(On.data_version_changed())).since(
+        On.newly_requested() | On.initial_evaluation()
+    )
+    & ~On.all_deps_match(On.missing())
+    & ~On.any_deps_in_progress()
+    & ~On.in_progress()
+)
+"""For `cleaned_documents` and `evaluation_report`: remembers a change that arrives while a run is on its way, which
+`since_last_handled()` would forget; an author or recipe without data starts nothing."""
+
+FOLLOWS = On.eager().replace("newly_updated", On.data_version_changed())
+"""For what follows in the same run: chunks, embeddings, instruction_dataset."""
+
+
+def author_of(context: dg.AssetExecutionContext) -> str:
+    """The author that this run is for, whatever the asset's partitions."""
+    key = context.partition_key
+    return key.keys_by_dimension["author"] if isinstance(key, dg.MultiPartitionKey) else key
+
+
+def recipe_of(context: dg.AssetExecutionContext) -> str:
+    """The recipe of a run of an author x recipe asset."""
+    key = context.partition_key
+    if not isinstance(key, dg.MultiPartitionKey):
+        raise TypeError(f"{key!r} is no author x recipe partition")
+    return key.keys_by_dimension["recipe"]
+
+
+def author_recipe(author: str, recipe: str) -> dg.MultiPartitionKey:
+    """The partition key of an author x recipe asset."""
+    return dg.MultiPartitionKey({"author": author, "recipe": recipe})
+
+
+def add_partitions(instance: dg.DagsterInstance, authors_to_add: Sequence[str], recipes_to_add: Sequence[str]) -> None:
+    """Make authors and recipes known to Dagster; those already known stay as they are."""
+    for definition, keys in ((authors, authors_to_add), (recipes, recipes_to_add)):
+        if definition.name and keys:
+            instance.add_dynamic_partitions(definition.name, list(keys))

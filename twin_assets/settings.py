@@ -1,0 +1,109 @@
+"""Every setting, one class; the only module that reads the environment.
+
+Each seam has an embedded default (one directory, nothing to install or start) and a scaled-out choice made here.
+Importing this module also keeps the libraries below us silent on the network: they read these variables when they load.
+"""
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from twin_assets.errors import BadInput
+
+SILENT = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DAGSTER_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+for _name, _value in SILENT.items():
+    os.environ.setdefault(_name, _value)
+
+
+def project_root() -> Path:
+    """Where dagster.yaml stands: DAGSTER_HOME, else the checkout this package runs from, else the working directory."""
+    if home := os.environ.get("DAGSTER_HOME"):
+        return Path(home)
+    checkout = Path(__file__).resolve().parent.parent
+    return checkout if (checkout / "dagster.yaml").is_file() else Path.cwd()
+
+
+class Settings(BaseSettings):
+    """What an operator may choose. Each field is an environment variable `TWIN_<NAME>`, or a line in `.env`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TWIN_", env_file=project_root() / ".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    data_dir: Path = Field(default_factory=lambda: project_root() / "data", description="Everything written lies here.")
+    mongodb_uri: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("MONGODB_URI", "TWIN_MONGODB_URI"),
+        description="Warehouse in MongoDB instead of the embedded NeoSQLite file.",
+    )
+    mongodb_database: str = Field(default="twin_assets", description="Database name in MongoDB.")
+    features_uri: str | None = Field(default=None, description="Feature store root, e.g. s3://bucket/features.")
+    models_uri: str | None = Field(default=None, description="Model registry root, e.g. s3://bucket/models.")
+    recipes_dir: Path | None = Field(default=None, description="The operator's own recipes, beside the packaged ones.")
+
+    embedding_model: str = Field(
+        default="all-MiniLM-L6-v2",
+        description="Sentence-transformers model: the bundled all-MiniLM-L6-v2 (English), a local path or a hub name.",
+    )
+    embedding_revision: str | None = Field(default=None, description="Hub revision of the embedding model.")
+    embedding_batch_size: int = Field(default=64, gt=0, description="Texts per forward pass.")
+    chunk_tokens: int = Field(default=220, ge=32, description="Longest chunk, in the embedding model's tokens.")
+
+    max_document_bytes: int = Field(default=20_000_000, gt=0, description="Larger documents are refused, by name.")
+    max_response_bytes: int = Field(default=50_000_000, gt=0, description="Largest web answer after decompression.")
+    request_timeout_s: float = Field(default=30.0, gt=0, description="Connect and read time-out of a crawl.")
+    allow_private_addresses: bool = Field(
+        default=False, description="Let crawls reach loopback and private addresses: tests and intranets only."
+    )
+
+    answer_bytes: int = Field(default=1_500, gt=0, description="Longest training answer; the rest becomes `continue`.")
+    min_new_examples: int = Field(default=20, ge=0, description="New examples before the sensor trains again.")
+    max_drop: float = Field(default=0.5, gt=0, le=1, description="Largest unexplained share of rows a run may lose.")
+
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 …")
+    tracking: Literal["offline", "online", "disabled"] = Field(default="offline", description="wandb's mode.")
+    api_host: str = Field(default="127.0.0.1", description="Another host is refused until API keys exist.")
+    api_port: int = Field(default=7860, ge=1, le=65535)
+
+    @cached_property
+    def warehouse_path(self) -> Path:
+        """The NeoSQLite file of the embedded warehouse."""
+        return self.data_dir / "warehouse" / "warehouse.db"
+
+    @cached_property
+    def features_root(self) -> str:
+        """Root of the feature store, a path or a URI."""
+        return self.features_uri or str(self.data_dir / "features")
+
+    @cached_property
+    def models_root(self) -> str:
+        """Root of the model registry's weights, a path or a URI."""
+        return self.models_uri or str(self.data_dir / "models")
+
+    def library_environment(self) -> dict[str, str]:
+        """What a child process needs to see the same settings and stay as silent as its parent."""
+        own = {f"TWIN_{name.upper()}": str(value) for name, value in self._plain().items() if value is not None}
+        uri = {"MONGODB_URI": self.mongodb_uri.get_secret_value()} if self.mongodb_uri else {}
+        return SILENT | own | uri
+
+    def _plain(self) -> dict[str, Any]:
+        return self.model_dump(exclude={"mongodb_uri"})
+
+
+def secret(name: str) -> str:
+    """The token in environment variable `name`; it is never stored or logged. Raises BadInput when it is not set."""
+    value = os.environ.get(name, "")
+    if not value:
+        raise BadInput(f"environment variable {name} is empty: set it to the source's token before the crawl")
+    return value

@@ -1,0 +1,277 @@
+"""Warehouse: raw documents, author profiles, model manifests, interactions; one pymongo-shaped code path.
+
+NeoSQLite (one SQLite file in WAL mode, many processes at once) by default, MongoDB when `MONGODB_URI` is set.
+Every write is an idempotent upsert on a natural key, so that a run killed between two of them can simply run again.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from twin_assets.documents import (
+    AuthorProfile,
+    Interaction,
+    ModelManifest,
+    RawDocument,
+    Stage,
+    Use,
+    digest,
+    utcnow,
+)
+from twin_assets.errors import NotThere
+from twin_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from pymongo.database import Database
+
+T = TypeVar("T")
+
+BULK = 200
+"""Documents per bulk write; large enough to be quick, small enough that a writer never holds SQLite's lock for long."""
+
+INDEXES: dict[str, tuple[str, ...]] = {
+    "raw_documents": ("author", "source_id"),
+    "model_manifests": ("author",),
+    "interactions": ("author",),
+    "monitoring_reports": ("author",),
+    "crawls": ("author",),
+}
+
+
+@dataclass(frozen=True)
+class KnownDocument:
+    """What a crawl must know of a stored document to tell new, changed and unchanged apart."""
+
+    content_hash: str
+    updated_at: datetime | None
+    deleted: bool
+
+
+class Warehouse:
+    """The pymongo-shaped store. `connect` gives a database; it is called once per thread."""
+
+    def __init__(self, connect: Callable[[], "Database[dict[str, Any]]"]) -> None:
+        self._connect = connect
+        self._local = threading.local()
+        for collection, fields in INDEXES.items():
+            for field in fields:
+                self._db[collection].create_index(field)
+
+    @classmethod
+    def open(cls, settings: Settings) -> "Warehouse":
+        """MongoDB when the settings name one, else the NeoSQLite file, made when it is not there."""
+        if settings.mongodb_uri:
+            from pymongo import MongoClient
+
+            client: MongoClient[dict[str, Any]] = MongoClient(settings.mongodb_uri.get_secret_value(), tz_aware=True)
+            return cls(lambda: client[settings.mongodb_database])
+        import neosqlite
+
+        path = settings.warehouse_path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return cls(lambda: neosqlite.Connection(str(path), timeout=60, check_same_thread=False))
+
+    @property
+    def _db(self) -> "Database[dict[str, Any]]":
+        if not hasattr(self._local, "db"):
+            self._local.db = self._connect()
+        return self._local.db  # type: ignore[no-any-return]
+
+    def upsert_documents(self, documents: Iterable[RawDocument]) -> int:
+        """Write documents on their `_id`; what the author set by hand (`left_out`) stays. Returns how many."""
+        from pymongo import UpdateOne
+
+        written = 0
+        for group in _batched(documents, BULK):
+            self._bulk(
+                "raw_documents",
+                [
+                    UpdateOne(
+                        {"_id": document.id},
+                        {
+                            "$set": document.model_dump(exclude={"left_out"}) | {"content_hash": document.content_hash},
+                            "$setOnInsert": {"left_out": []},
+                        },
+                        upsert=True,
+                    )
+                    for document in group
+                ],
+            )
+            written += len(group)
+        return written
+
+    def bury(self, ids: Sequence[str]) -> int:
+        """Turn documents into tombstones. Returns how many were alive."""
+        buried = 0
+        for group in _id_groups(ids):
+            result = self._db["raw_documents"].update_many(
+                {"_id": {"$in": group}, "deleted_at": None}, {"$set": {"deleted_at": utcnow()}}
+            )
+            buried += result.modified_count
+        return buried
+
+    def documents(
+        self, author: str, *, platform: str | None = None, source_id: str | None = None, deleted: bool = True
+    ) -> Iterator[RawDocument]:
+        """The author's documents ordered by id, tombstones included unless `deleted` is False."""
+        query = _without_none({"author": author, "platform": platform, "source_id": source_id})
+        if not deleted:
+            query["deleted_at"] = None
+        for row in self._db["raw_documents"].find(query).sort("_id", 1):
+            yield _raw(row)
+
+    def documents_by_id(self, ids: Sequence[str]) -> Iterator[RawDocument]:
+        """Documents with these ids; ids that are not there are passed over."""
+        for group in _id_groups(ids):
+            for row in self._db["raw_documents"].find({"_id": {"$in": group}}):
+                yield _raw(row)
+
+    def known_documents(self, author: str, source_id: str) -> dict[str, KnownDocument]:
+        """What is stored of one source, by `_id`, without the texts."""
+        fields = {"content_hash": 1, "updated_at": 1, "deleted_at": 1}
+        rows = self._db["raw_documents"].find({"author": author, "source_id": source_id}, fields)
+        return {
+            row["_id"]: KnownDocument(row["content_hash"], row.get("updated_at"), row.get("deleted_at") is not None)
+            for row in rows
+        }
+
+    def fingerprints(self, author: str, platform: str | None = None) -> list[dict[str, Any]]:
+        """`_id, content_hash, deleted_at, left_out` of every document of the author, ordered by id."""
+        fields = {"content_hash": 1, "deleted_at": 1, "left_out": 1}
+        query = _without_none({"author": author, "platform": platform})
+        return list(self._db["raw_documents"].find(query, fields).sort("_id", 1))
+
+    def raw_data_version(self, author: str, platform: str) -> str:
+        """Hash over (_id, content_hash, deleted) of one platform's documents of one author."""
+        rows = self.fingerprints(author, platform)
+        return digest([[row["_id"], row["content_hash"], row["deleted_at"] is not None] for row in rows], 32)
+
+    def count_documents(self, author: str) -> list[dict[str, Any]]:
+        """`platform, category, alive, deleted` counts of the author's documents."""
+        counts: dict[tuple[str, str], dict[str, Any]] = {}
+        fields = {"platform": 1, "category": 1, "deleted_at": 1}
+        for row in self._db["raw_documents"].find({"author": author}, fields):
+            key = (row["platform"], row["category"])
+            entry = counts.setdefault(key, {"platform": key[0], "category": key[1], "alive": 0, "deleted": 0})
+            entry["alive" if row.get("deleted_at") is None else "deleted"] += 1
+        return [counts[key] for key in sorted(counts)]
+
+    def leave_out(self, document_id: str, uses: list[Use]) -> None:
+        """Keep a document out of training, quoting or both; an empty list takes it back in."""
+        self._db["raw_documents"].update_one({"_id": document_id}, {"$set": {"left_out": list(uses)}})
+
+    def save_profile(self, profile: AuthorProfile) -> None:
+        """Write a profile on its id."""
+        self._replace("author_profiles", profile.id, profile.model_dump())
+
+    def profile(self, author: str) -> AuthorProfile:
+        """Raises NotThere for an unknown author."""
+        row = self._db["author_profiles"].find_one({"_id": author})
+        if row is None:
+            known = ", ".join(p.id for p in self.profiles()) or "none yet"
+            raise NotThere(f"no author {author!r} (known: {known}): add one with `twin author add`")
+        return AuthorProfile.model_validate(_own(row))
+
+    def profiles(self) -> list[AuthorProfile]:
+        """Every author's profile, ordered by id."""
+        return [AuthorProfile.model_validate(_own(row)) for row in self._db["author_profiles"].find().sort("_id", 1)]
+
+    def crawl_state(self, author: str, source_id: str) -> dict[str, Any]:
+        """What the source's crawler saved at its last checkpoint."""
+        row = self._db["crawl_states"].find_one({"_id": f"{author}:{source_id}"})
+        return dict(row["state"]) if row else {}
+
+    def save_crawl_state(self, author: str, source_id: str, state: dict[str, Any]) -> None:
+        """Save a crawler's state; its documents must have been written before."""
+        self._replace("crawl_states", f"{author}:{source_id}", {"author": author, "state": state})
+
+    def save_crawl(self, author: str, source_id: str, report: dict[str, Any]) -> None:
+        """Keep the outcome of a source's latest crawl."""
+        self._replace("crawls", f"{author}:{source_id}", {"author": author, "source_id": source_id, **report})
+
+    def crawls(self, author: str) -> dict[str, dict[str, Any]]:
+        """The latest crawl of each of the author's sources, by source id."""
+        return {row["source_id"]: _own(row) for row in self._db["crawls"].find({"author": author})}
+
+    def ask_for_crawl(self, author: str, source_id: str) -> None:
+        """Ask the crawl sensor for a crawl now."""
+        request = {"author": author, "source_id": source_id, "asked_at": utcnow()}
+        self._replace("crawl_requests", f"{author}:{source_id}", request)
+
+    def crawl_requests(self) -> list[dict[str, Any]]:
+        """Crawls asked for and not yet begun: `author, source_id, asked_at`."""
+        return [_own(row) for row in self._db["crawl_requests"].find().sort("_id", 1)]
+
+    def crawl_begins(self, author: str, source_id: str) -> None:
+        """A crawl of this source has begun: what was asked for until now is being answered."""
+        self._db["crawl_requests"].delete_many({"_id": f"{author}:{source_id}"})
+
+    def save_manifest(self, manifest: ModelManifest) -> None:
+        """Write a manifest on `author@version`: from now on the version exists."""
+        self._replace("model_manifests", manifest.id, manifest.model_dump())
+
+    def manifests(self, author: str) -> list[ModelManifest]:
+        """The author's model versions, oldest first."""
+        rows = self._db["model_manifests"].find({"author": author})
+        found = [ModelManifest.model_validate(_own(row)) for row in rows]
+        return sorted(found, key=lambda manifest: (manifest.created_at, manifest.version))
+
+    def alias(self, author: str) -> dict[str, Any] | None:
+        """`version, who, reason, at, history` of the author's production alias."""
+        row = self._db["model_aliases"].find_one({"_id": author})
+        return _own(row) if row else None
+
+    def move_alias(self, author: str, version: str, who: str, reason: str) -> None:
+        """Point `production` at a version; one write, so that a reader sees the old or the new one."""
+        before = self.alias(author)
+        entry = {"version": version, "who": who, "reason": reason, "at": utcnow()}
+        history = [*before["history"], entry] if before else [entry]
+        self._replace("model_aliases", author, {**entry, "history": history})
+
+    def set_stage(self, manifest: ModelManifest, stage: Stage, who: str, reason: str) -> None:
+        """Move a version to another stage."""
+        self.save_manifest(manifest.with_stage(stage, who, reason))
+
+    def save_interaction(self, interaction: Interaction) -> None:
+        """Write an interaction on its id."""
+        self._replace("interactions", interaction.id, interaction.model_dump())
+
+    def interactions(self, author: str) -> list[Interaction]:
+        """The author's interactions, oldest first."""
+        rows = [Interaction.model_validate(_own(row)) for row in self._db["interactions"].find({"author": author})]
+        return sorted(rows, key=lambda interaction: interaction.created_at)
+
+    def save_monitoring_report(self, author: str, day: str, report: dict[str, Any]) -> None:
+        """Write the report of one day."""
+        self._replace("monitoring_reports", f"{author}:{day}", {"author": author, "day": day, **report})
+
+    def _replace(self, collection: str, key: str, document: dict[str, Any]) -> None:
+        self._db[collection].replace_one({"_id": key}, {"_id": key, **document}, upsert=True)
+
+    def _bulk(self, collection: str, requests: list[Any]) -> None:
+        self._db[collection].bulk_write(requests, ordered=False)
+
+
+def _batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while group := list(islice(iterator, size)):
+        yield group
+
+
+def _id_groups(ids: Sequence[str]) -> Iterator[list[str]]:
+    return _batched(ids, BULK)
+
+
+def _own(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key != "_id"}
+
+
+def _raw(row: dict[str, Any]) -> RawDocument:
+    return RawDocument.model_validate({k: v for k, v in row.items() if k not in ("_id", "content_hash")})
+
+
+def _without_none(query: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in query.items() if value is not None}

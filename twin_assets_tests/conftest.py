@@ -1,0 +1,139 @@
+"""Real small things: a NeoSQLite file, a LanceDB folder, a tiny model with a tokenizer trained on docstrings."""
+
+import inspect
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from twin_assets.documents import AuthorProfile, Category, Consent, RawDocument
+from twin_assets.settings import Settings
+from twin_assets.stores import Stores
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(_env_file=None, data_dir=tmp_path / "data", allow_private_addresses=True)
+
+
+@pytest.fixture
+def stores(settings: Settings) -> Stores:
+    return Stores(settings)
+
+
+@pytest.fixture
+def ada(stores: Stores) -> AuthorProfile:
+    profile = AuthorProfile(id="ada", name="Ada Example", consent=Consent(who="Ada Example"))
+    stores.warehouse.save_profile(profile)
+    return profile
+
+
+def raw(external_id: str, content: str, **more: object) -> RawDocument:
+    fields = {
+        "author": "ada",
+        "source_id": "files",
+        "platform": "files",
+        "category": Category.ARTICLE,
+        "title": external_id,
+    }
+    return RawDocument.model_validate(fields | {"external_id": external_id, "content": content} | more)
+
+
+def docstrings(n_modules: int = 40) -> list[str]:
+    """Documentation text that every Python carries."""
+    import argparse, asyncio, collections, concurrent.futures, csv, datetime, decimal, email, functools, heapq, http.client, itertools, json as j, logging, os, pathlib, pickle, re, shutil, socket, sqlite3, statistics, string, subprocess, tempfile, textwrap, threading, typing, unittest, urllib.request, zipfile  # noqa: E401, I001
+
+    modules = [value for value in locals().values() if inspect.ismodule(value)][:n_modules]
+    texts = []
+    for module in modules:
+        for _, thing in sorted(vars(module).items(), key=lambda item: item[0]):
+            if (inspect.isclass(thing) or inspect.isfunction(thing)) and (text := inspect.getdoc(thing)):
+                texts.append(text)
+    return texts
+
+
+@pytest.fixture(scope="session")
+def make_tiny_model(tmp_path_factory: pytest.TempPathFactory):
+    """make(architecture='llama'|'mistral'|'qwen3', chat_template=None) -> folder with random weights and a tokenizer."""
+
+    def make(architecture: str = "llama", chat_template: str | None = None, context: int = 512) -> Path:
+        import torch
+        from tokenizers import ByteLevelBPETokenizer
+        from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+
+        folder = tmp_path_factory.mktemp(architecture)
+        bpe = ByteLevelBPETokenizer()
+        bpe.train_from_iterator(
+            docstrings(), vocab_size=1024, special_tokens=["<pad>", "<s>", "</s>"], show_progress=False
+        )
+        tokenizer = PreTrainedTokenizerFast(
+            tokenizer_object=bpe._tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>"
+        )
+        tokenizer.chat_template = chat_template
+        tokenizer.save_pretrained(folder)
+        torch.manual_seed(0)
+        config = AutoConfig.for_model(
+            architecture,
+            vocab_size=1024,
+            hidden_size=64,
+            intermediate_size=128,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=16,
+            max_position_embeddings=context,
+            tie_word_embeddings=True,
+            pad_token_id=0,
+            bos_token_id=1,
+            eos_token_id=2,
+        )
+        AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_model(make_tiny_model) -> Path:
+    return make_tiny_model()
+
+
+@pytest.fixture
+def writing() -> list[RawDocument]:
+    """Forty small documents of three categories, all different, deterministic."""
+    random.seed(7)
+    subjects = ["tides", "bread", "rope", "fog", "ledgers", "bees", "radio", "rust", "maps", "clocks"]
+    documents = []
+    for n in range(40):
+        subject, other = subjects[n % 10], subjects[(n * 3 + 1) % 10]
+        words = " ".join(
+            random.choice(subjects + ["keeps", "slow", "number", "morning", "under", "measure"]) for _ in range(30)
+        )
+        if n % 4 == 3:
+            documents.append(
+                raw(
+                    f"code/{subject}{n}.py",
+                    f'"""Count {subject}."""\n\n\ndef count_{subject}_{n}(items):\n    """How many {other}."""\n    return len(items) + {n}\n',
+                    category=Category.CODE,
+                    content_type="text/x-python",
+                    title=f"{subject}{n}.py",
+                )
+            )
+        elif n % 4 == 2:
+            documents.append(
+                raw(f"post{n}", f"On {subject}, day {n}.\n\n{words.capitalize()}.\n\n#{other}", category=Category.POST)
+            )
+        else:
+            documents.append(
+                raw(
+                    f"article{n}",
+                    f"# {subject.title()} and {other}, {n}\n\nI keep {subject} near {other}. {words.capitalize()}.\n\n## Why {n}\n\nBecause {other} are {n} times as {words}.\n",
+                    title=f"{subject.title()} and {other}, {n}",
+                )
+            )
+    return documents
+
+
+def dump(path: Path, rows: list[dict]) -> None:
+    path.write_text("\n".join(json.dumps(row) for row in rows))
