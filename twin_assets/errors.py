@@ -7,7 +7,6 @@ TwinError                     every error this package raises on purpose; its te
 │   └── BadRecipe             a recipe with an unknown key, a wrong value, or a model that is not there
 ├── NotThere                  an author, version, table or model that does not exist
 ├── NotEnoughWriting          too few documents for what was asked
-├── CheckFailed               a blocking check refused to commit; nothing was written
 └── AccessDenied              a key that may not see this author
 """
 
@@ -38,10 +37,6 @@ class NotThere(TwinError):
 
 class NotEnoughWriting(TwinError):
     """Too few documents for what was asked."""
-
-
-class CheckFailed(TwinError):
-    """A blocking check refused to commit."""
 
 
 class AccessDenied(TwinError):

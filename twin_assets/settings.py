@@ -101,6 +101,35 @@ class Settings(BaseSettings):
         return self.model_dump(exclude={"mongodb_uri"})
 
 
+def enter_project() -> Settings:
+    """Make this process, its children and `dagster dev` agree on one absolute place for all state.
+
+    Sets DAGSTER_HOME, TWIN_DATA_DIR and TWIN_DAGSTER_DIR where they are not set, and writes them to the project's
+    `.env`, which `dagster dev` reads too. What the environment says wins, and is not written down.
+    """
+    from dotenv import dotenv_values, set_key
+
+    root = project_root()
+    file = root / ".env"
+    written = dotenv_values(file) if file.is_file() else {}
+    data = os.environ.get("TWIN_DATA_DIR") or _inside(root, written.get("TWIN_DATA_DIR")) or str(root / "data")
+    wanted = {"DAGSTER_HOME": str(root), "TWIN_DATA_DIR": data, "TWIN_DAGSTER_DIR": f"{data}/dagster"}
+    for name, value in wanted.items():
+        if name not in os.environ:
+            os.environ[name] = value
+            if written.get(name) != value:
+                set_key(file, name, value, quote_mode="never")
+    Path(os.environ["TWIN_DAGSTER_DIR"]).mkdir(parents=True, exist_ok=True)
+    return Settings()
+
+
+def _inside(root: Path, value: str | None) -> str | None:
+    """A path that `.env` names, unless it is a checkout's own folder and the checkout has moved since."""
+    if value is None or (value.endswith("/data") and not Path(value).parent.is_dir()):
+        return None
+    return str(root / value)
+
+
 def secret(name: str) -> str:
     """The token in environment variable `name`; it is never stored or logged. Raises BadInput when it is not set."""
     value = os.environ.get(name, "")

@@ -42,7 +42,6 @@ def raw(external_id: str, content: str, **more: object) -> RawDocument:
 
 def docstrings(n_modules: int = 40) -> list[str]:
     """Documentation text that every Python carries."""
-    import argparse, asyncio, collections, concurrent.futures, csv, datetime, decimal, email, functools, heapq, http.client, itertools, json as j, logging, os, pathlib, pickle, re, shutil, socket, sqlite3, statistics, string, subprocess, tempfile, textwrap, threading, typing, unittest, urllib.request, zipfile  # noqa: E401, I001
 
     modules = [value for value in locals().values() if inspect.ismodule(value)][:n_modules]
     texts = []

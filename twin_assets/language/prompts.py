@@ -10,12 +10,45 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from twin_assets.documents import Category
 from twin_assets.errors import BadInput
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 PROMPT_VERSION = "1"
+
+FORMATS: dict[Category, tuple[str, ...]] = {
+    Category.ARTICLE: (
+        "Write an article: {topic}",
+        "Draft an article about this: {topic}",
+        "I want to publish an article titled “{topic}”. Write it.",
+    ),
+    Category.POST: (
+        "Write a post: {topic}",
+        "Draft a short post about this: {topic}",
+        "Write what I would post about “{topic}”.",
+    ),
+    Category.CODE: (
+        "Write the code: {topic}",
+        "Write this source file: {topic}",
+        "Write {topic} the way I would.",
+    ),
+}
+"""How drafts are asked for, in training and in the app; the first of each is what the app uses."""
+
+
+def write_instruction(category: Category, topic: str, variant: int = 0, outline: Sequence[str] = ()) -> str:
+    """Ask for a piece of `category` about `topic`, in one of the wordings, with section headings when there are any."""
+    wordings = FORMATS[category]
+    asked = wordings[variant % len(wordings)].format(topic=topic)
+    return f"{asked}\n\nSections:\n" + "\n".join(f"- {heading}" for heading in outline) if outline else asked
+
+
+def continue_instruction(category: Category, before: str) -> str:
+    """Ask for what comes after `before`."""
+    return f"Continue this {category}:\n\n{before}"
+
 
 OURS = (
     "{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] }}\n"
@@ -128,34 +161,46 @@ def _ids(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:
 
 
 def encode_prompt(tokenizer: "PreTrainedTokenizerBase", request: DraftRequest, max_tokens: int) -> EncodedPrompt:
-    """The prompt in at most `max_tokens` tokens: the last passages go first, then examples, then the oldest turns.
+    """The prompt in at most `max_tokens` tokens.
 
+    The instruction always stays. Then, as far as they fit: the newest turns, the example pieces, the best passages.
     Raises BadInput when the instruction alone does not fit.
     """
-    passages, history, examples = list(request.passages), list(request.history), list(request.examples)
-    while True:
+
+    def encode(
+        passages: Sequence[Passage], examples: Sequence[str], history: Sequence[tuple[str, str]]
+    ) -> tuple[str, list[int]]:
         shown = DraftRequest(request.instruction, examples=tuple(examples))
         text = _apply(tokenizer, messages(shown, passages, history), generation_prompt=True)
-        ids = _ids(tokenizer, text)
-        if len(ids) <= max_tokens:
-            return EncodedPrompt(
-                ids,
-                text,
-                dropped_passages=len(request.passages) - len(passages),
-                dropped_turns=len(request.history) - len(history),
-                kept_passages=tuple(passages),
-            )
-        if passages:
-            passages.pop()
-        elif examples:
-            examples.pop()
-        elif history:
-            history.pop(0)
-        else:
-            raise BadInput(
-                f"the prompt is {len(ids)} tokens long and this model has room for {max_tokens}: shorten it, or use a "
-                "recipe whose base model has a longer context"
-            )
+        return text, _ids(tokenizer, text)
+
+    text, ids = encode((), (), ())
+    if len(ids) > max_tokens:
+        raise BadInput(
+            f"the prompt is {len(ids)} tokens long and this model has room for {max_tokens}: shorten it, or use a "
+            "recipe whose base model has a longer context"
+        )
+    history: list[tuple[str, str]] = []
+    for turn in reversed(request.history):
+        if len(encode((), (), [turn, *history])[1]) > max_tokens:
+            break
+        history.insert(0, turn)
+    examples: list[str] = []
+    for example in request.examples:
+        if len(encode((), [*examples, example], history)[1]) <= max_tokens:
+            examples.append(example)
+    passages: list[Passage] = []
+    for passage in request.passages:
+        if len(encode([*passages, passage], examples, history)[1]) <= max_tokens:
+            passages.append(passage)
+    text, ids = encode(passages, examples, history)
+    return EncodedPrompt(
+        ids,
+        text,
+        dropped_passages=len(request.passages) - len(passages),
+        dropped_turns=len(request.history) - len(history),
+        kept_passages=tuple(passages),
+    )
 
 
 def encode_example(

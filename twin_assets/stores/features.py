@@ -62,6 +62,7 @@ class Changes:
     deletes: tuple[str, ...] = ()
     inputs: Mapping[str, int] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
+    data_version: str = ""
 
     @property
     def empty(self) -> bool:
@@ -76,6 +77,7 @@ class Snapshot:
     rows: pa.Table
     inputs: Mapping[str, int] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
+    data_version: str = ""
 
 
 class TableHandle:
@@ -190,6 +192,10 @@ class FeatureStore:
         """A read-only handle; it pins the latest published version on first use."""
         return TableHandle(self, author, name)
 
+    def table_at(self, author: str, name: str, version: int) -> TableHandle:
+        """A read-only handle on one version of a table, as another table's `inputs` name it."""
+        return TableHandle(self, author, name, Publication(name, version, data_version="", rows=-1))
+
     @contextmanager
     def writing(self, author: str, name: str) -> Iterator[None]:
         """Hold the table's lock from pinning the input to the commit; a second writer waits.
@@ -215,9 +221,10 @@ class FeatureStore:
         wait=wait_random_exponential(max=2),
         reraise=True,
     )
-    def commit(self, author: str, name: str, changes: Changes, data_version: str) -> Publication:
+    def commit(self, author: str, name: str, changes: Changes) -> Publication:
         """Apply `changes` in one Lance transaction, bring the indexes up to date, publish. Idempotent."""
         key = KEYS[name]
+        data_version = changes.data_version or data_version_after(self.table(author, name).lineage(), changes, key)
         db = self.connect(author)
         table = db.create_table(name, schema=changes.upserts.schema, exist_ok=True)
         if not table.schema.equals(changes.upserts.schema, check_metadata=False):
@@ -231,8 +238,9 @@ class FeatureStore:
         self._index(table)
         return self._publish(author, name, name, table, data_version, changes)
 
-    def commit_snapshot(self, author: str, name: str, snapshot: Snapshot, data_version: str) -> Publication:
+    def commit_snapshot(self, author: str, name: str, snapshot: Snapshot) -> Publication:
         """Write `snapshot` as the next immutable table `<name>-<number>`, unless the current one is the same."""
+        data_version = snapshot.data_version or snapshot_data_version(snapshot.rows, KEYS[name.split("-")[0]])
         current = self.published(author, name)
         if current and current.data_version == data_version:
             return current

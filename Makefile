@@ -1,0 +1,52 @@
+# Two commands: `make demo` and `make test`. Both make .venv first; a second run does not reinstall.
+#   make demo                              the sample author through the whole graph, then the Dagster UI and the app
+#   make demo SERVE=0                      stops before serving
+#   make demo AUTHOR=me SOURCE="a b c"     your own writing: feed or site URLs, folders or zips
+#   make demo RECIPE=smollm2-135m          another recipe
+#   make test    make check    make clean
+
+SHELL := /bin/bash
+AUTHOR ?= wren
+SOURCE ?=
+RECIPE ?= tiny-cpu
+SERVE ?= 1
+PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+BIN := .venv/bin
+
+.PHONY: demo test check format python clean
+
+demo: .venv/installed
+	@$(BIN)/twin demo --author "$(AUTHOR)" --source "$(SOURCE)" --recipe "$(RECIPE)" $(if $(filter 0,$(SERVE)),--no-serve,--serve)
+
+test: .venv/installed-dev
+	@$(BIN)/python -m twin_assets_tests.browser
+	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+
+check: .venv/installed-dev
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+format: .venv/installed-dev
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+# What is missing on the machine is said in one line with the command that mends it.
+python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is missing: sudo apt-get install python3 python3-venv"; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11: sudo apt-get install python3.11 python3.11-venv (or name one: make PYTHON=/path/to/python3.11)"; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv is missing: sudo apt-get install python$$("$(PYTHON)" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv"; exit 1; }
+
+.venv/bin/python: | python
+	@"$(PYTHON)" -m venv .venv
+
+# torch first and exactly as pinned: a later resolver run would otherwise bring another build of it.
+.venv/installed: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "installing into .venv (a few minutes, once) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -E '^torch==' constraints.txt)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@touch $@
+
+.venv/installed-dev: .venv/installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+clean:
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build twin_assets.egg-info

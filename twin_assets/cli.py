@@ -1,0 +1,496 @@
+"""`twin`: the terminal's view of the same functions. Whatever it starts is a real Dagster run, seen in the UI later.
+
+Every import that costs time happens inside a command, so that help and `status` are instant.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+from twin_assets.errors import BadInput, TwinError
+
+if TYPE_CHECKING:
+    from twin_assets.running import Outcome
+    from twin_assets.stores import Stores
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document, or JSON lines, on stdout.")
+reason_option = click.option("--reason", required=True, help="Why; kept with the version.")
+
+
+def say(text: str) -> None:
+    """Progress and logs: stderr."""
+    click.echo(text, err=True)
+
+
+def put(value: object) -> None:
+    """One JSON line on stdout."""
+    click.echo(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def put_all(rows: Iterable[dict[str, Any]]) -> None:
+    """JSON lines on stdout."""
+    for row in rows:
+        put(row)
+
+
+def fail(text: str) -> NoReturn:
+    """End with status 1 and one line that says what to do."""
+    click.echo(click.style("error: ", fg="red", bold=True) + text, err=True)
+    sys.exit(1)
+
+
+def plain_errors(command: F) -> F:
+    """Errors that were raised for a person are shown as one line, without a traceback."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except TwinError as error:
+            fail(str(error))
+
+    return run  # type: ignore[return-value]
+
+
+def stores() -> "Stores":
+    """The project's stores, with the environment set for this process and its children."""
+    from twin_assets.settings import enter_project
+    from twin_assets.stores import open_stores
+
+    enter_project()
+    return open_stores()
+
+
+def tell(outcome: "Outcome") -> None:
+    """One line per part of the graph."""
+    colour = {"ran": "green", "skipped": "bright_black", "failed": "red"}[outcome.status]
+    text = f" ({outcome.text})" if outcome.text else ""
+    took = f" in {outcome.seconds:.1f} s" if outcome.status != "skipped" else ""
+    say(click.style(f"{outcome.status:>8}", fg=colour) + f"  {outcome.part}{took}{text}")
+
+
+def finish(outcomes: "list[Outcome]", as_json: bool) -> None:
+    """Print the outcomes if asked to, and end with status 1 naming what failed."""
+    if as_json:
+        put([outcome.as_dict() for outcome in outcomes])
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    if failed:
+        fail("did not work: " + "; ".join(f"{outcome.part}: {outcome.text}" for outcome in failed))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="twin_assets")
+def main() -> None:
+    """Collect a person's own writing, learn their voice, draft in it.
+
+    \b
+    A first twin:
+      twin author add me --name "My Name" --consent "My Name"
+      twin source add me blog https://example.org/feed.xml
+      twin run me
+      twin approve me VERSION --reason "reads like me"
+      twin draft me "Write a post about …"
+    """  # noqa: D301
+
+
+@main.group()
+def author() -> None:
+    """Authors: who writes, and that they agreed."""
+
+
+@author.command("add")
+@click.argument("author_id", metavar="ID")
+@click.option("--name", required=True, help="The author's name.")
+@click.option(
+    "--consent", required=True, help='Who states that this writing is theirs, and when: "Ada Example, 2026-11-24".'
+)
+@plain_errors
+def author_add(author_id: str, name: str, consent: str) -> None:
+    """Add an author. ID is a slug of a-z, 0-9 and '-'."""
+    from pydantic import ValidationError
+
+    from twin_assets.documents import AuthorProfile, RecipeChoice
+
+    opened = stores()
+    if any(profile.id == author_id for profile in opened.warehouse.profiles()):
+        raise BadInput(f"author {author_id} is there already: see `twin author show {author_id}`")
+    try:
+        profile = AuthorProfile(
+            id=author_id, name=name, consent=_consent(consent), recipes=[RecipeChoice(name="tiny-cpu")]
+        )
+    except ValidationError as error:
+        raise BadInput(error.errors()[0]["msg"]) from error
+    opened.warehouse.save_profile(profile)
+    _register(opened)
+    say(f"added {author_id}; next: twin source add {author_id} PLATFORM WHERE")
+
+
+def _consent(text: str) -> Any:
+    from datetime import date, datetime
+
+    from twin_assets.documents import Consent
+
+    who, _, when = (part.strip() for part in text.rpartition(","))
+    if not who:
+        return Consent(who=when)
+    try:
+        return Consent(who=who, when=datetime.combine(date.fromisoformat(when), datetime.min.time()).astimezone())
+    except ValueError:
+        return Consent(who=text)
+
+
+def _register(opened: "Stores", recipes: Iterable[str] = ()) -> None:
+    from twin_assets.running import dagster_instance, register
+
+    with dagster_instance() as instance:
+        register(instance, opened, list(recipes))
+
+
+@author.command("list")
+@as_json
+@plain_errors
+def author_list(as_json: bool) -> None:
+    """List authors."""
+    profiles = stores().warehouse.profiles()
+    if as_json:
+        put_all({"id": profile.id, "name": profile.name, "sources": len(profile.sources)} for profile in profiles)
+        return
+    for profile in profiles:
+        click.echo(f"{profile.id:<24} {profile.name:<32} {len(profile.sources)} sources")
+    if not profiles:
+        say('no author yet; add one: twin author add ID --name NAME --consent "who, when"')
+
+
+@author.command("show")
+@click.argument("author_id", metavar="ID")
+@as_json
+@plain_errors
+def author_show(author_id: str, as_json: bool) -> None:
+    """Show an author's profile; keys are shown by their label only."""
+    profile = (
+        stores().warehouse.profile(author_id).model_dump(mode="json", exclude={"api_keys": {"__all__": {"sha256"}}})
+    )
+    if as_json:
+        put(profile)
+    else:
+        import yaml
+
+        click.echo(yaml.safe_dump(profile, sort_keys=False, allow_unicode=True).rstrip())
+
+
+@main.group()
+def source() -> None:
+    """Sources: the places an author's writing comes from."""
+
+
+@source.command("add")
+@click.argument("author_id", metavar="ID")
+@click.argument("platform")
+@click.argument("where")
+@click.option(
+    "--token-env", help="NAME of the environment variable that holds the token; the token itself is never stored."
+)
+@click.option("--cron", help='When to collect by itself, e.g. "0 6 * * *".')
+@click.option(
+    "--option", "options", multiple=True, metavar="KEY=VALUE", help="A platform's own option; may be repeated."
+)
+@plain_errors
+def source_add(
+    author_id: str, platform: str, where: str, token_env: str | None, cron: str | None, options: tuple[str, ...]
+) -> None:
+    """Add a source. WHERE is a URL, a handle, a folder or an archive, as the platform has it."""
+    from twin_assets.sources import add_source
+
+    added = add_source(stores(), author_id, platform, where, token_env=token_env, cron=cron, options=_pairs(options))
+    say(f"added source {added.id}; next: twin run {author_id}")
+
+
+def _pairs(options: tuple[str, ...]) -> dict[str, str]:
+    wrong = [option for option in options if "=" not in option]
+    if wrong:
+        raise BadInput(f"--option {wrong[0]}: write KEY=VALUE")
+    return {name: value for name, _, value in (option.partition("=") for option in options)}
+
+
+@source.command("list")
+@click.argument("author_id", metavar="ID")
+@as_json
+@plain_errors
+def source_list(author_id: str, as_json: bool) -> None:
+    """List an author's sources with the outcome of their last crawl."""
+    opened = stores()
+    crawls = opened.warehouse.crawls(author_id)
+    rows = [
+        source.model_dump() | {"last_crawl": crawls.get(source.id)}
+        for source in opened.warehouse.profile(author_id).sources
+    ]
+    if as_json:
+        put_all(rows)
+        return
+    for row in rows:
+        crawl = row["last_crawl"]
+        last = (
+            f"last crawl {crawl['finished_at']:%Y-%m-%d %H:%M}"
+            if crawl and crawl.get("finished_at")
+            else "never collected"
+        )
+        click.echo(f"{row['id']:<24} {row['platform']:<10} {row['where']}  ({last})")
+
+
+@source.command("remove")
+@click.argument("author_id", metavar="ID")
+@click.argument("source_id", metavar="SOURCE")
+@plain_errors
+def source_remove(author_id: str, source_id: str) -> None:
+    """Remove a source; its documents stay."""
+    from twin_assets.sources import remove_source
+
+    remove_source(stores(), author_id, source_id)
+    say(f"removed {source_id}; its documents stay in the warehouse")
+
+
+@main.group()
+def key() -> None:
+    """API keys: needed as soon as the server listens beyond this machine."""
+
+
+@key.command("add")
+@click.argument("author_id", metavar="ID")
+@click.option("--label", default="key", help="What the key is for.")
+@plain_errors
+def key_add(author_id: str, label: str) -> None:
+    """Make a key for an author and print it once; only its hash is kept."""
+    from twin_assets.documents import ApiKey
+    from twin_assets.serving.access import new_key
+
+    opened = stores()
+    profile = opened.warehouse.profile(author_id)
+    token, sha256 = new_key()
+    profile.api_keys.append(ApiKey(label=label, sha256=sha256))
+    opened.warehouse.save_profile(profile)
+    click.echo(token)
+
+
+@main.command()
+@click.argument("author_id", metavar="ID")
+@click.option("--platform", help="Only this platform.")
+@as_json
+@plain_errors
+def collect(author_id: str, platform: str | None, as_json: bool) -> None:
+    """Collect only: ask every source for what is new."""
+    from twin_assets import running
+
+    opened = stores()
+    with running.dagster_instance() as instance:
+        running.register(instance, opened)
+        finish(running.collect(instance, opened, author_id, tell, platform), as_json)
+
+
+@main.command()
+@click.argument("author_id", metavar="ID")
+@click.option("--recipe", "recipes", multiple=True, help="Train this recipe; default: those the author subscribes to.")
+@click.option(
+    "--until", default="evaluation_report", show_default=True, help="Stop after this asset; `raw` only collects."
+)
+@as_json
+@plain_errors
+def run(author_id: str, recipes: tuple[str, ...], until: str, as_json: bool) -> None:
+    """Run the graph up to an asset: only what is out of date; prints what ran and what was skipped."""
+    from twin_assets import running
+
+    opened = stores()
+    chosen = recipes or tuple(choice.name for choice in opened.warehouse.profile(author_id).recipes)
+    with running.dagster_instance() as instance:
+        finish(running.run_graph(instance, opened, author_id, chosen, until, tell), as_json)
+
+
+@main.command()
+@click.argument("author_id", metavar="ID")
+@as_json
+@plain_errors
+def status(author_id: str, as_json: bool) -> None:
+    """Documents, chunks, examples by split, dataset version, models with stage and metrics."""
+    from twin_assets.overview import author_status, status_text
+
+    found = author_status(stores(), author_id)
+    put(found) if as_json else click.echo(status_text(found))
+
+
+@main.command()
+@click.argument("author_id", metavar="ID")
+@click.option("--platform", help="Only this platform.")
+@click.option("--cleaned", is_flag=True, help="The cleaned documents instead of the raw ones.")
+@as_json
+@plain_errors
+def documents(author_id: str, platform: str | None, cleaned: bool, as_json: bool) -> None:
+    """List an author's documents; tombstones are marked."""
+    from twin_assets.overview import document_rows
+
+    for row in document_rows(stores(), author_id, platform, cleaned):
+        if as_json:
+            put(row)
+        else:
+            mark = "gone " if row.get("deleted_at") else ""
+            click.echo(f"{row['id']}  {row['category']:<8} {mark}{row['title'] or ''}")
+
+
+@main.command()
+@click.argument("author_id", metavar="ID")
+@click.argument("query")
+@click.option("-k", "k", default=10, show_default=True, help="How many hits.")
+@click.option("--category", type=click.Choice(["article", "post", "code"]))
+@as_json
+@plain_errors
+def search(author_id: str, query: str, k: int, category: str | None, as_json: bool) -> None:
+    """Search an author's own writing, by meaning and by words."""
+    from twin_assets.language.embedding import load_embedder
+    from twin_assets.language.search import search as find
+
+    opened = stores()
+    opened.warehouse.profile(author_id)
+    table = opened.features.table(author_id, "embeddings")
+    table.pinned  # noqa: B018  raises when there is nothing to search
+    for hit in find(table, load_embedder(opened.settings), query, k, category=category):
+        if as_json:
+            put({name: getattr(hit, name) for name in ("document_id", "title", "url", "text", "score")})
+        else:
+            click.echo(f"{hit.score:.4f}  {hit.title}  {hit.url}\n        {' '.join(hit.text.split())[:160]}")
+
+
+@main.group()
+def dataset() -> None:
+    """The instruction dataset."""
+
+
+@dataset.command("export")
+@click.argument("author_id", metavar="ID")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), metavar="DIR")
+@click.option("--version", help="A dataset version; default: the latest.")
+@plain_errors
+def dataset_export(author_id: str, folder: Path, version: str | None) -> None:
+    """Write a dataset version as JSONL, one file per split."""
+    from twin_assets.overview import export_dataset
+
+    for path, rows in export_dataset(stores(), author_id, folder, version).items():
+        say(f"{path}: {rows} examples")
+
+
+@main.command()
+@click.argument("author_id", metavar="ID")
+@as_json
+@plain_errors
+def models(author_id: str, as_json: bool) -> None:
+    """List an author's model versions with stage, bits per byte and gates."""
+    from twin_assets.overview import model_row, models_text
+
+    opened = stores()
+    opened.warehouse.profile(author_id)
+    rows = [model_row(manifest) for manifest in opened.models.versions(author_id)]
+    put_all(rows) if as_json else click.echo(models_text(rows))
+
+
+def _promote(author_id: str, version: str, reason: str) -> None:
+    import getpass
+
+    from twin_assets import running
+
+    opened = stores()
+    opened.models.version(author_id, version)
+    with running.dagster_instance() as instance:
+        running.register(instance, opened)
+        finish([running.promote(instance, author_id, version, getpass.getuser(), reason)], as_json=False)
+    say(f"{author_id}@{version} is in production")
+
+
+@main.command()
+@click.argument("author_id", metavar="ID")
+@click.argument("version")
+@reason_option
+@plain_errors
+def approve(author_id: str, version: str, reason: str) -> None:
+    """Put a version into production."""
+    _promote(author_id, version, reason)
+
+
+@main.command()
+@click.argument("author_id", metavar="ID")
+@click.argument("version")
+@reason_option
+@plain_errors
+def rollback(author_id: str, version: str, reason: str) -> None:
+    """Put an earlier version back into production."""
+    _promote(author_id, version, reason)
+
+
+@main.command()
+@click.argument("author_id", metavar="ID")
+@click.argument("version")
+@reason_option
+@plain_errors
+def reject(author_id: str, version: str, reason: str) -> None:
+    """Mark a version so that it is never promoted."""
+    import getpass
+
+    stores().models.reject(author_id, version, getpass.getuser(), reason)
+    say(f"{author_id}@{version} is rejected")
+
+
+@main.command()
+@click.argument("author_id", metavar="ID")
+@click.argument("prompt")
+@click.option("--format", "fmt", type=click.Choice(["article", "post", "code"]), help="What to write.")
+@click.option("--model", help="A version; default: production, else the untrained base.")
+@as_json
+@plain_errors
+def draft(author_id: str, prompt: str, fmt: str | None, model: str | None, as_json: bool) -> None:
+    """Draft in the author's voice, grounded in what they have written."""
+    from twin_assets.drafting_report import draft_text
+
+    draft_text(stores(), author_id, prompt, fmt, model, as_json)
+
+
+@main.command()
+@click.option("--host", help="Address to listen on; beyond this machine API keys are required.")
+@click.option("--port", type=int)
+@plain_errors
+def serve(host: str | None, port: int | None) -> None:
+    """Serve the REST API and the app."""
+    from twin_assets import running
+    from twin_assets.serving.server import serve as run_server
+
+    opened = stores()
+
+    def promote(author_id: str, version: str, who: str, reason: str) -> None:
+        with running.dagster_instance() as instance:
+            running.register(instance, opened)
+            outcome = running.promote(instance, author_id, version, who, reason)
+        if outcome.status == "failed":
+            raise TwinError(outcome.text)
+
+    run_server(opened, host or opened.settings.api_host, port or opened.settings.api_port, promote)
+
+
+@main.command()
+@click.option("--author", "author_id", default="wren", show_default=True, help="Author id.")
+@click.option(
+    "--source", "sources", default="", help="Feeds, sites, folders or zips, separated by spaces; default: the sample."
+)
+@click.option("--recipe", default="tiny-cpu", show_default=True)
+@click.option("--serve/--no-serve", "with_servers", default=True, help="Serve the Dagster UI and the app afterwards.")
+@plain_errors
+def demo(author_id: str, sources: str, recipe: str, with_servers: bool) -> None:
+    """Take an author through the whole graph; what `make demo` calls."""
+    from twin_assets.demo import run_demo
+
+    run_demo(stores(), author_id, sources.split(), recipe, with_servers)
+
+
+if __name__ == "__main__":
+    main()

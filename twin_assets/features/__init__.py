@@ -1,0 +1,1 @@
+"""Feature pipeline: raw documents cleaned, cut, embedded, and made into an instruction dataset."""

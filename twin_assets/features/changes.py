@@ -1,0 +1,180 @@
+"""What has to change in each table: the smallest `Changes` that bring it up to date with its input.
+
+A row is redone when its `input_hash` or its `made_by` differs from what it would be now; all else stays untouched, so
+that cost follows the change.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from twin_assets import schemas
+from twin_assets.content.chunking import CHUNKING_VERSION, Chunker
+from twin_assets.documents import AuthorProfile, Category, digest
+from twin_assets.features.cleaning import CLEANING_VERSION, cleaned_row
+from twin_assets.language.embedding import EMBEDDING_VERSION, Embedder, model_identity
+from twin_assets.settings import Settings
+from twin_assets.stores.features import Changes, TableHandle, data_version_after
+from twin_assets.stores.warehouse import Warehouse
+
+Progress = Callable[[str], None]
+
+DOCUMENT_COLUMNS = [
+    "document_id", "platform", "category", "title", "url", "language", "published_at", "cluster_id", "trainable",
+    "quotable",
+]  # fmt: skip
+
+EMBED_GROUP = 1_024
+"""Chunks embedded between two lines of progress."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """Changes, and what a person wants to know about them."""
+
+    changes: Changes
+    before: int
+    after: int
+    explained: int
+    """Rows whose loss deletions, edits or left-out documents explain."""
+    unchanged: int
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    keys_after: Collection[str] = ()
+
+
+def made_by_cleaning() -> str:
+    """How `cleaned_documents` are made now."""
+    return digest(["cleaning", CLEANING_VERSION], 16)
+
+
+def made_by_chunking(settings: Settings) -> str:
+    """How `chunks` are made now; the tokenizer that measures them belongs to it."""
+    return digest(["chunking", CHUNKING_VERSION, settings.chunk_tokens, model_identity(settings)], 16)
+
+
+def made_by_embedding(settings: Settings) -> str:
+    """How `embeddings` are made now."""
+    return digest(["embedding", EMBEDDING_VERSION, model_identity(settings)], 16)
+
+
+def cleaning_changes(warehouse: Warehouse, profile: AuthorProfile, current: TableHandle, progress: Progress) -> Update:
+    """Clean the documents that are new or changed, drop those that are gone, left out of everything, or empty."""
+    made_by = made_by_cleaning()
+    alive = {
+        row["_id"]: (digest([row["content_hash"], sorted(row["left_out"]), profile.train_private], 32), made_by)
+        for row in warehouse.fingerprints(profile.id)
+        if row["deleted_at"] is None and set(row["left_out"]) != {"training", "quoting"}
+    }
+    before = current.lineage()
+    stale = [document_id for document_id, lineage in alive.items() if before.get(document_id) != lineage]
+    rows, empty = [], []
+    for document in warehouse.documents_by_id(stale):
+        public = document.visibility == "public"
+        row = cleaned_row(
+            document,
+            trainable=(public or profile.train_private) and "training" not in document.left_out,
+            quotable=public and "quoting" not in document.left_out,
+        )
+        if row is None:
+            empty.append(document.id)
+            continue
+        input_hash, _ = alive[document.id]
+        rows.append(row | {"input_hash": input_hash, "made_by": made_by})
+        if len(rows) % 500 == 0:
+            progress(f"cleaned {len(rows)} of {len(stale)} documents")
+    gone = sorted((before.keys() - alive.keys()) | (before.keys() & set(empty)))
+    update = _update(before, schemas.from_dicts(rows, schemas.CLEANED_DOCUMENTS), gone, "document_id", {}, {})
+    return Update(**{**vars(update), "left_out": {"no text after cleaning": len(empty)} if empty else {}})
+
+
+def chunking_changes(cleaned: TableHandle, current: TableHandle, chunker: Chunker, made_by: str) -> Update:
+    """Cut the documents whose cleaned row is new or changed, drop the chunks of those that are gone."""
+    wanted = {document_id: (digest([*lineage], 32), made_by) for document_id, lineage in cleaned.lineage().items()}
+    before: dict[str, tuple[str, str]] = {}
+    held: dict[str, set[str]] = defaultdict(set)
+    lineages: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for row in current.rows(["chunk_id", "document_id", "input_hash", "made_by"]):
+        before[row["chunk_id"]] = (row["input_hash"], row["made_by"])
+        held[row["document_id"]].add(row["chunk_id"])
+        lineages[row["document_id"]].add((row["input_hash"], row["made_by"]))
+    stale = [document_id for document_id, lineage in wanted.items() if lineages[document_id] != {lineage}]
+    rows: list[dict[str, Any]] = []
+    for document in cleaned.rows_in([*DOCUMENT_COLUMNS, "text"], "document_id", stale):
+        rows += _chunk_rows(document, chunker, wanted[document["document_id"]])
+    made = {row["chunk_id"] for row in rows}
+    redone = set(stale) | (held.keys() - wanted.keys())
+    gone = sorted(chunk_id for document_id in redone for chunk_id in held.get(document_id, ()) if chunk_id not in made)
+    inputs = {**cleaned.pinned.inputs, "cleaned_documents": cleaned.pinned.version}
+    update = _update(before, schemas.from_dicts(rows, schemas.CHUNKS), gone, "chunk_id", inputs, {})
+    documents_after = (held.keys() & wanted.keys()) - set(stale) | {row["document_id"] for row in rows}
+    return Update(**{**vars(update), "keys_after": documents_after})
+
+
+def _chunk_rows(document: dict[str, Any], chunker: Chunker, lineage: tuple[str, str]) -> Iterator[dict[str, Any]]:
+    facts = {name: document[name] for name in DOCUMENT_COLUMNS}
+    for chunk in chunker.chunks(document["text"], Category(document["category"])):
+        yield {
+            "chunk_id": f"{document['document_id']}#{chunk.position:04d}",
+            **facts,
+            **vars(chunk),
+            "input_hash": lineage[0],
+            "made_by": lineage[1],
+        }
+
+
+def embedding_changes(
+    chunks: TableHandle, current: TableHandle, embedder: Embedder, made_by: str, progress: Progress
+) -> Update:
+    """Embed the chunks that are new or changed, drop those that are gone."""
+    wanted = {chunk_id: (digest([*lineage], 32), made_by) for chunk_id, lineage in chunks.lineage().items()}
+    before = current.lineage()
+    stale = [chunk_id for chunk_id, lineage in wanted.items() if before.get(chunk_id) != lineage]
+    schema = schemas.embeddings(embedder.dimension)
+    tables = []
+    for start in range(0, len(stale), EMBED_GROUP):
+        group = stale[start : start + EMBED_GROUP]
+        tables.append(_embedded(chunks, group, embedder, schema, wanted))
+        progress(f"embedded {start + len(group)} of {len(stale)} chunks")
+    rows = pa.concat_tables(tables) if tables else schema.empty_table()
+    inputs = {**chunks.pinned.inputs, "chunks": chunks.pinned.version}
+    about = {"embedding_model": embedder.identity, "dimension": embedder.dimension}
+    return _update(before, rows, sorted(before.keys() - wanted.keys()), "chunk_id", inputs, about)
+
+
+def _embedded(
+    chunks: TableHandle, ids: list[str], embedder: Embedder, schema: pa.Schema, wanted: Mapping[str, tuple[str, str]]
+) -> pa.Table:
+    rows = list(chunks.rows_in(schemas.CHUNKS.names, "chunk_id", ids))
+    vectors = embedder.encode([embedded_text(row) for row in rows])
+    for row, vector in zip(rows, vectors, strict=True):
+        row["input_hash"], row["made_by"] = wanted[row["chunk_id"]]
+        row["vector"] = vector
+    return schemas.from_dicts(rows, schema)
+
+
+def embedded_text(chunk: Mapping[str, Any]) -> str:
+    """What is embedded of a chunk: its text under its document's title and headings, which say what it is about."""
+    above = chunk["heading_path"] or chunk["title"] or ""
+    return f"{above}\n{chunk['text']}" if above and not chunk["text"].lstrip("# ").startswith(above) else chunk["text"]
+
+
+def _update(
+    before: Mapping[str, tuple[str, str]],
+    upserts: pa.Table,
+    gone: list[str],
+    key: str,
+    inputs: Mapping[str, int],
+    about: Mapping[str, Any],
+) -> Update:
+    changes = Changes(upserts, tuple(gone), inputs, about)
+    changed = Counter(name in before for name in upserts.column(key).to_pylist())
+    return Update(
+        changes=Changes(upserts, tuple(gone), inputs, about, data_version_after(before, changes, key)),
+        before=len(before),
+        after=len(before) - len(gone) + changed[False],
+        explained=len(gone),
+        unchanged=len(before) - len(gone) - changed[True],
+    )

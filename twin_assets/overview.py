@@ -1,0 +1,116 @@
+"""An author's results read from the stores: what `twin status`, the demo and the notebook show. Imports no model."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from twin_assets.documents import ModelManifest
+from twin_assets.stores import Stores
+from twin_assets.stores.features import TableHandle
+
+
+def author_status(stores: Stores, author: str) -> dict[str, Any]:
+    """Documents by platform and category, chunks, examples by split, dataset version, models with stage and metrics.
+
+    Counts come from the warehouse and the publication records: no table is opened.
+    """
+    profile = stores.warehouse.profile(author)
+    chunks = stores.features.published(author, "chunks")
+    dataset = stores.features.published(author, "instruction_dataset")
+    production = stores.models.production(author)
+    return {
+        "author": author,
+        "name": profile.name,
+        "documents": stores.warehouse.count_documents(author),
+        "chunks": chunks.rows if chunks else 0,
+        "examples": dataset.about.get("splits", {}) if dataset else {},
+        "dataset_version": dataset.table.rsplit("-", 1)[1] if dataset else None,
+        "dataset_data_version": dataset.data_version if dataset else None,
+        "models": [model_row(manifest) for manifest in stores.models.versions(author)],
+        "production": production.version if production else None,
+        "crawls": stores.warehouse.crawls(author),
+    }
+
+
+def status_text(status: dict[str, Any]) -> str:
+    """The same for a person."""
+    lines = [f"{status['name']} ({status['author']})", "", "documents"]
+    for row in status["documents"]:
+        gone = f", {row['deleted']} gone" if row["deleted"] else ""
+        lines.append(f"  {row['platform']:<10} {row['category']:<8} {row['alive']:>6}{gone}")
+    splits = ", ".join(f"{count} {split}" for split, count in sorted(status["examples"].items())) or "none"
+    version = f" (version {status['dataset_version']})" if status["dataset_version"] else ""
+    lines += ["", f"chunks    {status['chunks']}", f"examples  {splits}{version}", "", "models"]
+    return "\n".join([*lines, models_text(status["models"])])
+
+
+def model_row(manifest: ModelManifest) -> dict[str, Any]:
+    """A version in a line: stage, what it was trained on, how it did."""
+    numbers = (manifest.evaluation or {}).get("bits_per_byte") or {}
+    return {
+        "version": manifest.version,
+        "recipe": manifest.recipe_name,
+        "stage": manifest.stage,
+        "base": manifest.base.name,
+        "dataset_version": manifest.dataset.version,
+        "bits_per_byte_base": numbers.get("base"),
+        "bits_per_byte_adapter": numbers.get("adapter"),
+        "gates": {gate.name: gate.passed for gate in manifest.gates},
+        "metrics": manifest.metrics,
+        "created_at": manifest.created_at.isoformat(),
+    }
+
+
+def models_text(rows: Sequence[dict[str, Any]]) -> str:
+    """Versions as aligned lines, newest last."""
+    if not rows:
+        return "  none trained yet"
+    lines = []
+    for row in rows:
+        gates = " ".join(f"{'✓' if passed else '✗'} {name}" for name, passed in row["gates"].items()) or "not evaluated"
+        bits = (
+            f"{row['bits_per_byte_base']:.3f} → {row['bits_per_byte_adapter']:.3f} bits/byte"
+            if row["bits_per_byte_adapter"] is not None
+            else ""
+        )
+        lines.append(f"  {row['version']:<32} {row['stage']:<11} {bits:<24} {gates}")
+    return "\n".join(lines)
+
+
+def document_rows(stores: Stores, author: str, platform: str | None, cleaned: bool) -> Iterator[dict[str, Any]]:
+    """Raw documents as JSON-able dicts, tombstones included; or the cleaned ones."""
+    stores.warehouse.profile(author)
+    if cleaned:
+        table = stores.features.table(author, "cleaned_documents")
+        where = f"platform = '{platform}'" if platform and platform.isidentifier() else None
+        for row in table.rows(table.lance.schema.names, where):
+            yield {"id": row["document_id"], **row}
+        return
+    for document in stores.warehouse.documents(author, platform=platform):
+        yield {"id": document.id, "content_hash": document.content_hash, **document.model_dump(mode="json")}
+
+
+def dataset_handle(stores: Stores, author: str, version: str | None) -> TableHandle:
+    """A dataset version, the latest by default. Raises NotThere."""
+    if version is None:
+        table = stores.features.table(author, "instruction_dataset")
+        table.pinned  # noqa: B018  raises when there is none
+        return table
+    return stores.features.snapshot(author, f"instruction_dataset-{int(version):05d}")
+
+
+def export_dataset(stores: Stores, author: str, folder: Path, version: str | None) -> dict[Path, int]:
+    """Write one JSONL file per split; returns how many examples each holds."""
+    from twin_assets.schemas import INSTRUCTION_DATASET
+
+    table = dataset_handle(stores, author, version)
+    folder.mkdir(parents=True, exist_ok=True)
+    written: dict[Path, int] = {}
+    for split in ("train", "validation", "test"):
+        path = folder / f"{split}.jsonl"
+        rows = sorted(table.rows(INSTRUCTION_DATASET.names, f"split = '{split}'"), key=lambda row: row["example_id"])
+        lines = (json.dumps(row, ensure_ascii=False, default=str) for row in rows)
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        written[path] = len(rows)
+    return written

@@ -1,0 +1,75 @@
+"""Runs that died with everything around them: who finds out, and what is freed.
+
+A run process killed alone is noticed by its code server. Killed together with daemon and code server it would stay
+STARTED for ever, since `DefaultRunLauncher` cannot tell whether a run's process lives. This one can: the run's first
+engine event names the process, and a process that is gone, or younger than that event, is not the run's.
+"""
+
+import re
+
+import dagster as dg
+import psutil
+from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
+from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
+
+RUN_PROCESS = re.compile(r"(?:Started process for run|Executing steps in process|parent process) \(pid: (\d+)\)")
+CLOCK_SLACK_S = 2.0
+"""A process's birth is known to the hundredth of a second, an event's time is taken a little later."""
+
+
+def run_health(instance: dg.DagsterInstance, run_id: str) -> CheckRunHealthResult:
+    """RUNNING while the run's process lives or has not begun, FAILED once it is gone."""
+    found = _run_process(instance, run_id)
+    if found is None:
+        return CheckRunHealthResult(WorkerStatus.RUNNING, "no process yet: the start time-out decides")
+    pid, seen_at = found
+    try:
+        born = psutil.Process(pid).create_time()
+        alive = psutil.Process(pid).status() != psutil.STATUS_ZOMBIE and born <= seen_at + CLOCK_SLACK_S
+    except psutil.NoSuchProcess:
+        alive = False
+    if alive:
+        return CheckRunHealthResult(WorkerStatus.RUNNING)
+    return CheckRunHealthResult(WorkerStatus.FAILED, f"process {pid} of this run is gone")
+
+
+def _run_process(instance: dg.DagsterInstance, run_id: str) -> tuple[int, float] | None:
+    for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
+        event = entry.dagster_event
+        if event and (match := RUN_PROCESS.search(event.message or "")):
+            return int(match[1]), entry.timestamp
+    return None
+
+
+def bury_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Mark runs whose process is gone as failed and free the pool slots of every finished run. Returns their ids.
+
+    The daemon does the same every 15 s; `twin` calls this when it starts, so that it needs no daemon.
+    """
+    records = instance.get_run_records(dg.RunsFilter(statuses=list(IN_PROGRESS_RUN_STATUSES)))
+    buried = []
+    for record in records:
+        run = record.dagster_run
+        if run_health(instance, run.run_id).status is WorkerStatus.FAILED:
+            instance.report_run_failed(run, "The process of this run is gone: marked as failed.")
+            buried.append(run.run_id)
+    storage = instance.event_log_storage
+    for pool in storage.get_concurrency_keys():
+        for run_id in storage.get_concurrency_info(pool).active_run_ids:
+            holder = instance.get_run_by_id(run_id)
+            if holder is None or holder.is_finished:
+                storage.free_concurrency_slots_for_run(run_id)
+    return buried
+
+
+class WatchedRunLauncher(DefaultRunLauncher):
+    """`DefaultRunLauncher` that knows whether a run's process lives; `run_monitoring` asks it."""
+
+    @property
+    def supports_check_run_worker_health(self) -> bool:
+        """Run monitoring may ask."""
+        return True
+
+    def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
+        """See `run_health`."""
+        return run_health(self._instance, run.run_id)

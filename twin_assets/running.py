@@ -1,0 +1,232 @@
+"""How `twin` starts Dagster runs: in its own process, one per platform, one for the features, one per recipe.
+
+In one run a failing platform would skip everything after it, and author and author x recipe assets cannot share a run.
+What is up to date is skipped: a materialization carries the data versions of what it was made from.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any, Literal
+
+import dagster as dg
+
+from twin_assets.errors import BadInput
+from twin_assets.partitions import add_partitions, author_recipe
+from twin_assets.run_launcher import bury_dead_runs
+from twin_assets.stores import Stores
+
+FEATURES = ("cleaned_documents", "chunks", "embeddings", "instruction_dataset")
+RECIPE = ("preference_pairs", "adapter", "evaluation_report")
+UNTIL = ("raw", *FEATURES, *RECIPE)
+
+UPSTREAM = {
+    "chunks": ("cleaned_documents",),
+    "embeddings": ("chunks",),
+    "instruction_dataset": ("embeddings", "cleaned_documents"),
+}
+
+PROGRESS_CONFIG = {"loggers": {"progress": {}}}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one part of the graph."""
+
+    part: str
+    status: Literal["ran", "skipped", "failed"]
+    seconds: float = 0.0
+    run_id: str | None = None
+    text: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return asdict(self)
+
+
+Tell = Callable[[Outcome], None]
+
+
+@cache
+def _definitions() -> dg.Definitions:
+    from twin_assets.definitions import defs
+
+    return defs
+
+
+@contextmanager
+def dagster_instance() -> Iterator[dg.DagsterInstance]:
+    """The project's Dagster instance, with the remains of dead runs cleared away."""
+    with dg.DagsterInstance.get() as instance:
+        bury_dead_runs(instance)
+        yield instance
+
+
+def register(instance: dg.DagsterInstance, stores: Stores, recipes: Sequence[str] = ()) -> None:
+    """Make every author of the warehouse, and recipes, known to Dagster as partitions."""
+    add_partitions(instance, [profile.id for profile in stores.warehouse.profiles()], recipes)
+
+
+def run_job(
+    instance: dg.DagsterInstance,
+    part: str,
+    job: str,
+    partition: str,
+    assets: Sequence[str] = (),
+    config: dict[str, Any] | None = None,
+) -> Outcome:
+    """Execute a job for one partition in this process; a failure is an outcome, not an exception."""
+    started = time.monotonic()
+    result = (
+        _definitions()
+        .resolve_job_def(job)
+        .execute_in_process(
+            instance=instance,
+            partition_key=partition,
+            raise_on_error=False,
+            asset_selection=[dg.AssetKey(asset.split("/")) for asset in assets] or None,
+            run_config=PROGRESS_CONFIG | (config or {}),
+        )
+    )
+    seconds = round(time.monotonic() - started, 1)
+    if result.success:
+        return Outcome(part, "ran", seconds, result.run_id)
+    return Outcome(part, "failed", seconds, result.run_id, _first_error(result))
+
+
+def _first_error(result: dg.ExecuteInProcessResult) -> str:
+    """The message a person needs: of the innermost error that our own code raised."""
+    for event in result.all_events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            if data.user_failure_data and data.user_failure_data.description:
+                return data.user_failure_data.description
+            error = data.error
+            while error is not None and error.cause is not None:
+                error = error.cause
+            if error is not None:
+                return error.message.strip().partition(": ")[2] or error.message.strip()
+    return "see the run in the Dagster UI"
+
+
+def collect(
+    instance: dg.DagsterInstance, stores: Stores, author: str, tell: Tell, platform: str | None = None
+) -> list[Outcome]:
+    """One run per platform the author has a source on; a platform that fails does not stop the others."""
+    platforms = sorted({source.platform for source in stores.warehouse.profile(author).sources})
+    if not platforms:
+        raise BadInput(f"{author} has no source yet: add one with `twin source add {author} PLATFORM WHERE`")
+    if platform is not None and platform not in platforms:
+        raise BadInput(f"{author} has no {platform} source (platforms: {', '.join(platforms)})")
+    outcomes = []
+    for name in [platform] if platform else platforms:
+        outcome = run_job(instance, f"raw/{name}", f"collect_{name}", author)
+        tell(outcome)
+        outcomes.append(outcome)
+    return outcomes
+
+
+def run_features(
+    instance: dg.DagsterInstance, author: str, tell: Tell, until: str = "instruction_dataset"
+) -> list[Outcome]:
+    """The feature assets up to `until` that are out of date, in one run."""
+    wanted = FEATURES[: FEATURES.index(until) + 1]
+    stale = out_of_date(instance, author)
+    first = next((asset for asset in wanted if asset in stale), None)
+    if first is None:
+        outcome = Outcome("features", "skipped", text="up to date")
+    else:
+        assets = wanted[wanted.index(first) :]
+        outcome = run_job(instance, "features", "features", author, assets)
+    tell(outcome)
+    return [outcome]
+
+
+def run_recipe(
+    instance: dg.DagsterInstance, stores: Stores, author: str, recipe: str, tell: Tell, until: str = RECIPE[-1]
+) -> list[Outcome]:
+    """Train and evaluate a recipe, unless the registry holds this recipe on this dataset, evaluated."""
+    from twin_assets.training.recipe import load_recipe, recipe_hash
+
+    profile = stores.warehouse.profile(author)
+    overrides = next((choice.overrides for choice in profile.recipes if choice.name == recipe), {})
+    resolved = load_recipe(recipe, stores.settings, overrides)
+    register(instance, stores, [recipe])
+    dataset = stores.features.table(author, "instruction_dataset").pinned
+    manifest = stores.models.trained(author, recipe_hash(resolved), dataset.data_version)
+    if manifest and (manifest.evaluation or until != RECIPE[-1]):
+        outcome = Outcome(f"recipe {recipe}", "skipped", text=f"{manifest.version} holds this dataset")
+    else:
+        assets = RECIPE[: RECIPE.index(until) + 1]
+        outcome = run_job(instance, f"recipe {recipe}", "recipe", author_recipe(author, recipe), assets)
+    tell(outcome)
+    return [outcome]
+
+
+def run_graph(
+    instance: dg.DagsterInstance, stores: Stores, author: str, recipes: Sequence[str], until: str, tell: Tell
+) -> list[Outcome]:
+    """The graph up to `until`; it goes on with what succeeded."""
+    if until not in UNTIL:
+        raise BadInput(f"{until!r} is no asset of the graph: use one of {', '.join(UNTIL)}")
+    register(instance, stores)
+    outcomes = collect(instance, stores, author, tell)
+    if until == "raw" or not any(True for _ in stores.warehouse.fingerprints(author)):
+        return outcomes
+    features = run_features(instance, author, tell, until if until in FEATURES else FEATURES[-1])
+    outcomes += features
+    if until in RECIPE and features[0].status != "failed":
+        for recipe in recipes:
+            outcomes += run_recipe(instance, stores, author, recipe, tell, until)
+    return outcomes
+
+
+def promote(instance: dg.DagsterInstance, author: str, version: str | None, who: str, reason: str) -> Outcome:
+    """Execute `production_model`, the only place that moves the alias."""
+    config = {"ops": {"production_model": {"config": {"version": version, "who": who, "reason": reason}}}}
+    return run_job(instance, "production_model", "promote", author, config=config)
+
+
+def out_of_date(instance: dg.DagsterInstance, author: str) -> dict[str, str]:
+    """The author's feature assets that a run would change, each with the reason."""
+    graph = _definitions().resolve_asset_graph()
+    raw = [key for key in graph.get_all_asset_keys() if key.path[0] == "raw"]
+    upstream = {"cleaned_documents": raw} | {
+        asset: [dg.AssetKey(parent) for parent in parents] for asset, parents in UPSTREAM.items()
+    }
+    stale: dict[str, str] = {}
+    for asset in FEATURES:
+        key = dg.AssetKey(asset)
+        reason = _reason(instance, key, author, upstream[asset], graph.get(key).code_version)
+        followed = next((parent.path[-1] for parent in upstream[asset] if parent.path[-1] in stale), None)
+        if reason or followed:
+            stale[asset] = reason or f"follows {followed}"
+    return stale
+
+
+def _reason(
+    instance: dg.DagsterInstance,
+    key: dg.AssetKey,
+    author: str,
+    parents: Sequence[dg.AssetKey],
+    code_version: str | None,
+) -> str | None:
+    own = _tags(instance, key, author)
+    if own is None:
+        return "never made"
+    if own.get("dagster/code_version") != code_version:
+        return "made by other code or settings"
+    for parent in parents:
+        now = _tags(instance, parent, author)
+        used = own.get(f"dagster/input_data_version/{parent.to_user_string()}")
+        if now is not None and now.get("dagster/data_version") != used:
+            return f"{parent.to_user_string()} changed"
+    return None
+
+
+def _tags(instance: dg.DagsterInstance, key: dg.AssetKey, partition: str) -> dict[str, str] | None:
+    found = instance.fetch_materializations(dg.AssetRecordsFilter(key, asset_partitions=[partition]), limit=1).records
+    materialization = found[0].asset_materialization if found else None
+    return dict(materialization.tags or {}) if materialization else None

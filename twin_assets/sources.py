@@ -1,0 +1,58 @@
+"""Add and remove the places an author's writing comes from."""
+
+from typing import TYPE_CHECKING
+
+from twin_assets.collection.crawler import crawlers, source_id_for
+from twin_assets.documents import Source
+from twin_assets.errors import BadSource, NotThere
+
+if TYPE_CHECKING:
+    from twin_assets.stores import Stores
+
+
+def add_source(
+    stores: "Stores",
+    author: str,
+    platform: str,
+    where: str,
+    *,
+    token_env: str | None = None,
+    cron: str | None = None,
+    options: dict[str, str] | None = None,
+) -> Source:
+    """Add a source to a profile; adding the same one again changes its cron, token and options.
+
+    Raises BadSource for an unknown platform, a place its crawler cannot read, or a cron line that is none.
+    """
+    known = crawlers()
+    if platform not in known:
+        raise BadSource(f"no crawler for platform {platform!r}: use one of {', '.join(sorted(known))}")
+    crawler = known[platform]
+    if not crawler.accepts(where):
+        raise BadSource(f"{platform} cannot read {where}: give {crawler.accepted}")
+    if cron is not None:
+        _check_cron(cron)
+    profile = stores.warehouse.profile(author)
+    taken = {source.id: source.where for source in profile.sources}
+    source_id = source_id_for(platform, where, taken)
+    source = Source(id=source_id, platform=platform, where=where, token_env=token_env, cron=cron, options=options or {})
+    profile.sources = [*(other for other in profile.sources if other.id != source_id), source]
+    stores.warehouse.save_profile(profile)
+    return source
+
+
+def remove_source(stores: "Stores", author: str, source_id: str) -> None:
+    """Take a source out of a profile; its documents stay. Raises NotThere."""
+    profile = stores.warehouse.profile(author)
+    if profile.source(source_id) is None:
+        known = ", ".join(source.id for source in profile.sources) or "none"
+        raise NotThere(f"{author} has no source {source_id!r} (sources: {known})")
+    profile.sources = [source for source in profile.sources if source.id != source_id]
+    stores.warehouse.save_profile(profile)
+
+
+def _check_cron(cron: str) -> None:
+    from dagster._utils.schedules import is_valid_cron_string
+
+    if not is_valid_cron_string(cron):
+        raise BadSource(f'{cron!r} is no cron line: write five fields such as "0 6 * * *" for every day at six')

@@ -1,0 +1,44 @@
+"""The I/O manager between assets and the feature store.
+
+Inputs arrive as read-only handles that pin a version on first use; outputs are `Changes` or a `Snapshot`.
+"""
+
+import dagster as dg
+
+from twin_assets.stores import open_stores
+from twin_assets.stores.features import Changes, Snapshot, TableHandle
+
+
+class FeaturesIOManager(dg.ConfigurableIOManager):
+    """Feature-store tables, named after their asset; an author x recipe asset's table ends with the recipe."""
+
+    def load_input(self, context: dg.InputContext) -> TableHandle:
+        """A handle; it reads nothing yet."""
+        author, name = _table(context)
+        return open_stores().features.table(author, name)
+
+    def handle_output(self, context: dg.OutputContext, obj: Changes | Snapshot) -> None:
+        """One retried commit; the version written goes into the materialization's metadata."""
+        author, name = _table(context)
+        features = open_stores().features
+        if isinstance(obj, Snapshot):
+            publication = features.commit_snapshot(author, name, obj)
+        else:
+            publication = features.commit(author, name, obj)
+        context.add_output_metadata(
+            {
+                "table": publication.table,
+                "table_version": publication.version,
+                "rows": publication.rows,
+                "made_from": dg.MetadataValue.json(publication.inputs),
+                "uri": f"{features.root}/{author}/{publication.table}.lance",
+            }
+        )
+
+
+def _table(context: dg.InputContext | dg.OutputContext) -> tuple[str, str]:
+    key = context.asset_partition_key if isinstance(context, dg.InputContext) else context.partition_key
+    name = context.asset_key.path[-1]
+    if isinstance(key, dg.MultiPartitionKey):
+        return key.keys_by_dimension["author"], f"{name}-{key.keys_by_dimension['recipe']}"
+    return key, name

@@ -1,0 +1,42 @@
+"""The feature assets over a real warehouse and feature store, run in process."""
+
+from collections.abc import Callable
+
+import dagster as dg
+import pytest
+
+from twin_assets.features import assets as features
+from twin_assets.partitions import add_partitions
+from twin_assets.stores import Stores, open_stores
+from twin_assets.stores.features_io import FeaturesIOManager
+
+
+@pytest.fixture
+def project(monkeypatch: pytest.MonkeyPatch, stores: Stores):
+    """`stores` as the one that assets open."""
+    monkeypatch.setenv("TWIN_DATA_DIR", str(stores.settings.data_dir))
+    monkeypatch.setenv("TWIN_ALLOW_PRIVATE_ADDRESSES", "true")
+    open_stores.cache_clear()
+    yield open_stores()
+    open_stores.cache_clear()
+
+
+@pytest.fixture
+def materialize(project: Stores, ada) -> Callable[..., dg.ExecuteInProcessResult]:
+    """materialize(*assets) -> result, for author ada on one ephemeral instance."""
+    instance = dg.DagsterInstance.ephemeral()
+    add_partitions(instance, ["ada"], [])
+    everything = features.assets([])
+
+    def run(*names: str, raise_on_error: bool = True) -> dg.ExecuteInProcessResult:
+        return dg.materialize(
+            everything,
+            selection=list(names) or None,
+            partition_key="ada",
+            instance=instance,
+            resources={"features": FeaturesIOManager()},
+            raise_on_error=raise_on_error,
+        )
+
+    run.instance = instance  # type: ignore[attr-defined]
+    return run

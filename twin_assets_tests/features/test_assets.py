@@ -1,0 +1,164 @@
+from collections import Counter
+
+import pytest
+
+from twin_assets.documents import digest
+from twin_assets.language.embedding import load_embedder
+from twin_assets.language.search import search
+from twin_assets_tests.conftest import raw
+
+ALL = ("cleaned_documents", "chunks", "embeddings", "instruction_dataset")
+
+
+def written(result, asset: str) -> int:
+    [materialization] = result.asset_materializations_for_node(asset)
+    return materialization.metadata["written"].value
+
+
+def lineage(stores, name):
+    return stores.features.table("ada", name).lineage()
+
+
+def test_all_stages_run_and_every_document_is_found_again(project, materialize, writing):
+    project.warehouse.upsert_documents(writing)
+    result = materialize()
+    assert written(result, "cleaned_documents") == len(writing)
+    assert len(result.get_asset_check_evaluations()) == 15
+    hits = search(project.features.table("ada", "embeddings"), load_embedder(project.settings), writing[0].title, 5)
+    assert hits[0].document_id == writing[0].id
+
+
+def test_unchanged_documents_are_not_cleaned_chunked_or_embedded_again(project, materialize, writing):
+    project.warehouse.upsert_documents(writing)
+    first = materialize()
+    second = materialize()
+    assert [written(second, asset) for asset in ALL[:3]] == [0, 0, 0]
+    for asset in ALL:
+        [before] = first.asset_materializations_for_node(asset)
+        [after] = second.asset_materializations_for_node(asset)
+        assert before.tags["dagster/data_version"] == after.tags["dagster/data_version"]
+    assert project.features.snapshots("ada", "instruction_dataset") == ["instruction_dataset-00001"]
+
+
+def test_edited_post_is_reembedded_and_nothing_else(project, materialize, writing):
+    project.warehouse.upsert_documents(writing)
+    materialize()
+    before = {name: lineage(project, name) for name in ALL[:3]}
+    post = next(document for document in writing if document.category == "post")
+    project.warehouse.upsert_documents([post.model_copy(update={"content": post.content + "\n\nOne more line."})])
+    materialize()
+    for name in ALL[:3]:
+        after = lineage(project, name)
+        changed = {key for key in after if before[name].get(key) != after[key]}
+        assert changed == {key for key in after if key.split("#")[0] == post.id}, name
+
+
+def test_a_deleted_document_leaves_every_table(project, materialize, writing):
+    project.warehouse.upsert_documents(writing)
+    materialize()
+    gone = writing[0]
+    project.warehouse.bury([gone.id])
+    materialize()
+    for name in ALL:
+        assert gone.id not in {key.split("#")[0] for key in lineage(project, name)}, name
+    passages = [
+        passage["chunk_id"]
+        for row in project.features.table("ada", "instruction_dataset").rows(["passages"])
+        for passage in row["passages"]
+    ]
+    assert passages
+    assert not [chunk_id for chunk_id in passages if chunk_id.startswith(gone.id)]
+
+
+def test_a_document_left_out_of_training_is_quoted_and_never_learned(project, materialize, writing):
+    project.warehouse.upsert_documents(writing)
+    project.warehouse.leave_out(writing[0].id, ["training"])
+    project.warehouse.leave_out(writing[1].id, ["quoting"])
+    materialize()
+    learned = {row["document_id"] for row in project.features.table("ada", "instruction_dataset").rows(["document_id"])}
+    table, embedder = project.features.table("ada", "embeddings"), load_embedder(project.settings)
+    assert writing[0].id not in learned
+    assert writing[1].id in learned
+    assert search(table, embedder, writing[0].title, 3, quotable_only=True)[0].document_id == writing[0].id
+    quoted = {hit.document_id for hit in search(table, embedder, writing[1].title, 50, quotable_only=True)}
+    assert writing[1].id not in quoted
+
+
+def test_private_writing_is_never_quoted_and_trains_only_when_the_profile_says_so(project, materialize, ada, writing):
+    private = raw("diary", "Nobody else should read that the ledger burned on Tuesday. " * 3, visibility="private")
+    project.warehouse.upsert_documents([*writing, private])
+    materialize()
+    rows = list(project.features.table("ada", "instruction_dataset").rows(["document_id", "passages"]))
+    assert private.id not in {row["document_id"] for row in rows}
+    ada.train_private = True
+    project.warehouse.save_profile(ada)
+    materialize()
+    rows = list(project.features.table("ada", "instruction_dataset").rows(["document_id", "passages"]))
+    assert private.id in {row["document_id"] for row in rows}
+    assert not [p for row in rows for p in row["passages"] if p["chunk_id"].startswith(private.id)]
+
+
+def test_a_failed_check_writes_nothing_and_keeps_the_previous_version(project, materialize, writing, monkeypatch):
+    project.warehouse.upsert_documents(writing)
+    materialize()
+    before = project.features.published("ada", "embeddings")
+    project.warehouse.upsert_documents([raw("new", "A new piece about kettles and their lids.")])
+    from twin_assets.language.embedding import Embedder
+
+    encode = Embedder.encode
+    monkeypatch.setattr(Embedder, "encode", lambda self, texts: encode(self, texts) * 2)
+    result = materialize(raise_on_error=False)
+    assert not result.success
+    [failed] = [check for check in result.get_asset_check_evaluations() if not check.passed]
+    assert (failed.check_name, failed.partition) == ("vectors_unit_and_finite", "ada")
+    assert project.features.published("ada", "embeddings") == before
+
+
+def test_an_author_without_any_writing_is_told_so(project, materialize):
+    result = materialize(raise_on_error=False)
+    assert not result.success or written(result, "cleaned_documents") == 0
+
+
+def test_the_same_text_on_two_platforms_is_one_cluster_and_one_example(project, materialize, writing):
+    copy = writing[0].model_copy(update={"source_id": "blog", "platform": "blog", "url": "https://elsewhere.example/1"})
+    project.warehouse.upsert_documents([*writing, copy])
+    materialize()
+    rows = list(project.features.table("ada", "cleaned_documents").rows(["document_id", "cluster_id"]))
+    clusters = Counter(row["cluster_id"] for row in rows)
+    assert sorted(clusters.values())[-1] == 2
+    examples = [row["answer"] for row in project.features.table("ada", "instruction_dataset").rows(["answer"])]
+    assert len(examples) == len(set(examples))
+
+
+def test_the_dataset_names_the_versions_it_was_made_from(project, materialize, writing):
+    project.warehouse.upsert_documents(writing)
+    materialize()
+    dataset = project.features.published("ada", "instruction_dataset")
+    assert dataset.inputs == {
+        "cleaned_documents": project.features.published("ada", "cleaned_documents").version,
+        "chunks": project.features.published("ada", "chunks").version,
+        "embeddings": project.features.published("ada", "embeddings").version,
+    }
+
+
+def test_answers_come_from_the_cleaned_version_that_the_embeddings_name(project, materialize, writing):
+    project.warehouse.upsert_documents(writing)
+    materialize()
+    project.warehouse.upsert_documents(
+        [writing[0].model_copy(update={"content": "Entirely different words now. " * 5})]
+    )
+    materialize("cleaned_documents")
+    materialize("instruction_dataset")
+    answers = {row["answer"] for row in project.features.table("ada", "instruction_dataset").rows(["answer"])}
+    assert not [answer for answer in answers if "Entirely different" in answer]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_data_versions_do_not_depend_on_order(project, materialize, writing, name):
+    project.warehouse.upsert_documents(reversed(writing))
+    materialize()
+    rows = sorted([key, *value] for key, value in lineage(project, name).items())
+    if name != "instruction_dataset":
+        assert project.features.published("ada", name).data_version == digest(rows, 32)
+    else:
+        assert len(rows) == project.features.published("ada", name).rows

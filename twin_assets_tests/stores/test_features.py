@@ -1,0 +1,110 @@
+import multiprocessing
+
+import pyarrow as pa
+import pytest
+
+from twin_assets import schemas
+from twin_assets.errors import NotThere
+from twin_assets.settings import Settings
+from twin_assets.stores import Stores
+from twin_assets.stores.features import Changes, Snapshot, data_version_after
+
+
+def chunk(n: int, text: str = "text", made_by: str = "m") -> dict:
+    return {
+        "chunk_id": f"d{n}#0000", "document_id": f"d{n}", "platform": "files", "category": "post", "title": None,
+        "url": None, "language": None, "published_at": None, "cluster_id": f"c{n}", "trainable": True,
+        "quotable": True, "position": 0, "heading_path": "", "start": 0, "end": len(text), "text": text,
+        "n_tokens": 1, "input_hash": text, "made_by": made_by,
+    }  # fmt: skip
+
+
+def changes(*rows: dict, deletes: tuple[str, ...] = ()) -> Changes:
+    return Changes(schemas.from_dicts(rows, schemas.CHUNKS), deletes)
+
+
+def test_upserts_and_deletes_are_one_commit(stores):
+    features = stores.features
+    first = features.commit("ada", "chunks", changes(chunk(1), chunk(2), chunk(3)))
+    features.commit("ada", "chunks", changes(chunk(2, "new"), chunk(4), deletes=("d1#0000",)))
+    rows = {row["chunk_id"]: row["text"] for row in features.table("ada", "chunks").rows(["chunk_id", "text"])}
+    assert rows == {"d2#0000": "new", "d3#0000": "text", "d4#0000": "text"}
+    pinned = features.table_at("ada", "chunks", first.version)
+    assert {row["chunk_id"] for row in pinned.rows(["chunk_id"])} == {"d1#0000", "d2#0000", "d3#0000"}
+
+
+def test_a_handle_keeps_seeing_the_version_it_pinned(stores):
+    stores.features.commit("ada", "chunks", changes(chunk(1)))
+    handle = stores.features.table("ada", "chunks")
+    assert handle.count() == 1
+    stores.features.commit("ada", "chunks", changes(chunk(2)))
+    assert handle.count() == 1
+    assert stores.features.table("ada", "chunks").count() == 2
+
+
+def test_committing_nothing_keeps_the_data_version(stores):
+    first = stores.features.commit("ada", "chunks", changes(chunk(1)))
+    second = stores.features.commit("ada", "chunks", changes())
+    assert first.data_version == second.data_version
+
+
+def test_the_data_version_says_what_the_table_holds(stores):
+    one = stores.features.commit("ada", "chunks", changes(chunk(1), chunk(2)))
+    other = stores.features.commit("bob", "chunks", changes(chunk(2)))
+    other = stores.features.commit("bob", "chunks", changes(chunk(1)))
+    assert one.data_version == other.data_version
+    assert data_version_after({}, changes(chunk(1)), "chunk_id") != one.data_version
+
+
+def test_quotes_in_keys_are_data(stores):
+    row = chunk(1) | {"chunk_id": "it's#0000", "document_id": "it's"}
+    stores.features.commit("ada", "chunks", changes(row, chunk(2)))
+    found = list(stores.features.table("ada", "chunks").rows_in(["chunk_id"], "document_id", ["it's"]))
+    assert found == [{"chunk_id": "it's#0000"}]
+    stores.features.commit("ada", "chunks", changes(deletes=("it's#0000",)))
+    assert stores.features.table("ada", "chunks").count() == 1
+
+
+def test_a_snapshot_is_a_table_of_its_own_and_the_same_one_is_not_written_twice(stores):
+    rows = pa.Table.from_pylist([{"example_id": "a", "x": 1}])
+    first = stores.features.commit_snapshot("ada", "instruction_dataset", Snapshot(rows))
+    again = stores.features.commit_snapshot("ada", "instruction_dataset", Snapshot(rows))
+    other = stores.features.commit_snapshot("ada", "instruction_dataset", Snapshot(rows.slice(0, 0)))
+    assert [first.table, again.table, other.table] == [
+        "instruction_dataset-00001", "instruction_dataset-00001", "instruction_dataset-00002",
+    ]  # fmt: skip
+    assert stores.features.snapshot("ada", "instruction_dataset-00001").count() == 1
+    with pytest.raises(NotThere, match="instruction_dataset-00009"):
+        stores.features.snapshot("ada", "instruction_dataset-00009")
+
+
+def test_a_table_written_by_a_run_that_died_before_publishing_is_written_again(stores):
+    rows = pa.Table.from_pylist([{"example_id": "a", "x": 1}])
+    stores.features.commit_snapshot("ada", "instruction_dataset", Snapshot(rows))
+    stores.features.connect("ada").create_table("instruction_dataset-00002", rows)
+    published = stores.features.commit_snapshot("ada", "instruction_dataset", Snapshot(rows.slice(0, 0)))
+    assert published.table == "instruction_dataset-00002"
+    assert stores.features.snapshot("ada", "instruction_dataset-00002").count() == 0
+
+
+def test_scan_reads_a_table_larger_than_one_batch_whole(stores):
+    stores.features.commit("ada", "chunks", changes(*(chunk(n) for n in range(2_500))))
+    assert len(stores.features.table("ada", "chunks").lineage()) == 2_500
+
+
+def _write(folder, start: int) -> None:
+    stores = Stores(Settings(_env_file=None, data_dir=folder))
+    for n in range(start, start + 5):
+        with stores.features.writing("ada", "chunks"):
+            stores.features.commit("ada", "chunks", changes(chunk(n)))
+
+
+def test_four_processes_at_once_lose_nothing(settings, stores):
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_write, args=(settings.data_dir, start)) for start in range(0, 20, 5)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(120)
+    assert [writer.exitcode for writer in writers] == [0, 0, 0, 0]
+    assert stores.features.table("ada", "chunks").count() == 20
