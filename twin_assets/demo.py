@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import click
+import dagster as dg
 
 from twin_assets import running
 from twin_assets.documents import AuthorProfile, Consent, ModelManifest, RecipeChoice
@@ -85,7 +86,7 @@ def _newest(stores: Stores, author: str, recipe: str) -> ModelManifest | None:
     return manifest if manifest and manifest.evaluation else None
 
 
-def _approve(instance: running.dg.DagsterInstance, stores: Stores, manifest: ModelManifest) -> None:
+def _approve(instance: dg.DagsterInstance, stores: Stores, manifest: ModelManifest) -> None:
     """The demo approves in the author's place, and says so."""
     current = stores.models.production(manifest.author)
     if current and current.version == manifest.version:

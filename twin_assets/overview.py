@@ -114,3 +114,14 @@ def export_dataset(stores: Stores, author: str, folder: Path, version: str | Non
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         written[path] = len(rows)
     return written
+
+
+def training_curve(stores: Stores, author: str) -> list[dict[str, float]]:
+    """`step, loss, …` lines of the newest version's training; nothing when none was trained."""
+    versions = stores.models.versions(author)
+    if not versions:
+        return []
+    folder = stores.models.local_folder(versions[-1], stores.settings.data_dir / "cache")
+    path = folder / "metrics.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return [row for row in rows if "loss" in row]

@@ -28,7 +28,7 @@ UPSTREAM = {
     "instruction_dataset": ("embeddings", "cleaned_documents"),
 }
 
-PROGRESS_CONFIG = {"loggers": {"progress": {}}}
+PROGRESS_CONFIG: dict[str, Any] = {"loggers": {"progress": {}}}
 
 
 @dataclass(frozen=True)

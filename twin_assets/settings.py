@@ -63,6 +63,7 @@ class Settings(BaseSettings):
     max_document_bytes: int = Field(default=20_000_000, gt=0, description="Larger documents are refused, by name.")
     max_response_bytes: int = Field(default=50_000_000, gt=0, description="Largest web answer after decompression.")
     request_timeout_s: float = Field(default=30.0, gt=0, description="Connect and read time-out of a crawl.")
+    request_interval_s: float = Field(default=0.5, ge=0, description="Pause between two requests to one host.")
     allow_private_addresses: bool = Field(
         default=False, description="Let crawls reach loopback and private addresses: tests and intranets only."
     )

@@ -1,7 +1,7 @@
 """Real small things: a NeoSQLite file, a LanceDB folder, a tiny model with a tokenizer trained on docstrings."""
 
+import importlib
 import inspect
-import json
 import random
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from twin_assets.stores import Stores
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(_env_file=None, data_dir=tmp_path / "data", allow_private_addresses=True)
+    return Settings(_env_file=None, data_dir=tmp_path / "data", allow_private_addresses=True, request_interval_s=0)
 
 
 @pytest.fixture
@@ -40,10 +40,16 @@ def raw(external_id: str, content: str, **more: object) -> RawDocument:
     return RawDocument.model_validate(fields | {"external_id": external_id, "content": content} | more)
 
 
+MODULES = (
+    "argparse asyncio collections concurrent.futures csv datetime decimal email functools heapq http.client itertools "
+    "json logging os pathlib pickle re shutil socket sqlite3 statistics string subprocess tempfile textwrap threading "
+    "typing unittest urllib.request zipfile"
+)
+
+
 def docstrings(n_modules: int = 40) -> list[str]:
     """Documentation text that every Python carries."""
-
-    modules = [value for value in locals().values() if inspect.ismodule(value)][:n_modules]
+    modules = [importlib.import_module(name) for name in MODULES.split()[:n_modules]]
     texts = []
     for module in modules:
         for _, thing in sorted(vars(module).items(), key=lambda item: item[0]):
@@ -54,7 +60,7 @@ def docstrings(n_modules: int = 40) -> list[str]:
 
 @pytest.fixture(scope="session")
 def make_tiny_model(tmp_path_factory: pytest.TempPathFactory):
-    """make(architecture='llama'|'mistral'|'qwen3', chat_template=None) -> folder with random weights and a tokenizer."""
+    """make(architecture, chat_template) -> folder of a llama, mistral or qwen3 with random weights and a tokenizer."""
 
     def make(architecture: str = "llama", chat_template: str | None = None, context: int = 512) -> Path:
         import torch
@@ -98,41 +104,27 @@ def tiny_model(make_tiny_model) -> Path:
     return make_tiny_model()
 
 
+SUBJECTS = ["tides", "bread", "rope", "fog", "ledgers", "bees", "radio", "rust", "maps", "clocks"]
+WORDS = [*SUBJECTS, "keeps", "slow", "number", "morning", "under", "measure"]
+
+
 @pytest.fixture
 def writing() -> list[RawDocument]:
     """Forty small documents of three categories, all different, deterministic."""
-    random.seed(7)
-    subjects = ["tides", "bread", "rope", "fog", "ledgers", "bees", "radio", "rust", "maps", "clocks"]
-    documents = []
-    for n in range(40):
-        subject, other = subjects[n % 10], subjects[(n * 3 + 1) % 10]
-        words = " ".join(
-            random.choice(subjects + ["keeps", "slow", "number", "morning", "under", "measure"]) for _ in range(30)
-        )
-        if n % 4 == 3:
-            documents.append(
-                raw(
-                    f"code/{subject}{n}.py",
-                    f'"""Count {subject}."""\n\n\ndef count_{subject}_{n}(items):\n    """How many {other}."""\n    return len(items) + {n}\n',
-                    category=Category.CODE,
-                    content_type="text/x-python",
-                    title=f"{subject}{n}.py",
-                )
-            )
-        elif n % 4 == 2:
-            documents.append(
-                raw(f"post{n}", f"On {subject}, day {n}.\n\n{words.capitalize()}.\n\n#{other}", category=Category.POST)
-            )
-        else:
-            documents.append(
-                raw(
-                    f"article{n}",
-                    f"# {subject.title()} and {other}, {n}\n\nI keep {subject} near {other}. {words.capitalize()}.\n\n## Why {n}\n\nBecause {other} are {n} times as {words}.\n",
-                    title=f"{subject.title()} and {other}, {n}",
-                )
-            )
-    return documents
+    chance = random.Random(7)
+    return [_piece(n, " ".join(chance.choices(WORDS, k=30))) for n in range(40)]
 
 
-def dump(path: Path, rows: list[dict]) -> None:
-    path.write_text("\n".join(json.dumps(row) for row in rows))
+def _piece(n: int, words: str) -> RawDocument:
+    subject, other = SUBJECTS[n % 10], SUBJECTS[(n * 3 + 1) % 10]
+    if n % 4 == 3:
+        body = f'def count_{n}(items):\n    """How many {other}."""\n    return len(items) + {n}\n'
+        code = f'"""Count {subject}."""\n\n\n{body}'
+        name = f"{subject}{n}.py"
+        return raw(f"code/{name}", code, category=Category.CODE, content_type="text/x-python", title=name)
+    if n % 4 == 2:
+        return raw(f"post{n}", f"On {subject}, day {n}.\n\n{words.capitalize()}.\n\n#{other}", category=Category.POST)
+    title = f"{subject.title()} and {other}, {n}"
+    first = f"I keep {subject} near {other}. {words.capitalize()}."
+    second = f"## Why {n}\n\nBecause {other} are {n} times as {words}."
+    return raw(f"article{n}", f"# {title}\n\n{first}\n\n{second}\n", title=title)

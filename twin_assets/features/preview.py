@@ -1,7 +1,7 @@
 """What a person sees of a table in the Dagster UI: counts and a few rows, at most a title and 200 characters each."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 import pyarrow as pa
@@ -16,9 +16,9 @@ def cell(text: object, limit: int = CHARACTERS) -> str:
     return line if len(line) <= limit else line[:limit] + "…"
 
 
-def table(header: list[str], rows: list[list[object]]) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
+    lines: list[Sequence[object]] = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(cell(value) for value in line) + " |" for line in lines)
 
 

@@ -6,10 +6,12 @@ under one lock. Price: no batching across requests; scaled out that is vLLM's wo
 own processors, text is decoded by tokenizers' own stream.
 """
 
+import collections.abc
+import math
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +23,8 @@ from twin_assets.language.prompts import DraftRequest, EncodedPrompt, Window, en
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
     from twin_assets.language.base_models import BaseSpec, ResolvedBase
+
     from twin_assets.stores import Stores
 
 ADAPTER_FOLDER = "adapter"
@@ -36,6 +38,9 @@ SCORED_TOKENS = 2_048
 
 MAX_ADAPTERS = 32
 MAX_BASES = 2
+
+PieceStream = collections.abc.Generator[str, None, None]
+"""Text as it comes; closing it frees what the draft holds."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ class Generator:
             if self._adapters:
                 self._model.load_adapter(folder, adapter_name=inner)
             else:
-                self._model = PeftModel.from_pretrained(_plain(self._model), folder, adapter_name=inner).eval()
+                self._model = PeftModel.from_pretrained(self._model, folder, adapter_name=inner).eval()
             self._adapters[name] = inner
             self._active = inner
             self._switch_to(name)
@@ -122,8 +127,6 @@ class Generator:
 
     def nll(self, windows: Iterable[Window], adapter: str | None = None) -> float:
         """Negative log-likelihood in nats, summed over the tokens that the windows' masks name."""
-        import math
-
         return math.fsum(
             value for batch in _batches(list(windows), SCORED_TOKENS) for value in self._score(batch, adapter)
         )
@@ -135,7 +138,7 @@ class Generator:
 
     def _pieces(
         self, ids: list[int], sampling: Sampling, adapter: str | None, stop_event: threading.Event | None
-    ) -> Iterator[str]:
+    ) -> PieceStream:
         from tokenizers.decoders import DecodeStream
 
         decoded = DecodeStream(skip_special_tokens=True)
@@ -152,7 +155,7 @@ class Generator:
         import torch
         from transformers import DynamicCache
 
-        drawn = _Sampler(sampling)
+        drawn = _Sampler(sampling, n_prompt=len(ids))
         cache = DynamicCache(config=self._model.config)
         seen = torch.tensor([ids], device=self._model.device)
         new = seen
@@ -223,7 +226,7 @@ class Generator:
 class _Sampler:
     """Draws tokens as a `Sampling` says, from a random state of its own, on the CPU: the same on every device."""
 
-    def __init__(self, sampling: Sampling) -> None:
+    def __init__(self, sampling: Sampling, n_prompt: int) -> None:
         import torch
         from transformers import (
             LogitsProcessorList,
@@ -240,7 +243,8 @@ class _Sampler:
             self._random.manual_seed(sampling.seed)
         self._shape = LogitsProcessorList()
         if sampling.repetition_penalty != 1:
-            self._shape.append(RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty))
+            # Of the draft only: the prompt shows the author's words so that they are used.
+            self._shape.append(RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty, n_prompt))
         if not self._greedy:
             self._shape.append(TemperatureLogitsWarper(sampling.temperature))
             if sampling.top_p < 1:
@@ -312,11 +316,6 @@ def load_generator(base: "ResolvedBase", device: str) -> Generator:
     return Generator(model, tokenizer, int(model.config.max_position_embeddings))
 
 
-def _plain(model: Any) -> Any:
-    """The base model, out of a PeftModel whose adapters were all dropped."""
-    return model.unload() if hasattr(model, "peft_config") and hasattr(model, "unload") else model
-
-
 def _end_ids(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> frozenset[int]:
     """Tokens that end a draft: the model's, the tokenizer's, and the special ones its template closes a turn with."""
     configured = getattr(model.generation_config, "eos_token_id", None)
@@ -326,18 +325,19 @@ def _end_ids(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> 
     return frozenset(int(number) for number in ids | (set(example.answer_ids[-example.n_closing :]) & special))
 
 
-def _until_marks(pieces: Iterator[str], marks: Sequence[str]) -> Iterator[str]:
+def _until_marks(pieces: PieceStream, marks: Sequence[str]) -> Iterator[str]:
     """The pieces up to the first mark; what may be the beginning of one is held back until it is decided."""
     held = ""
-    for piece in pieces:
-        held += piece
-        if any(mark in held for mark in marks):
-            yield min((held.partition(mark)[0] for mark in marks), key=len)
-            return
-        keep = max((n for mark in marks for n in range(1, len(mark)) if held.endswith(mark[:n])), default=0)
-        if ready := held[: len(held) - keep]:
-            yield ready
-        held = held[len(held) - keep :]
+    with closing(pieces):
+        for piece in pieces:
+            held += piece
+            if any(mark in held for mark in marks):
+                yield min((held.partition(mark)[0] for mark in marks), key=len)
+                return
+            keep = max((n for mark in marks for n in range(1, len(mark)) if held.endswith(mark[:n])), default=0)
+            if ready := held[: len(held) - keep]:
+                yield ready
+            held = held[len(held) - keep :]
     if held:
         yield held
 

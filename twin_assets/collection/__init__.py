@@ -1,0 +1,1 @@
+"""Collection pipeline: every platform's crawler, and the raw assets made of them."""

@@ -1,0 +1,289 @@
+"""The seam between a platform and the warehouse: a crawler yields events, one loop consumes them.
+
+A crawler knows its platform and nothing of the warehouse; the loop writes documents, saves the state at each checkpoint
+after its documents, counts, and alone decides what is gone. A new platform is one file in this folder: a class with
+`platform`, `accepted`, `accepts` and `collect`, registered by `@register`.
+"""
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from typing import Any, ClassVar, Protocol, TypeVar
+from urllib.parse import urlsplit
+
+from twin_assets import collection
+from twin_assets.content.web import WebClient
+from twin_assets.documents import Category, RawDocument, Source, Visibility, utcnow
+from twin_assets.errors import BadSource
+from twin_assets.stores.warehouse import KnownDocument, Warehouse
+
+NO_CRAWLERS = frozenset({"assets", "crawler", "sensors"})
+"""Modules of this folder that make Dagster definitions of the crawlers, and so cannot hold one."""
+
+BATCH = 100
+"""Documents held before they are written; a killed crawl loses no more than these."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A document as a crawler finds it, before it is anybody's."""
+
+    external_id: str
+    content: str
+    category: Category
+    url: str | None = None
+    title: str | None = None
+    content_type: str = "text/markdown"
+    language: str | None = None
+    visibility: Visibility = "public"
+    published_at: datetime | None = None
+    updated_at: datetime | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Found:
+    """An item with its content, new or not."""
+
+    item: Item
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """Items that the source says are as they were, without sending them."""
+
+    external_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Gone:
+    """The source itself says that this item was deleted."""
+
+    external_id: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """An item that could not be read this time, and why; it is not gone."""
+
+    item: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Something that is no document of this source, such as an image, and why."""
+
+    item: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything before this may be written down, and the crawl can go on from `state`."""
+
+    state: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ListingComplete:
+    """Every item of the source was named: what was not named is gone."""
+
+
+Event = Found | Unchanged | Gone | Failed | LeftOut | Checkpoint | ListingComplete
+
+
+class Crawler(Protocol):
+    """One platform. `accepted` says in words what `accepts` takes."""
+
+    platform: ClassVar[str]
+    accepted: ClassVar[str]
+
+    def accepts(self, where: str) -> bool:
+        """Whether this crawler can read the place."""
+
+    def collect(self, source: Source, state: dict[str, Any], http: WebClient) -> Iterator[Event]:
+        """The source's items. Raises BadSource when the source as a whole cannot be read."""
+
+
+C = TypeVar("C", bound=type[Crawler])
+_registry: dict[str, Crawler] = {}
+
+
+def register(crawler: C) -> C:
+    """Class decorator: make a crawler known under its platform."""
+    _registry[crawler.platform] = crawler()
+    return crawler
+
+
+@cache
+def _load_all() -> None:
+    for module in pkgutil.iter_modules(collection.__path__):
+        if module.name not in NO_CRAWLERS:
+            importlib.import_module(f"{collection.__name__}.{module.name}")
+
+
+def crawlers() -> dict[str, Crawler]:
+    """Every registered crawler by platform, in the order of their names."""
+    _load_all()
+    return dict(sorted(_registry.items()))
+
+
+def platform_for(where: str) -> str:
+    """The platform that reads a place. Raises BadSource naming what is accepted."""
+    for platform, crawler in crawlers().items():
+        if crawler.accepts(where):
+            return platform
+    known = "; ".join(f"{platform}: {crawler.accepted}" for platform, crawler in crawlers().items())
+    raise BadSource(f"{where!r} is nothing that can be collected from. Give {known}")
+
+
+def source_id_for(platform: str, where: str, taken: dict[str, str]) -> str:
+    """A readable id for a source: the platform and the last part of the place; the same place keeps its id.
+
+    taken: id -> where of the author's other sources.
+    """
+    for source_id, place in taken.items():
+        if place == where and source_id.startswith(f"{platform}-"):
+            return source_id
+    parts = urlsplit(where)
+    name = parts.hostname if parts.scheme in ("http", "https") else where.rstrip("/").rsplit("/", 1)[-1]
+    slug = re.sub(r"[^a-z0-9]+", "-", (name or "source").lower()).strip("-")[:40] or "source"
+    wanted, number = f"{platform}-{slug}", 2
+    while wanted in taken:
+        wanted, number = f"{platform}-{slug}-{number}", number + 1
+    return wanted
+
+
+@dataclass
+class CrawlReport:
+    """What one crawl of one source did."""
+
+    source_id: str
+    platform: str
+    where: str
+    started_at: datetime = field(default_factory=utcnow)
+    finished_at: datetime | None = None
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    gone: int = 0
+    failed: list[dict[str, str]] = field(default_factory=list)
+    left_out: list[dict[str, str]] = field(default_factory=list)
+    complete: bool = False
+    requests: int = 0
+    bytes_read: int = 0
+    error: str | None = None
+
+    @property
+    def writes(self) -> int:
+        """Documents written or buried."""
+        return self.new + self.changed + self.gone
+
+
+def crawl(
+    author: str,
+    source: Source,
+    crawler: Crawler,
+    warehouse: Warehouse,
+    http: WebClient,
+    progress: Callable[[str], None] = lambda _: None,
+) -> CrawlReport:
+    """Consume a crawler's events. A BadSource ends it and stands in the report's `error`; nothing is buried then."""
+    report = CrawlReport(source.id, source.platform, source.where)
+    consumer = _Consumer(author, source, warehouse, report, progress)
+    warehouse.crawl_begins(author, source.id)
+    before = http.requests
+    try:
+        for event in crawler.collect(source, warehouse.crawl_state(author, source.id), http):
+            consumer.take(event)
+    except BadSource as error:
+        report.error = str(error)
+        report.complete = False
+    consumer.finish()
+    report.requests = http.requests - before
+    report.finished_at = utcnow()
+    warehouse.save_crawl(author, source.id, vars(report))
+    return report
+
+
+class _Consumer:
+    """The loop's memory: what is stored, what was named, what waits to be written."""
+
+    def __init__(
+        self,
+        author: str,
+        source: Source,
+        warehouse: Warehouse,
+        report: CrawlReport,
+        progress: Callable[[str], None],
+    ) -> None:
+        self._author, self._source, self._warehouse = author, source, warehouse
+        self._report, self._progress = report, progress
+        self._known: dict[str, KnownDocument] = warehouse.known_documents(author, source.id)
+        self._named: set[str] = set()
+        self._gone: set[str] = set()
+        self._waiting: list[RawDocument] = []
+
+    def take(self, event: Event) -> None:
+        """One event of the crawler."""
+        match event:
+            case Found(item):
+                self._found(item)
+            case Unchanged(external_ids):
+                self._named.update(map(self._id, external_ids))
+                self._report.unchanged += len(external_ids)
+            case Gone(external_id):
+                self._gone.add(self._id(external_id))
+            case Failed(item, reason):
+                self._named.add(self._id(item))
+                self._report.failed.append({"item": item, "reason": reason})
+            case LeftOut(item, reason):
+                self._report.left_out.append({"item": item, "reason": reason})
+            case Checkpoint(state):
+                self._flush()
+                self._warehouse.save_crawl_state(self._author, self._source.id, state)
+            case ListingComplete():
+                self._report.complete = True
+
+    def finish(self) -> None:
+        """Write what waits and bury what is gone: only after a complete listing, only within this source."""
+        self._flush()
+        if self._report.complete:
+            self._gone |= self._known.keys() - self._named
+        if self._gone:
+            self._report.gone = self._warehouse.bury(sorted(self._gone & self._known.keys()))
+
+    def _id(self, external_id: str) -> str:
+        return f"{self._author}:{self._source.id}:{external_id}"
+
+    def _found(self, item: Item) -> None:
+        document = RawDocument(
+            author=self._author, source_id=self._source.id, platform=self._source.platform, **vars(item)
+        )
+        if document.id in self._named:
+            return
+        self._named.add(document.id)
+        self._report.bytes_read += len(item.content.encode("utf-8", "surrogatepass"))
+        known = self._known.get(document.id)
+        if known is not None and not known.deleted and known.content_hash == document.content_hash:
+            self._report.unchanged += 1
+            return
+        if known is None:
+            self._report.new += 1
+        else:
+            self._report.changed += 1
+        self._waiting.append(document)
+        if len(self._waiting) >= BATCH:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._warehouse.upsert_documents(self._waiting)
+            self._waiting = []
+            done = self._report
+            self._progress(f"{self._source.id}: {done.new} new, {done.changed} changed, {done.unchanged} unchanged …")

@@ -1,0 +1,330 @@
+"""A folder or zip of one's own writing: markdown with front matter, HTML and code.
+
+Front matter: title, date, url, category (article, post, code), tags, language, private or draft (true keeps it from
+being quoted). Without a category a file is code by its extension, else an article. Archives are data: nothing is
+unpacked to disk, and a name or size that could harm is refused by name.
+"""
+
+import stat
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar
+
+from twin_assets.collection.crawler import (
+    BATCH,
+    Checkpoint,
+    Event,
+    Failed,
+    Found,
+    Item,
+    LeftOut,
+    ListingComplete,
+    register,
+)
+from twin_assets.content.extraction import parse_date
+from twin_assets.content.web import WebClient
+from twin_assets.documents import Category, Source, Visibility
+from twin_assets.errors import BadItem, BadSource
+from twin_assets.settings import Settings
+
+MARKDOWN = frozenset({".md", ".markdown", ".mdx", ".txt", ".text", ".rst"})
+HTML = frozenset({".html", ".htm", ".xhtml"})
+CODE: dict[str, str] = {
+    ".py": "python", ".pyi": "python", ".sh": "shell", ".bash": "shell", ".c": "c", ".h": "c", ".cc": "c++",
+    ".cpp": "c++", ".hpp": "c++", ".rs": "rust", ".go": "go", ".java": "java", ".kt": "kotlin", ".js": "javascript",
+    ".mjs": "javascript", ".jsx": "javascript", ".ts": "typescript", ".tsx": "typescript", ".rb": "ruby", ".pl": "perl",
+    ".php": "php", ".swift": "swift", ".scala": "scala", ".clj": "clojure", ".ex": "elixir", ".erl": "erlang",
+    ".hs": "haskell", ".ml": "ocaml", ".lisp": "lisp", ".el": "emacs lisp", ".scm": "scheme", ".lua": "lua", ".r": "r",
+    ".jl": "julia", ".sql": "sql", ".css": "css", ".scss": "css", ".vim": "vim script", ".asm": "assembly",
+    ".s": "assembly", ".awk": "awk", ".bat": "batch", ".ps1": "powershell", ".tf": "terraform", ".zig": "zig",
+    ".d": "d", ".nim": "nim", ".dart": "dart", ".m": "objective-c", ".f90": "fortran", ".pas": "pascal",
+    ".toml": "toml", ".yaml": "yaml", ".yml": "yaml", ".mk": "make", ".cmake": "cmake",
+}  # fmt: skip
+CODE_NAMES = {"makefile": "make", "dockerfile": "docker", "gnumakefile": "make", "rakefile": "ruby"}
+SHEBANGS = {
+    "python": "python", "bash": "shell", "sh": "shell", "perl": "perl", "ruby": "ruby", "awk": "awk",
+    "node": "javascript",
+}  # fmt: skip
+SKIPPED_FOLDERS = frozenset({"node_modules", "__pycache__", "__MACOSX", "venv", "dist", "build", "vendor"})
+MAX_RATIO = 200
+"""Uncompressed over compressed size of an archive's member; text reaches 20, a bomb thousands."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of a folder or an archive, not read yet. name: relative, with '/'."""
+
+    name: str
+    size: int
+    modified_at: datetime | None
+    read: Callable[[], bytes]
+
+
+@register
+class FilesCrawler:
+    """Reads everything each time: a disk is quick, and the content hash decides what is new."""
+
+    platform: ClassVar[str] = "files"
+    accepted: ClassVar[str] = "a folder or a .zip of markdown, HTML and code"
+
+    def accepts(self, where: str) -> bool:
+        """A folder, or a file that ends with .zip."""
+        path = Path(where).expanduser()
+        return path.is_dir() or (path.suffix.lower() == ".zip" and path.is_file())
+
+    def collect(self, source: Source, state: dict[str, Any], http: WebClient) -> Iterator[Event]:
+        """Every file as a document; what is no text is left out by name, what cannot be read failed by name."""
+        path = Path(source.where).expanduser()
+        if not path.exists():
+            raise BadSource(
+                f"{source.where} is not there: nothing is taken as deleted; mend the path, or remove the source"
+            )
+        limit = Settings().max_document_bytes
+        found = 0
+        for entry in _entries(path):
+            if not isinstance(entry, Entry):
+                yield entry
+                continue
+            try:
+                yield Found(_item(entry, limit))
+                found += 1
+            except BadItem as error:
+                yield Failed(entry.name, str(error))
+            if found and found % BATCH == 0:
+                yield Checkpoint({})
+        if not found:
+            raise BadSource(f"{source.where} holds no usable file: give {self.accepted}. Nothing is taken as deleted")
+        yield ListingComplete()
+
+
+def _entries(path: Path) -> Iterator[Entry | Failed | LeftOut]:
+    yield from _folder_entries(path) if path.is_dir() else _zip_entries(path)
+
+
+def _folder_entries(root: Path) -> Iterator[Entry | Failed | LeftOut]:
+    home = root.resolve()
+    for path in sorted(_walk(root)):
+        name = path.relative_to(root).as_posix()
+        if reason := _left_out(name):
+            yield LeftOut(name, reason)
+            continue
+        if path.is_dir():
+            continue
+        try:
+            if not path.resolve().is_relative_to(home):
+                yield LeftOut(name, "is a link to outside the folder")
+            elif not path.is_file():
+                yield LeftOut(name, "is no regular file")
+            else:
+                status = path.stat()
+                yield Entry(name, status.st_size, parse_date(datetime.fromtimestamp(status.st_mtime)), path.read_bytes)
+        except OSError as error:
+            yield Failed(name, f"cannot be read: {error.strerror}")
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Files below a folder; one that is left out stands for what it holds, and links to folders are not followed."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink() and not _left_out_folder(path.name):
+            yield from _walk(path)
+        else:
+            yield path
+
+
+def _zip_entries(path: Path) -> Iterator[Entry | Failed | LeftOut]:
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise BadSource(
+            f"{path} is no zip archive that can be read ({error}): make it again, or give a folder"
+        ) from error
+    with archive:
+        for info in sorted(archive.infolist(), key=lambda info: info.filename):
+            name = info.filename
+            if info.is_dir():
+                continue
+            if reason := _dangerous(info):
+                yield Failed(name, reason)
+            elif reason := _left_out(name):
+                yield LeftOut(name, reason)
+            else:
+                yield Entry(name, info.file_size, _zip_time(info), lambda info=info: _member(archive, info))  # type: ignore[misc]
+
+
+def _dangerous(info: zipfile.ZipInfo) -> str | None:
+    parts = PurePosixPath(info.filename.replace("\\", "/")).parts
+    if ".." in parts or info.filename.startswith(("/", "\\")) or (parts and ":" in parts[0]):
+        return "has a name that leads out of the archive: rename it"
+    if stat.S_ISLNK(info.external_attr >> 16):
+        return "is a symbolic link: put the file itself into the archive"
+    if info.flag_bits & 1:
+        return "is encrypted: make the archive without a password"
+    if info.file_size > 1_000_000 and info.file_size > MAX_RATIO * max(1, info.compress_size):
+        return f"grows {info.file_size // max(1, info.compress_size)} times when unpacked: looks like a bomb, left out"
+    return None
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    try:
+        with archive.open(info) as member:
+            return member.read(info.file_size + 1)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError) as error:
+        raise BadItem(f"is damaged in the archive ({error}): make the archive again") from error
+
+
+def _zip_time(info: zipfile.ZipInfo) -> datetime | None:
+    try:
+        return parse_date(datetime(*info.date_time))
+    except ValueError:
+        return None
+
+
+def _left_out_folder(name: str) -> bool:
+    return name.startswith(".") or name in SKIPPED_FOLDERS
+
+
+def _left_out(name: str) -> str | None:
+    path = PurePosixPath(name)
+    if folder := next((part for part in path.parts[:-1] if _left_out_folder(part)), None):
+        return f"lies in {folder}/, which holds no writing"
+    if path.name in SKIPPED_FOLDERS:
+        return "is a folder that holds no writing"
+    if path.name.startswith("."):
+        return "is hidden"
+    known = path.suffix.lower() in MARKDOWN | HTML | CODE.keys() or path.name.lower() in CODE_NAMES
+    if not known and path.suffix:
+        return f"{path.suffix} is neither markdown nor HTML nor code"
+    return None
+
+
+def _item(entry: Entry, limit: int) -> Item:
+    if entry.size > limit:
+        raise BadItem(
+            f"is {entry.size / 1e6:.0f} MB, more than {limit / 1e6:.0f} MB (TWIN_MAX_DOCUMENT_BYTES): split it"
+        )
+    try:
+        data = entry.read()
+    except OSError as error:
+        raise BadItem(f"cannot be read: {error.strerror}") from error
+    if not data.strip():
+        raise BadItem("is empty: write something into it, or delete it")
+    text = _text(data)
+    suffix = PurePosixPath(entry.name).suffix.lower()
+    if suffix in HTML:
+        return _html_item(entry, text)
+    language = _code_language(entry.name, suffix, text)
+    return _code_item(entry, text, language) if language else _markdown_item(entry, text)
+
+
+def _text(data: bytes) -> str:
+    if b"\0" in data[:100_000] and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise BadItem("is binary, whatever its name says: give text")
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", errors="replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        from charset_normalizer import from_bytes
+
+        best = from_bytes(data).best()
+        if best is None:
+            raise BadItem("is in no text encoding that can be told: save it as UTF-8") from None
+        return str(best)
+
+
+def _code_language(name: str, suffix: str, text: str) -> str | None:
+    if suffix in CODE:
+        return CODE[suffix]
+    base = PurePosixPath(name).name.lower()
+    if base in CODE_NAMES:
+        return CODE_NAMES[base]
+    if not suffix and text.startswith("#!"):
+        first = text.partition("\n")[0]
+        return next((language for program, language in SHEBANGS.items() if program in first), "shell")
+    return None
+
+
+def _code_item(entry: Entry, text: str, language: str) -> Item:
+    return Item(
+        external_id=entry.name,
+        content=text,
+        category=Category.CODE,
+        title=entry.name,
+        content_type=f"text/x-{language.replace(' ', '-')}",
+        updated_at=entry.modified_at,
+        metadata={"path": entry.name, "language": language},
+    )
+
+
+def _html_item(entry: Entry, text: str) -> Item:
+    from twin_assets.content.extraction import extract_page
+
+    page = extract_page(text)
+    if page is None:
+        raise BadItem("has no main text: a menu or an empty page is no document")
+    return Item(
+        external_id=entry.name,
+        content=page.text,
+        category=Category.ARTICLE,
+        url=page.url,
+        title=page.title or PurePosixPath(entry.name).stem,
+        language=page.language,
+        published_at=page.published_at,
+        updated_at=entry.modified_at,
+    )
+
+
+def _markdown_item(entry: Entry, text: str) -> Item:
+    import frontmatter
+    import yaml
+
+    try:
+        post = frontmatter.loads(text)
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        raise BadItem(f"has front matter that is no YAML{line}: quote values that hold ': ' or '#'") from error
+    about: dict[str, Any] = {str(name).lower(): value for name, value in post.metadata.items()}
+    if not post.content.strip():
+        raise BadItem("has front matter and no text: write something below it, or delete it")
+    return Item(
+        external_id=entry.name,
+        content=post.content,
+        category=_category(about.get("category")),
+        url=str(about["url"]) if about.get("url") else None,
+        title=str(about["title"]) if about.get("title") else _first_heading(post.content, entry.name),
+        language=str(about["language"]) if about.get("language") else None,
+        visibility=_visibility(about),
+        published_at=parse_date(about.get("date")),
+        updated_at=entry.modified_at,
+        metadata={"tags": _tags(about.get("tags"))},
+    )
+
+
+def _category(value: object) -> Category:
+    if value is None:
+        return Category.ARTICLE
+    try:
+        return Category(str(value).strip().lower().removesuffix("s"))
+    except ValueError:
+        known = ", ".join(Category)
+        raise BadItem(f"has category {value!r}: use one of {known}, or none") from None
+
+
+def _visibility(about: dict[str, Any]) -> Visibility:
+    hidden = about.get("private") is True or about.get("draft") is True or about.get("visibility") == "private"
+    return "private" if hidden else "public"
+
+
+def _first_heading(text: str, name: str) -> str:
+    first = next((line for line in text.splitlines() if line.startswith("# ")), "")
+    return first.strip("# ").strip() or PurePosixPath(name).stem
+
+
+def _tags(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [tag.strip() for tag in value.split(",") if tag.strip()]
+    return [str(tag) for tag in value] if isinstance(value, list) else []

@@ -1,0 +1,179 @@
+"""The evaluation pipeline's assets: what a version is worth, and which one is in production.
+
+`evaluation_report` starts the evaluation process; an evaluation that the registry holds is not done again.
+`production_model` is the only place that moves the alias: the app, `twin` and the UI all execute it.
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+from pydantic import Field
+
+from twin_assets.child_process import child_command
+from twin_assets.documents import ModelManifest
+from twin_assets.errors import NotThere
+from twin_assets.evaluation import report
+from twin_assets.evaluation.checks import check_results, check_specs
+from twin_assets.evaluation.evaluate import FILE, stored_evaluation
+from twin_assets.evaluation.gates import gates, limits_of, verdict
+from twin_assets.evaluation.result import EVALUATION_VERSION, Evaluation, Options
+from twin_assets.partitions import CHANGED, author_of, authors, authors_recipes, authors_to_recipes, recipe_of
+from twin_assets.stores import Stores, open_stores
+
+OWNERS = ["team:twin"]
+ADAPTER = dg.AssetKey("adapter")
+
+
+class EvaluationConfig(dg.Config):
+    """How much is scored and drafted."""
+
+    max_clusters: int = Field(default=Options().max_clusters, description="Held-out clusters scored at most.")
+    max_rows_per_cluster: int = Field(default=Options().max_rows_per_cluster, description="Rows scored of a cluster.")
+    n_drafts: int = Field(default=Options().n_drafts, description="Held-out prompts drafted for.")
+    draft_tokens: int = Field(default=Options().draft_tokens, description="Longest draft, in tokens.")
+
+    def options(self) -> Options:
+        """The same as the evaluation process takes them."""
+        return Options.model_validate(self.model_dump())
+
+
+@dg.asset(
+    deps=[ADAPTER],
+    partitions_def=authors_recipes,
+    group_name="evaluation",
+    kinds={"huggingface", "python"},
+    owners=OWNERS,
+    code_version=EVALUATION_VERSION,
+    automation_condition=CHANGED,
+    check_specs=check_specs("evaluation_report"),
+)
+def evaluation_report(
+    context: dg.AssetExecutionContext, config: EvaluationConfig
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Adapter against base on writing that neither saw: bits per byte, copying, style; and the verdict."""
+    stores, author = open_stores(), author_of(context)
+    manifest = _version(stores, author, recipe_of(context), _data_version(context))
+    options = config.options()
+    evaluation = _held(manifest, options)
+    known = evaluation is not None
+    if evaluation is None:
+        evaluation = _measure(context, stores, manifest, options)
+    found = gates(evaluation, limits_of(manifest.recipe))
+    evaluation = evaluation.model_copy(update={"verdict": verdict(found)})
+    stores.models.evaluated(manifest, evaluation.for_manifest(), found)
+    context.log.info(f"{manifest.version}: {evaluation.verdict}")
+    yield dg.MaterializeResult(
+        metadata=_metadata(manifest, evaluation, report.markdown(evaluation, found), known),
+        check_results=check_results("evaluation_report", found),
+    )
+
+
+def _data_version(context: dg.AssetExecutionContext) -> str | None:
+    """The data version of the adapter that this partition's report follows."""
+    wanted = dg.AssetRecordsFilter(ADAPTER, asset_partitions=[context.partition_key])
+    records = context.instance.fetch_materializations(wanted, limit=1).records
+    materialization = records[0].asset_materialization if records else None
+    tags = (materialization.tags if materialization else None) or {}
+    return tags.get("dagster/data_version")
+
+
+def _version(stores: Stores, author: str, recipe: str, data_version: str | None) -> ModelManifest:
+    """The version whose weights the adapter's data version names, else the recipe's newest."""
+    versions = stores.models.versions(author, recipe)
+    if not versions:
+        raise NotThere(f"{author} has no version of recipe {recipe}: materialize `adapter` for it first")
+    followed = (one for one in versions if data_version and one.weights_sha256.startswith(data_version))
+    return next(followed, versions[-1])
+
+
+def _held(manifest: ModelManifest, options: Options) -> Evaluation | None:
+    """The evaluation that the registry holds, when it was made by this code with these options."""
+    if manifest.evaluation is None or manifest.evaluation.get("made_by") != options.made_by:
+        return None
+    return stored_evaluation(manifest, options)
+
+
+def _measure(
+    context: dg.AssetExecutionContext, stores: Stores, manifest: ModelManifest, options: Options
+) -> Evaluation:
+    dg.PipesSubprocessClient().run(
+        command=child_command("twin_assets.evaluation.evaluate"),
+        context=context,
+        env=stores.settings.library_environment(),
+        extras={"author": manifest.author, "version": manifest.version, "options": options.model_dump()},
+    )
+    found = stored_evaluation(manifest, options)
+    if found is None:
+        raise NotThere(f"the evaluation of {manifest.id} ended without {FILE} in {manifest.path}: see the run's stderr")
+    return found
+
+
+def _metadata(
+    manifest: ModelManifest, evaluation: Evaluation, text: str, known: bool
+) -> dict[str, dg.MetadataValue | str | float | bool]:
+    plot = report.plot(evaluation)
+    return {
+        "report": dg.MetadataValue.md(text),
+        **({"plot": dg.MetadataValue.md(plot)} if plot else {}),
+        "verdict": evaluation.verdict,
+        "version": manifest.version,
+        "dataset": f"{manifest.dataset.table} (data version {manifest.dataset.data_version})",
+        "held_out_clusters": evaluation.n_clusters,
+        "held_out_rows": evaluation.n_rows,
+        "rows_left_out": evaluation.n_left_out,
+        "already_evaluated": known,
+        "path": dg.MetadataValue.path(f"{manifest.path}/{FILE}"),
+        **evaluation.metrics(),
+    }
+
+
+class PromotionConfig(dg.Config):
+    """Which version goes into production, and who says so."""
+
+    version: str | None = Field(default=None, description="Default: the newest candidate that passed every gate.")
+    who: str = Field(description="Who decided; kept in the registry.")
+    reason: str = Field(default="", description="Why; kept in the registry.")
+
+
+@dg.asset(
+    deps=[dg.AssetDep("evaluation_report", partition_mapping=authors_to_recipes)],
+    partitions_def=authors,
+    group_name="evaluation",
+    kinds={"python"},
+    owners=OWNERS,
+    code_version="1",
+)
+def production_model(
+    context: dg.AssetExecutionContext, config: PromotionConfig
+) -> Iterator[dg.MaterializeResult[None]]:
+    """The version that drafts when a request names the author alone: the registry's alias `production`."""
+    models, author = open_stores().models, author_of(context)
+    version = config.version or models.newest_passing(author).version
+    before = models.production(author)
+    manifest = models.promote(author, version, config.who, config.reason)
+    previous = before.version if before else "none"
+    context.log.info(f"production of {author}: {previous} -> {manifest.version}, by {config.who}")
+    yield dg.MaterializeResult(
+        metadata={
+            "version": manifest.version,
+            "previous": previous,
+            "who": config.who,
+            "reason": config.reason or "none given",
+            "recipe": manifest.recipe_name,
+            "passed_every_gate": manifest.passed,
+            "gates": dg.MetadataValue.json([gate.model_dump() for gate in manifest.gates]),
+        },
+        data_version=dg.DataVersion(manifest.version),
+    )
+
+
+assets = [evaluation_report, production_model]
+
+jobs = [
+    dg.define_asset_job(
+        "evaluate", selection=["evaluation_report"], description="Evaluate a recipe's newest version for one author."
+    ),
+    dg.define_asset_job(
+        "promote", selection=["production_model"], description="Put a version into production, or roll back to one."
+    ),
+]

@@ -1,0 +1,35 @@
+"""Gates as asset checks: they show the verdict that stands in the registry, and block nothing."""
+
+from collections.abc import Iterable
+
+import dagster as dg
+
+from twin_assets.documents import Gate
+from twin_assets.evaluation.gates import DESCRIPTIONS
+from twin_assets.partitions import authors_recipes
+
+
+def check_specs(asset: str) -> list[dg.AssetCheckSpec]:
+    """One check per gate; partitioned, so that one author's failure is nobody else's status."""
+    return [
+        dg.AssetCheckSpec(name, asset=asset, description=description, partitions_def=authors_recipes)
+        for name, description in DESCRIPTIONS.items()
+    ]
+
+
+def check_results(asset: str, gates: Iterable[Gate]) -> list[dg.AssetCheckResult]:
+    """The gates as check results. A failed gate is a warning: the run did its work."""
+    return [
+        dg.AssetCheckResult(
+            asset_key=dg.AssetKey(asset),
+            check_name=gate.name,
+            passed=gate.passed,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={"result": gate.text, **_numbers(gate)},
+        )
+        for gate in gates
+    ]
+
+
+def _numbers(gate: Gate) -> dict[str, float]:
+    return {name: value for name in ("value", "limit") if (value := getattr(gate, name)) is not None}

@@ -1,0 +1,131 @@
+"""The evaluation as a person reads it: a markdown report and a plot. Drafts show their first 200 characters only."""
+
+import base64
+import io
+from collections.abc import Sequence
+
+from twin_assets.documents import Gate
+from twin_assets.evaluation.result import Evaluation
+
+CHARACTERS = 200
+DRAFTS = 2
+
+
+def markdown(evaluation: Evaluation, gates: Sequence[Gate]) -> str:
+    """Verdict and gates, bits per byte, copying, style, and the beginnings of a few drafts."""
+    parts = [
+        f"**{evaluation.verdict}**: `{evaluation.version}` on `{evaluation.dataset}`, base `{evaluation.base_model}`.",
+        _table(
+            ["gate", "value", "limit", "", "what it says"],
+            [[g.name, _number(g.value), _number(g.limit), "passed" if g.passed else "FAILED", g.text] for g in gates],
+        ),
+    ]
+    if evaluation.likelihoods:
+        parts += [
+            "### Bits per byte of held-out answers (lower is better)",
+            _likelihoods(evaluation),
+            _caps(evaluation),
+        ]
+    if evaluation.recitation:
+        parts += ["### Copied from the training texts, word for word", _recitation(evaluation)]
+    if evaluation.styles:
+        parts += ["### Distance from the author's style (lower is closer)", _styles(evaluation)]
+    if evaluation.drafts:
+        parts += ["### How drafts begin", _drafts(evaluation)]
+    return "\n\n".join(parts)
+
+
+def _likelihoods(evaluation: Evaluation) -> str:
+    rows = [
+        [
+            row.name,
+            row.n_clusters,
+            row.n_bytes,
+            f"{row.base:.3f}",
+            f"{row.adapter:.3f}",
+            f"{row.difference:+.3f}",
+            f"{row.low:+.3f} to {row.high:+.3f}",
+        ]
+        for row in evaluation.likelihoods
+    ]
+    return _table(["", "clusters", "bytes", "base", "adapter", "difference", "95% interval"], rows)
+
+
+def _caps(evaluation: Evaluation) -> str:
+    said = f"{evaluation.n_rows - evaluation.n_too_long} rows scored"
+    if evaluation.n_left_out:
+        said += f", {evaluation.n_left_out} more are held out and were left out to bound the time"
+    if evaluation.n_too_long:
+        said += f", {evaluation.n_too_long} prompts do not fit the context"
+    return f"{said}. Intervals: bootstrap over clusters. `newest`: the latest quarter by date."
+
+
+def _recitation(evaluation: Evaluation) -> str:
+    rows = [
+        [name, f"{copying.copied:.1%}", copying.longest_run] for name, copying in sorted(evaluation.recitation.items())
+    ]
+    return _table(["drafts by", "8-word sequences copied", "longest run, words"], rows)
+
+
+def _styles(evaluation: Evaluation) -> str:
+    rows = [
+        [
+            row.kind,
+            "with function words" if row.english else "punctuation and statistics only",
+            row.n_blocks,
+            f"{row.base:.3f}",
+            f"{row.adapter:.3f}",
+            f"{row.author:.3f}",
+        ]
+        for row in evaluation.styles
+    ]
+    return _table(["", "measured", "blocks", "base", "adapter", "author, held out"], rows)
+
+
+def _drafts(evaluation: Evaluation) -> str:
+    rows = [
+        [draft.instruction, whose, getattr(draft, whose)]
+        for draft in evaluation.drafts[:DRAFTS]
+        for whose in ("base", "adapter", "author")
+    ]
+    return _table(["asked for", "by", "beginning"], rows)
+
+
+def _table(header: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(_cell(value) for value in line) + " |" for line in lines)
+
+
+def _cell(value: object) -> str:
+    """One line that cannot break a table, nor become markup."""
+    text = " ".join(str(value).split())
+    text = text if len(text) <= CHARACTERS else text[:CHARACTERS] + "…"
+    return text.replace("|", "\\|").replace("`", "'").replace("<", "&lt;").replace("![", "! [")
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"
+
+
+def plot(evaluation: Evaluation) -> str | None:
+    """Bits per byte and style distance as bars, a markdown image; None when nothing was measured."""
+    if not evaluation.likelihoods:
+        return None
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[3, 2])
+    at = range(len(evaluation.likelihoods))
+    for offset, whose, colour in ((-0.2, "base", "#9aa5b1"), (0.2, "adapter", "#2f6f8f")):
+        heights = [getattr(row, whose) for row in evaluation.likelihoods]
+        left.bar([x + offset for x in at], heights, width=0.4, label=whose, color=colour)
+    left.set_xticks(list(at), [f"{row.name}\n{row.n_clusters} clusters" for row in evaluation.likelihoods])
+    left.set_title("bits per byte, held out", fontsize=10)
+    left.legend(fontsize=8)
+    whose_styles = [(whose, evaluation.style(whose)) for whose in ("base", "adapter", "author")]
+    measured = [(whose, value) for whose, value in whose_styles if value is not None]
+    right.bar([whose for whose, _ in measured], [value for _, value in measured], color="#2f6f8f")
+    right.set_title("distance from the author's style", fontsize=10)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=80)
+    return f"![evaluation](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})"

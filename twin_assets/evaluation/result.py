@@ -1,0 +1,105 @@
+"""What an evaluation found: the shape of `evaluation.json` beside an adapter, and, without its drafts, of the
+`evaluation` in the version's manifest. It holds no times and no machine, so that the same evaluation is the same bytes.
+"""
+
+from typing import Any
+
+from pydantic import Field
+
+from twin_assets.documents import Stored, digest
+from twin_assets.evaluation.likelihood import Likelihood
+
+EVALUATION_VERSION = "1"
+"""Raise it when a figure would come out differently; every version is then evaluated anew when its turn comes."""
+
+
+class Options(Stored):
+    """How much is scored and drafted. More is slower and steadier."""
+
+    max_clusters: int = Field(default=200, ge=1, description="Held-out clusters scored, chosen by a hash of their id.")
+    max_rows_per_cluster: int = Field(default=4, ge=1, description="Rows scored of one cluster, its first ones.")
+    n_drafts: int = Field(default=6, ge=0, description="Held-out prompts drafted for, by base and adapter each.")
+    draft_tokens: int = Field(default=160, ge=1, description="Longest draft.")
+
+    @property
+    def made_by(self) -> str:
+        """Names this code and these options."""
+        return digest(["evaluation", EVALUATION_VERSION, self.model_dump()], 16)
+
+
+class Draft(Stored):
+    """One held-out prompt, what base and adapter made of it, and what the author wrote."""
+
+    example_id: str
+    category: str
+    language: str | None
+    instruction: str
+    base: str
+    adapter: str
+    author: str
+
+
+class Copying(Stored):
+    """Recitation of a set of drafts: words of the longest run, and mean share of copied 8-word sequences."""
+
+    longest_run: int
+    copied: float
+
+
+class StyleDistance(Stored):
+    """Distance from the author's style in one kind of text, each set of `n_blocks` blocks."""
+
+    kind: str
+    english: bool
+    n_blocks: int
+    base: float
+    adapter: float
+    author: float
+
+
+class Evaluation(Stored):
+    """Everything measured of one version. Empty lists where there was nothing held out to measure on."""
+
+    made_by: str
+    version: str
+    dataset: str
+    base_model: str
+    verdict: str = ""
+    n_clusters: int
+    n_rows: int
+    n_left_out: int = Field(description="held-out rows beyond the options' caps")
+    n_too_long: int = Field(description="rows whose prompt does not fit the context")
+    likelihoods: list[Likelihood] = Field(default_factory=list)
+    recitation: dict[str, Copying] = Field(default_factory=dict, description="of `base` and `adapter`")
+    styles: list[StyleDistance] = Field(default_factory=list)
+    drafts: list[Draft] = Field(default_factory=list)
+
+    @property
+    def overall(self) -> Likelihood | None:
+        """Bits per byte over all held-out clusters."""
+        return next((row for row in self.likelihoods if row.name == "all"), None)
+
+    def style(self, whose: str) -> float | None:
+        """Distance of `base`, `adapter` or `author` over all kinds of text, weighted by blocks."""
+        blocks = sum(row.n_blocks for row in self.styles)
+        return sum(getattr(row, whose) * row.n_blocks for row in self.styles) / blocks if blocks else None
+
+    def for_manifest(self) -> dict[str, Any]:
+        """The figures without the drafts: no text of the author leaves the registry's folder."""
+        overall = self.overall
+        bits = overall.model_dump(exclude={"name"}) if overall else None
+        return self.model_dump(exclude={"drafts"}) | {"bits_per_byte": bits}
+
+    def metrics(self) -> dict[str, float]:
+        """The headline figures by name, those that were measured."""
+        overall = self.overall
+        found = {
+            "base_bits_per_byte": overall.base if overall else None,
+            "adapter_bits_per_byte": overall.adapter if overall else None,
+            "copied_share": self.recitation["adapter"].copied if "adapter" in self.recitation else None,
+            "longest_copied_run": self.recitation["adapter"].longest_run if "adapter" in self.recitation else None,
+            "base_style_distance": self.style("base"),
+            "adapter_style_distance": self.style("adapter"),
+            "author_style_distance": self.style("author"),
+        }
+        return {name: round(float(value), 4) for name, value in found.items() if value is not None}

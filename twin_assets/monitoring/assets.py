@@ -1,0 +1,79 @@
+"""One report per author and day, kept in the warehouse."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from twin_assets.documents import utcnow
+from twin_assets.monitoring.report import MonitoringReport, markdown, monitor
+from twin_assets.partitions import author_of, authors
+from twin_assets.stores import open_stores
+
+COLUMNS = ("source_id", "category", "published_at", "n_words")
+
+
+@dg.asset(
+    deps=["cleaned_documents", "production_model"],
+    partitions_def=authors,
+    group_name="monitoring",
+    kinds={"python"},
+    owners=["team:twin"],
+    code_version="1",
+    check_specs=[
+        dg.AssetCheckSpec(
+            "sources_healthy",
+            asset="monitoring_report",
+            description="Every source was crawled, and its last crawl ended without an error or a failed item.",
+            partitions_def=authors,
+        )
+    ],
+)
+def monitoring_report(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+    """How fresh the sources are, how drafts are used and rated, how old the production model is."""
+    stores, author, now = open_stores(), author_of(context), utcnow()
+    report = monitor(
+        stores.warehouse.profile(author),
+        stores.warehouse.crawls(author),
+        stores.features.table(author, "cleaned_documents").rows(COLUMNS),
+        stores.warehouse.interactions(author),
+        stores.models.production(author),
+        now,
+    )
+    stores.warehouse.save_monitoring_report(author, now.date().isoformat(), report.model_dump())
+    yield dg.MaterializeResult(metadata=_metadata(report), check_results=[_sources_healthy(report)])
+
+
+def _metadata(report: MonitoringReport) -> dict[str, dg.MetadataValue | int | float]:
+    numbers = {
+        "newest_document_age_days": report.newest_document_age_days,
+        "production_age_days": report.production_age_days,
+        "draft_length_ratio": report.draft_length.ratio if report.draft_length else None,
+    }
+    return {
+        "report": dg.MetadataValue.md(markdown(report)),
+        "documents": report.documents,
+        "failed_items": sum(one.failed_items for one in report.sources),
+        "drafts_in_30_days": report.usage.recent,
+        "rated_good": report.usage.rated_good,
+        "rated_bad": report.usage.rated_bad,
+        **{name: value for name, value in numbers.items() if value is not None},
+    }
+
+
+def _sources_healthy(report: MonitoringReport) -> dg.AssetCheckResult:
+    unhealthy = [one.source_id for one in report.unhealthy]
+    return dg.AssetCheckResult(
+        check_name="sources_healthy",
+        passed=not unhealthy,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"result": f"look at {', '.join(unhealthy)}" if unhealthy else "all sources are healthy"},
+    )
+
+
+assets = [monitoring_report]
+
+jobs = [
+    dg.define_asset_job(
+        "monitoring", selection=["monitoring_report"], description="Report on one author's sources, drafts and model."
+    )
+]

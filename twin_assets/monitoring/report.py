@@ -1,0 +1,178 @@
+"""An author's twin on one day, in numbers: is it fed, is it used, does it still write at the author's length.
+
+Pure: what the stores hold goes in as values, the report comes out. No text of a document or a draft is in it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from statistics import median
+from typing import Any
+
+from twin_assets.documents import AuthorProfile, Interaction, ModelManifest, Source, Stored
+
+RECENT = timedelta(days=30)
+
+
+class SourceHealth(Stored):
+    """One source's last crawl and newest document; ages in days, None where there is nothing."""
+
+    source_id: str
+    platform: str
+    crawl_age_days: float | None
+    newest_document_age_days: float | None
+    documents: int
+    failed_items: int
+    error: str | None
+
+
+class Usage(Stored):
+    """Interactions of the last 30 days, and all there ever were."""
+
+    total: int
+    recent: int
+    rated_good: int
+    rated_bad: int
+    edited: int
+
+
+class DraftLength(Stored):
+    """Recent drafts against the author's own prose, in words; ratio is drafts over author."""
+
+    drafts: int
+    draft_median: float
+    author_median: float
+    ratio: float
+
+
+class MonitoringReport(Stored):
+    """What is saved in the warehouse for each author and day."""
+
+    documents: int
+    newest_document_age_days: float | None
+    sources: list[SourceHealth]
+    usage: Usage
+    production: str | None
+    production_age_days: float | None
+    draft_length: DraftLength | None
+
+    @property
+    def unhealthy(self) -> list[SourceHealth]:
+        """Sources that were never crawled, or whose last crawl failed as a whole or in items."""
+        return [one for one in self.sources if one.error or one.failed_items or one.crawl_age_days is None]
+
+
+def monitor(
+    profile: AuthorProfile,
+    crawls: Mapping[str, Mapping[str, Any]],
+    documents: Iterable[Mapping[str, Any]],
+    interactions: Sequence[Interaction],
+    production: ModelManifest | None,
+    now: datetime,
+) -> MonitoringReport:
+    """The report of one author at `now`.
+
+    crawls: source id to its latest crawl. documents: `source_id, category, published_at, n_words` of each.
+    """
+    rows = list(documents)
+    return MonitoringReport(
+        documents=len(rows),
+        newest_document_age_days=_age(_newest(rows), now),
+        sources=[
+            _source(source, crawls.get(source.id), [row for row in rows if row["source_id"] == source.id], now)
+            for source in profile.sources
+        ],
+        usage=_usage(interactions, now),
+        production=production.version if production else None,
+        production_age_days=_age(production.created_at, now) if production else None,
+        draft_length=_draft_length(
+            [one for one in interactions if now - one.created_at <= RECENT],
+            [row["n_words"] for row in rows if row["category"] != "code"],
+        ),
+    )
+
+
+def _source(
+    source: Source, crawl: Mapping[str, Any] | None, rows: list[Mapping[str, Any]], now: datetime
+) -> SourceHealth:
+    crawl = crawl or {}
+    return SourceHealth(
+        source_id=source.id,
+        platform=source.platform,
+        crawl_age_days=_age(crawl.get("finished_at"), now),
+        newest_document_age_days=_age(_newest(rows), now),
+        documents=len(rows),
+        failed_items=len(crawl.get("failed") or []),
+        error=crawl.get("error"),
+    )
+
+
+def _newest(rows: Sequence[Mapping[str, Any]]) -> datetime | None:
+    return max((row["published_at"] for row in rows if row["published_at"]), default=None)
+
+
+def _age(when: datetime | None, now: datetime) -> float | None:
+    if when is None:
+        return None
+    when = when if when.tzinfo else when.replace(tzinfo=now.tzinfo)
+    return round((now - when) / timedelta(days=1), 2)
+
+
+def _usage(interactions: Sequence[Interaction], now: datetime) -> Usage:
+    recent = [one for one in interactions if now - one.created_at <= RECENT]
+    return Usage(
+        total=len(interactions),
+        recent=len(recent),
+        rated_good=sum(one.rating == "good" for one in recent),
+        rated_bad=sum(one.rating == "bad" for one in recent),
+        edited=sum(one.edited is not None for one in recent),
+    )
+
+
+def _draft_length(recent: Sequence[Interaction], author_words: Sequence[int]) -> DraftLength | None:
+    if not recent or not author_words:
+        return None
+    drafts, author = median(len(one.draft.split()) for one in recent), median(author_words)
+    return DraftLength(
+        drafts=len(recent),
+        draft_median=drafts,
+        author_median=author,
+        ratio=round(drafts / author, 3) if author else 0.0,
+    )
+
+
+def markdown(report: MonitoringReport) -> str:
+    """The report as a person reads it."""
+    lines = [
+        f"**{report.documents} documents**, the newest {_days(report.newest_document_age_days)} old.",
+        "",
+        "| source | documents | newest | last crawl | failed items | error |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| {one.source_id} | {one.documents} | {_days(one.newest_document_age_days)} | {_days(one.crawl_age_days)} "
+        f"| {one.failed_items} | {_cell(one.error)} |"
+        for one in report.sources
+    ]
+    usage = report.usage
+    lines += [
+        "",
+        f"Drafts in 30 days: {usage.recent} ({usage.rated_good} good, {usage.rated_bad} bad, {usage.edited} edited); "
+        f"{usage.total} in all.",
+        "",
+        f"In production: {report.production or 'nothing yet'}"
+        + (f", {_days(report.production_age_days)} old." if report.production else "."),
+    ]
+    if length := report.draft_length:
+        lines += [
+            "",
+            f"Drafts have {length.draft_median:g} words, the author's prose {length.author_median:g} (medians).",
+        ]
+    return "\n".join(lines)
+
+
+def _days(age: float | None) -> str:
+    return "never" if age is None else f"{age:.1f} days"
+
+
+def _cell(text: str | None) -> str:
+    return " ".join((text or "").split())[:200].replace("|", "\\|").replace("<", "&lt;")

@@ -1,0 +1,32 @@
+import pytest
+
+from twin_assets.collection.crawler import CrawlReport, crawl, crawlers, platform_for, source_id_for
+from twin_assets.content.web import WebClient
+from twin_assets.documents import Source
+from twin_assets_tests.collection.site import Site
+
+
+@pytest.fixture
+def site():
+    server = Site()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def collect(stores, settings):
+    """collect(where) -> CrawlReport of a crawl into the test's warehouse."""
+
+    def run(where: object) -> CrawlReport:
+        platform = platform_for(str(where))
+        source = Source(id=source_id_for(platform, str(where), {}), platform=platform, where=str(where))
+        with WebClient(settings) as http:
+            return crawl("ada", source, crawlers()[platform], stores.warehouse, http)
+
+    return run
+
+
+@pytest.fixture
+def documents(stores):
+    """documents() -> external_id to document, tombstones included."""
+    return lambda: {document.external_id: document for document in stores.warehouse.documents("ada")}

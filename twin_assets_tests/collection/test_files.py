@@ -1,0 +1,215 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from datetime import UTC, datetime
+
+import pytest
+
+from twin_assets.documents import Category
+from twin_assets.errors import BadSource
+
+MARKDOWN = """---
+title: "On tides: a note"
+date: 2024-03-01
+url: https://skerrow.example/tides
+category: post
+tags: [tides, gauges]
+---
+The gauge lies. I do not.
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    root = tmp_path / "writing"
+    (root / "code").mkdir(parents=True)
+    (root / "tides.md").write_text(MARKDOWN)
+    (root / "plain.md").write_text("# A heading\n\nNo front matter here, and that is fine.\n")
+    (root / "code" / "median.py").write_text(
+        "def median(levels_mm):\n    return sorted(levels_mm)[len(levels_mm) // 2]\n"
+    )
+    paragraphs = "".join(f"<p>Paragraph {n} tells of rain that fell on the harbour all day long.</p>" for n in range(5))
+    page = f"<html><head><title>Rain</title></head><body><nav>Menu</nav><article><h1>Rain</h1>{paragraphs}</article></body></html>"
+    (root / "rain.html").write_text(page)
+    return root
+
+
+def test_front_matter_and_extensions_say_what_a_file_is(collect, documents, folder):
+    report = collect(folder)
+    assert (report.new, report.failed, report.complete) == (4, [], True)
+    found = documents()
+    tides = found["tides.md"]
+    assert (tides.category, tides.title, tides.url) == ("post", "On tides: a note", "https://skerrow.example/tides")
+    assert tides.published_at == datetime(2024, 3, 1, tzinfo=UTC)
+    assert tides.metadata["tags"] == ["tides", "gauges"]
+    assert tides.content == "The gauge lies. I do not."
+    assert (found["plain.md"].category, found["plain.md"].title) == (Category.ARTICLE, "A heading")
+    assert found["code/median.py"].category is Category.CODE
+    assert "Menu" not in found["rain.html"].content
+    assert "Paragraph 4" in found["rain.html"].content
+
+
+def test_a_second_crawl_writes_nothing_and_keeps_the_data_version(collect, stores, folder):
+    collect(folder)
+    before = stores.warehouse.raw_data_version("ada", "files")
+    report = collect(folder)
+    assert (report.writes, report.unchanged) == (0, 4)
+    assert stores.warehouse.raw_data_version("ada", "files") == before
+
+
+def test_edits_update_deletions_are_tombstones_and_a_file_that_comes_back_lives(collect, documents, folder):
+    collect(folder)
+    (folder / "plain.md").write_text("# A heading\n\nRewritten.\n")
+    (folder / "tides.md").unlink()
+    report = collect(folder)
+    assert (report.new, report.changed, report.gone, report.unchanged) == (0, 1, 1, 2)
+    assert documents()["tides.md"].deleted_at is not None
+    (folder / "tides.md").write_text(MARKDOWN)
+    assert collect(folder).changed == 1
+    assert documents()["tides.md"].deleted_at is None
+
+
+def test_a_zip_is_read_like_the_folder_it_holds(collect, documents, folder, tmp_path):
+    archive = tmp_path / "writing.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for path in folder.rglob("*"):
+            file.write(path, path.relative_to(folder))
+    collect(archive)
+    assert set(documents()) == {"tides.md", "plain.md", "code/median.py", "rain.html"}
+
+
+def test_bad_items_are_named_with_the_way_out_and_the_rest_goes_on(collect, documents, folder):
+    (folder / "empty.md").write_bytes(b"")
+    (folder / "huge.md").write_bytes(b"word " * 10_000_000)
+    (folder / "picture.md").write_bytes(b"\x89PNG\r\n\0\0binary")
+    (folder / "bad.md").write_text("---\ntitle: a: b: c\n---\ntext")
+    (folder / "odd.md").write_text("---\ncategory: poem\n---\ntext")
+    (folder / "only-front.md").write_text("---\ntitle: x\n---\n")
+    (folder / "photo.jpg").write_bytes(b"x")
+    (folder / ".hidden.md").write_text("secret")
+    report = collect(folder)
+    reasons = {failure["item"]: failure["reason"] for failure in report.failed}
+    assert set(reasons) == {"empty.md", "huge.md", "picture.md", "bad.md", "odd.md", "only-front.md"}
+    assert "split it" in reasons["huge.md"]
+    assert "binary" in reasons["picture.md"]
+    assert "no YAML, line" in reasons["bad.md"]
+    assert "use one of article, post, code" in reasons["odd.md"]
+    assert {row["item"] for row in report.left_out} == {"photo.jpg", ".hidden.md"}
+    assert len(documents()) == 4
+
+
+def test_an_item_that_can_no_longer_be_read_is_not_gone(collect, documents, folder):
+    collect(folder)
+    (folder / "tides.md").write_bytes(b"\0")
+    report = collect(folder)
+    assert (report.gone, len(report.failed)) == (0, 1)
+    assert documents()["tides.md"].deleted_at is None
+
+
+def test_a_folder_that_vanished_or_is_empty_takes_nothing_as_deleted(collect, documents, folder, tmp_path):
+    collect(folder)
+    folder.rename(tmp_path / "elsewhere")
+    folder.mkdir()
+    report = collect(folder)
+    assert "holds no usable file" in report.error
+    assert report.gone == 0
+    assert not [document for document in documents().values() if document.deleted_at]
+
+
+@pytest.mark.parametrize("name", ["../evil.md", "/etc/evil.md", "a/../../evil.md", "..\\evil.md", "C:\\evil.md"])
+def test_a_name_that_leads_out_of_an_archive_is_refused_and_the_rest_read(collect, documents, tmp_path, name):
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr(name, "evil")
+        file.writestr("good.md", "Good words.")
+    report = collect(archive)
+    assert [failure["reason"] for failure in report.failed] == ["has a name that leads out of the archive: rename it"]
+    assert set(documents()) == {"good.md"}
+
+
+def test_a_bomb_is_refused_unread(collect, tmp_path):
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("bomb.md", b"0" * 15_000_000)
+        file.writestr("good.md", "Good words.")
+    report = collect(archive)
+    assert "looks like a bomb" in report.failed[0]["reason"]
+    assert report.new == 1
+
+
+def test_an_empty_or_broken_archive_says_so(collect, tmp_path):
+    empty = tmp_path / "empty.zip"
+    zipfile.ZipFile(empty, "w").close()
+    assert "holds no usable file" in collect(empty).error
+    broken = tmp_path / "broken.zip"
+    broken.write_bytes(b"PK\x03\x04 not really")
+    assert "is no zip archive that can be read" in collect(broken).error
+
+
+def test_links_out_of_the_folder_are_not_followed(collect, documents, folder, tmp_path):
+    (tmp_path / "private.md").write_text("not for the twin")
+    (folder / "link.md").symlink_to(tmp_path / "private.md")
+    report = collect(folder)
+    assert {"item": "link.md", "reason": "is a link to outside the folder"} in report.left_out
+    assert "link.md" not in documents()
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        ("﻿Café, with a mark.".encode(), "Café, with a mark."),
+        ("Café, wide.".encode("utf-16"), "Café, wide."),
+        ("Le café était fermé, déjà, à l'été où je suis arrivé.".encode("latin-1"), "Le café était fermé"),
+    ],
+)
+def test_encodings_are_read(collect, documents, folder, data, text):
+    (folder / "encoded.md").write_bytes(data)
+    collect(folder)
+    assert documents()["encoded.md"].content.startswith(text)
+
+
+def test_a_place_that_nothing_reads_is_an_error_that_names_what_is_accepted(collect):
+    with pytest.raises(BadSource, match=r"Give blog: the http\(s\) URL .*; files: a folder or a .zip"):
+        collect("ftp://nowhere.example/")
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from twin_assets.collection import crawler, files
+from twin_assets.content.web import WebClient
+from twin_assets.documents import Source
+from twin_assets.settings import Settings
+from twin_assets.stores import Stores
+
+crawler.BATCH = 5
+settings = Settings(_env_file=None, data_dir=Path(sys.argv[1]))
+warehouse = Stores(settings).warehouse
+def progress(line):
+    print(line, flush=True)
+    time.sleep(0.2)
+source = Source(id="files-writing", platform="files", where=sys.argv[2])
+with WebClient(settings) as http:
+    crawler.crawl("ada", source, files.FilesCrawler(), warehouse, http, progress)
+"""
+
+
+def test_a_crawl_killed_in_the_middle_ends_as_if_it_never_was(settings, stores, collect, documents, tmp_path):
+    root = tmp_path / "writing"
+    root.mkdir()
+    for n in range(60):
+        (root / f"{n:02d}.md").write_text(f"Note {n}.\n")
+    command = [sys.executable, "-c", KILLED, str(settings.data_dir), str(root)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    for _ in range(3):
+        process.stdout.readline()
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    time.sleep(0.1)
+    written = len(documents())
+    assert 0 < written < 60
+    report = collect(root)
+    assert (report.new, report.unchanged, len(documents())) == (60 - written, written, 60)

@@ -1,0 +1,90 @@
+import gzip
+import urllib.request
+
+import pytest
+
+from twin_assets.content.web import AddressRefused, WebClient, only_public_addresses
+from twin_assets.errors import BadItem
+from twin_assets_tests.collection.site import Page, Site
+
+
+@pytest.fixture
+def site():
+    server = Site()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def http(settings):
+    with WebClient(settings) as client:
+        yield client
+
+
+def test_private_addresses_are_refused_whatever_the_library(settings, site):
+    guarded = settings.model_copy(update={"allow_private_addresses": False})
+    with WebClient(guarded) as client, pytest.raises(BadItem, match="is not a public address"):
+        client.get(f"{site.url}/")
+    with only_public_addresses(), pytest.raises(AddressRefused):
+        urllib.request.urlopen(site.url, timeout=5)
+    assert site.asked == []
+
+
+def test_a_redirect_to_a_private_address_is_refused(settings, site):
+    site.pages["/"] = Page(b"", status=302, headers={"Location": "http://169.254.169.254/latest/meta-data"})
+    with WebClient(settings) as client, only_public_addresses(), pytest.raises(BadItem):
+        client.get(f"{site.url}/")
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://a.example/", "http://", "gopher://x"])
+def test_only_http_is_fetched(http, url):
+    with pytest.raises(BadItem, match="is no http"):
+        http.get(url)
+
+
+def test_a_failing_server_is_tried_again_and_retry_after_is_honoured(http, site):
+    answers = iter(
+        [Page(b"", status=503, headers={"Retry-After": "0"}), Page(b"", status=429, headers={"Retry-After": "0"})]
+    )
+    site.pages["/"] = lambda: next(answers, Page(b"here"))
+    assert http.get(f"{site.url}/").body == b"here"
+    assert site.paths() == ["/"] * 3
+
+
+def test_an_outage_is_an_error_that_names_the_url(http):
+    with pytest.raises(BadItem, match=r"http://127\.0\.0\.1:9/x could not be reached.*4 tries"):
+        http.get("http://127.0.0.1:9/x")
+
+
+def test_an_answer_that_grows_beyond_the_limit_is_cut_off(settings, site):
+    small = settings.model_copy(update={"max_response_bytes": 1_000_000})
+    site.pages["/"] = Page(gzip.compress(b"0" * 5_000_000), headers={"Content-Encoding": "gzip"})
+    with WebClient(small) as client, pytest.raises(BadItem, match="larger than 1 MB"):
+        client.get(f"{site.url}/")
+
+
+def test_robots_txt_is_obeyed(http, site):
+    site.pages["/robots.txt"] = Page(b"User-agent: *\nDisallow: /private", "text/plain")
+    site.pages["/public"] = Page(b"yes")
+    assert http.get(f"{site.url}/public").body == b"yes"
+    with pytest.raises(BadItem, match=r"robots\.txt"):
+        http.get(f"{site.url}/private/x")
+
+
+def test_validators_are_sent_and_a_304_is_unchanged(http, site):
+    site.pages["/"] = Page(b"x", etag='"7"')
+    first = http.get(f"{site.url}/")
+    assert not first.unchanged
+    assert http.get(f"{site.url}/", first.validators).unchanged
+
+
+def test_requests_to_one_host_keep_their_distance(settings, site):
+    site.pages["/"] = Page(b"x")
+    slow = settings.model_copy(update={"request_interval_s": 0.2})
+    import time
+
+    with WebClient(slow) as client:
+        started = time.monotonic()
+        for _ in range(3):
+            client.get(f"{site.url}/")
+    assert time.monotonic() - started >= 0.6

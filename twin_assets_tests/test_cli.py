@@ -1,0 +1,120 @@
+"""`twin` as a terminal sees it: whole processes, exit codes, stdout and stderr."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def twin(tmp_path):
+    """twin(*arguments) -> CompletedProcess, in a project of its own."""
+    (tmp_path / "dagster.yaml").write_text((ROOT / "dagster.yaml").read_text())
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("TWIN_", "DAGSTER_"))}
+    environment["DAGSTER_HOME"] = str(tmp_path)
+
+    def run(*arguments: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
+        result = subprocess.run(
+            [sys.executable, "-m", "twin_assets.cli", *arguments],
+            capture_output=True,
+            text=True,
+            env=environment,
+            cwd=tmp_path,
+        )
+        assert (result.returncode == 0) == ok, result.stderr
+        return result
+
+    return run
+
+
+@pytest.fixture
+def notes(tmp_path):
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    for n in range(12):
+        text = f"---\ntitle: Note {n}\ncategory: {'post' if n % 2 else 'article'}\n---\n"
+        (folder / f"note{n}.md").write_text(
+            text + f"The gauge read {n} mm at dawn. " * (n + 3) + f"\n\nSo it goes, day {n}.\n"
+        )
+    return folder
+
+
+def test_from_nothing_to_a_hit(twin, notes):
+    twin("author", "add", "ada", "--name", "Ada Example", "--consent", "Ada Example, 2026-11-24")
+    twin("source", "add", "ada", "files", str(notes))
+    ran = json.loads(twin("run", "ada", "--until", "instruction_dataset", "--json").stdout)
+    assert [(part["part"], part["status"]) for part in ran] == [("raw/files", "ran"), ("features", "ran")]
+    status = json.loads(twin("status", "ada", "--json").stdout)
+    assert sum(row["alive"] for row in status["documents"]) == 12
+    assert status["chunks"] >= 12
+    assert sum(status["examples"].values()) >= 12
+    hits = [json.loads(line) for line in twin("search", "ada", "day 7", "-k", "3", "--json").stdout.splitlines()]
+    assert len(hits) == 3
+    assert set(hits[0]) == {"document_id", "title", "url", "text", "score"}
+
+    again = json.loads(twin("run", "ada", "--until", "instruction_dataset", "--json").stdout)
+    assert [(part["part"], part["status"]) for part in again] == [("raw/files", "ran"), ("features", "skipped")]
+
+    (notes / "note3.md").unlink()
+    twin("run", "ada", "--until", "instruction_dataset")
+    documents = [json.loads(line) for line in twin("documents", "ada", "--json").stdout.splitlines()]
+    assert [row["external_id"] for row in documents if row["deleted_at"]] == ["note3.md"]
+    cleaned = [json.loads(line)["id"] for line in twin("documents", "ada", "--cleaned", "--json").stdout.splitlines()]
+    assert len(cleaned) == 11
+
+    twin("dataset", "export", "ada", str(notes.parent / "out"))
+    rows = [
+        json.loads(line) for path in (notes.parent / "out").glob("*.jsonl") for line in path.read_text().splitlines()
+    ]
+    assert {row["task"] for row in rows} <= {"write", "continue"}
+    assert not [row for row in rows if "note3.md" in row["document_id"]]
+
+
+def test_errors_are_one_line_that_says_what_to_do(twin, tmp_path):
+    assert (
+        "no author 'nobody' (known: none yet): add one with `twin author add`"
+        in twin("status", "nobody", ok=False).stderr
+    )
+    assert "use 1 to 63 of a-z" in twin("author", "add", "No Good", "--name", "x", "--consent", "x", ok=False).stderr
+    twin("author", "add", "ada", "--name", "Ada", "--consent", "Ada")
+    assert "twin source add ada" in twin("run", "ada", ok=False).stderr
+    assert "is there already" in twin("author", "add", "ada", "--name", "Ada", "--consent", "Ada", ok=False).stderr
+    assert "no crawler for platform 'myspace'" in twin("source", "add", "ada", "myspace", "me", ok=False).stderr
+    assert "is no cron line" in twin("source", "add", "ada", "files", str(tmp_path), "--cron", "daily", ok=False).stderr
+    assert "ada has no embeddings yet" in twin("search", "ada", "x", ok=False).stderr
+
+
+def test_a_platform_that_fails_does_not_stop_the_rest_and_is_named(twin, notes):
+    twin("author", "add", "ada", "--name", "Ada", "--consent", "Ada")
+    twin("source", "add", "ada", "files", str(notes))
+    twin("source", "add", "ada", "blog", "http://127.0.0.1:9/feed.xml")
+    result = twin("run", "ada", "--until", "embeddings", "--json", ok=False)
+    statuses = {part["part"]: part["status"] for part in json.loads(result.stdout)}
+    assert statuses == {"raw/blog": "failed", "raw/files": "ran", "features": "ran"}
+    assert "raw/blog" in result.stderr.splitlines()[-1]
+
+
+def test_help_and_status_import_no_torch(twin):
+    twin("author", "add", "ada", "--name", "Ada", "--consent", "Ada")
+    for arguments in (["--help"], ["status", "ada"], ["models", "ada"], ["source", "list", "ada"]):
+        code = f"""
+import sys
+from twin_assets.cli import main
+try:
+    main({arguments!r})
+except SystemExit as end:
+    assert not end.code, end.code
+print(*sorted({{'torch', 'transformers', 'lancedb', 'gradio'}} & set(sys.modules)), file=sys.stderr)
+"""
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+        assert result.returncode in (0, 1)
+        assert (
+            result.stderr.strip().splitlines()[-1:]
+            in ([], ["error: no author 'ada' (known: none yet): add one with `twin author add`"])
+            or not result.stderr.strip()
+        )
