@@ -10,7 +10,10 @@ AUTHOR ?= wren
 SOURCE ?=
 RECIPE ?= tiny-cpu
 SERVE ?= 1
-PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+# The first that runs and is new enough: pyenv leaves names on the PATH that start nothing.
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
+  if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then command -v $$name; exit; fi; done; \
+  command -v python3)
 BIN := .venv/bin
 
 .PHONY: demo test check format python clean

@@ -85,9 +85,9 @@ def evaluate(
 
 
 def _room(manifest: ModelManifest, generator: Generator) -> tuple[int, int]:
-    """(context tokens, prompt tokens) as the version was trained with."""
+    """(context tokens, prompt tokens): what the version was trained with, and what a draft leaves of it."""
     context = min(int(manifest.recipe.get("context_tokens", generator.context_tokens)), generator.context_tokens)
-    return context, int(manifest.recipe.get("max_prompt_tokens", context // 2))
+    return context, context - int(manifest.recipe.get("answer_tokens", context // 2))
 
 
 def _score(generator: Generator, manifest: ModelManifest, rows: Sequence[Row], tell: Tell) -> Iterator[ScoredRow]:

@@ -1,14 +1,17 @@
 """One base model, several adapters on it: drafts, streams and scores."""
 
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from twin_assets.errors import BadInput, NotThere
+from twin_assets.documents import BaseModelRef, DatasetRef, ModelManifest
+from twin_assets.errors import BadInput, BadRecipe, NotThere
 from twin_assets.language import generation
-from twin_assets.language.generation import Generator, Sampling
+from twin_assets.language.base_models import BaseSpec
+from twin_assets.language.generation import Generator, Generators, Sampling
 from twin_assets.language.prompts import (
     DraftRequest,
     EncodedPrompt,
@@ -17,6 +20,8 @@ from twin_assets.language.prompts import (
     encode_prompt,
     windows,
 )
+from twin_assets.stores import Stores
+from twin_assets.stores.models import sha256_of_files
 
 SAMPLED = Sampling(max_new_tokens=24, temperature=1.0, seed=5)
 GREEDY = Sampling(max_new_tokens=24, temperature=0, repetition_penalty=1.0)
@@ -203,3 +208,53 @@ def test_adapters_unused_for_longest_make_room_and_can_come_back(
     assert generator.adapters == [second]
     generator.add_adapter(first, first_folder)
     assert generator.generate(prompt, SAMPLED, first) == before
+
+
+@pytest.fixture
+def manifest(stores: Stores, tiny_model: Path, adapters: dict[str, Path]) -> ModelManifest:
+    folder = Path(str(stores.models.folder("ada", "tiny-test", "v1")))
+    shutil.copytree(next(iter(adapters.values())), folder / "adapter")
+    return ModelManifest(
+        author="ada",
+        version="v1",
+        recipe_name="tiny-test",
+        recipe={},
+        recipe_hash="h",
+        base=BaseModelRef(name=str(tiny_model), revision=sha256_of_files(tiny_model)),
+        path=str(folder),
+        weights_sha256="w",
+        dataset=DatasetRef(table="t", version="1", data_version="d"),
+        prompt_version="1",
+        prompt_template="ours",
+        code_version="1",
+    )
+
+
+def test_authors_share_a_base_and_keep_their_adapters_apart(stores: Stores, manifest: ModelManifest):
+    generators = Generators(stores)
+    generator = generators.for_manifest(manifest)
+    bens = manifest.model_copy(update={"author": "ben"})
+    assert generators.for_manifest(bens) is generator
+    assert generators.for_base(BaseSpec(name=manifest.base.name)) is generator
+    assert generator.adapters == ["ada@v1", "ben@v1"]
+
+
+def test_a_base_is_loaded_once_however_many_ask(stores: Stores, manifest: ModelManifest):
+    generators = Generators(stores)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(generators.for_manifest, [manifest] * 4))
+    assert len({id(generator) for generator in found}) == 1
+
+
+def test_the_base_unused_for_longest_makes_room(stores: Stores, make_tiny_model, manifest: ModelManifest):
+    generators = Generators(stores, max_bases=1)
+    first = generators.for_manifest(manifest)
+    other = generators.for_base(BaseSpec(name=str(make_tiny_model("qwen3"))))
+    assert other is not first
+    assert generators.for_manifest(manifest) is not first
+
+
+def test_other_weights_than_the_adapter_was_trained_on_are_refused(stores: Stores, manifest: ModelManifest):
+    moved = manifest.model_copy(update={"base": BaseModelRef(name=manifest.base.name, revision="0" * 64)})
+    with pytest.raises(BadRecipe, match="other weights"):
+        Generators(stores).for_manifest(moved)

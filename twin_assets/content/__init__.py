@@ -1,0 +1,1 @@
+"""Text in, and cut: the guarded web client, extraction, chunking."""

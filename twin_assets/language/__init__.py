@@ -1,0 +1,1 @@
+"""What pipelines do with text: embed, search, render a prompt, generate."""

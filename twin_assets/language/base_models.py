@@ -1,0 +1,191 @@
+"""Base models: a hub name with its revision, a local path, or `docstrings`, the one that is made on this machine.
+
+Whatever it is, it ends as a folder and a revision: a hub commit, or the sha256 of the weights. A hub is contacted only
+for a model that is not in its cache.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from twin_assets.errors import BadRecipe
+from twin_assets.settings import Settings
+from twin_assets.stores.models import sha256_of_files
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Precision = Literal["fp32", "bf16", "fp16", "nf4"]
+
+DOCSTRINGS = "docstrings"
+PACKAGED_RECIPES = Path(__file__).resolve().parent.parent / "training" / "recipes"
+
+HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.model", "*.jinja", "*.txt"]
+"""Weights in safetensors only: a pickle is never read."""
+
+
+class BaseSpec(BaseModel):
+    """Which base model, as a recipe or a manifest names it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(description="hub name, local path, or `docstrings` with its settings")
+    revision: str = Field(default="main", description="hub branch, tag or commit; for local weights their sha256")
+    precision: Precision = "fp32"
+
+
+@dataclass(frozen=True)
+class ResolvedBase:
+    """A base model that lies on this machine."""
+
+    name: str
+    path: Path
+    revision: str
+    precision: Precision
+
+
+@dataclass(frozen=True)
+class UntrainedBase:
+    """What drafts before anything is trained."""
+
+    spec: BaseSpec
+    context_tokens: int
+    answer_tokens: int
+
+
+def recipe_files(settings: Settings) -> dict[str, Path]:
+    """Recipe name to its YAML file; the operator's own win over packaged ones of the same name."""
+    folders = [PACKAGED_RECIPES, *([settings.recipes_dir] if settings.recipes_dir else [])]
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
+
+
+def read_recipe(name: str, settings: Settings) -> dict[str, Any]:
+    """A recipe's YAML as it stands. Raises BadRecipe for an unknown name, listing the known, or a broken file."""
+    files = recipe_files(settings)
+    if name not in files:
+        raise BadRecipe(
+            f"no recipe {name!r}: use one of {', '.join(sorted(files))}, or put {name}.yaml into TWIN_RECIPES_DIR"
+        )
+    try:
+        content = yaml.safe_load(files[name].read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise BadRecipe(f"recipe {files[name]} is no YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise BadRecipe(f"recipe {files[name]} is no mapping of keys to values")
+    return content
+
+
+def untrained_base(recipe: str, settings: Settings) -> UntrainedBase:
+    """The base model of a recipe, and how much of its context a draft may take."""
+    content = read_recipe(recipe, settings)
+    return UntrainedBase(BaseSpec.model_validate(content["base"]), content["context_tokens"], content["answer_tokens"])
+
+
+def resolve_base(spec: BaseSpec, settings: Settings, progress: Callable[[str], None] = lambda _: None) -> ResolvedBase:
+    """Have the base model on this machine: make it, download it, or find it.
+
+    Raises BadRecipe, naming the model and the way out, when it is nowhere to be had or is not the named revision.
+    """
+    if spec.name.partition(":")[0] == DOCSTRINGS:
+        from twin_assets.language.docstring_base import docstring_base
+
+        path = docstring_base(spec.name, settings.data_dir / "models" / "_bases", progress)
+    elif Path(spec.name).expanduser().is_dir():
+        path = Path(spec.name).expanduser().resolve()
+    elif spec.name.startswith(("/", ".", "~")):
+        raise BadRecipe(f"base model {spec.name} is no folder: mend the path in the recipe")
+    else:
+        path = _downloaded(spec, progress)
+        return ResolvedBase(spec.name, path, path.name, spec.precision)
+    revision = _local_revision(str(path), _newest_change(path))
+    if spec.revision not in ("main", revision):
+        raise BadRecipe(
+            f"base model {spec.name} holds other weights ({revision[:12]}…) than revision {spec.revision[:12]}…: "
+            "bring back the weights that the adapter was trained on, or train again"
+        )
+    return ResolvedBase(spec.name, path, revision, spec.precision)
+
+
+def _newest_change(folder: Path) -> float:
+    return max((path.stat().st_mtime for path in folder.glob("*.safetensors")), default=0.0)
+
+
+@lru_cache(maxsize=32)
+def _local_revision(folder: str, _changed_at: float) -> str:
+    path = Path(folder)
+    if not (path / "config.json").is_file() or not list(path.glob("*.safetensors")):
+        raise BadRecipe(f"{folder} holds no model: config.json and *.safetensors are needed")
+    return sha256_of_files(path)
+
+
+def _downloaded(spec: BaseSpec, progress: Callable[[str], None]) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    wanted: dict[str, Any] = {"repo_id": spec.name, "revision": spec.revision, "allow_patterns": HUB_FILES}
+    try:
+        return Path(snapshot_download(**wanted, local_files_only=True))
+    except LocalEntryNotFoundError:
+        progress(f"downloading {spec.name} ({spec.revision}) …")
+    try:
+        return Path(snapshot_download(**wanted))
+    except GatedRepoError as error:
+        raise BadRecipe(
+            f"{spec.name} is gated: accept its licence on its page, make a read token, and set HF_TOKEN to it"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise BadRecipe(f"the hub has no model {spec.name} at {spec.revision}: mend `base` in the recipe") from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise BadRecipe(
+            f"{spec.name} is not on this machine and could not be downloaded ({type(error).__name__}): go online, set "
+            "HF_ENDPOINT to a mirror, or use a recipe whose base is a local path; tiny-cpu needs no network"
+        ) from error
+
+
+def device_of(setting: str) -> str:
+    """`auto` as a real device: CUDA when there is one, else the CPU."""
+    import torch
+
+    if setting != "auto":
+        return setting
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def load_base(resolved: ResolvedBase, device: str = "auto") -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
+    """Model and tokenizer from the folder; 4-bit NF4 with double quantization when the precision says so.
+
+    Raises BadRecipe when transformers cannot make a causal language model of it.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    device = device_of(device)
+    dtype = {"fp32": torch.float32, "fp16": torch.float16}.get(resolved.precision, torch.bfloat16)
+    more: dict[str, Any] = {}
+    if resolved.precision == "nf4":
+        # Dettmers et al. 2023, QLoRA, section 3: 4-bit NormalFloat with double quantization.
+        more["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype if device != "cpu" else torch.float32,
+        )
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            resolved.path, dtype=dtype, device_map={"": device}, local_files_only=True, use_safetensors=True, **more
+        )
+        tokenizer = AutoTokenizer.from_pretrained(resolved.path, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise BadRecipe(
+            f"{resolved.name} in {resolved.path} cannot be loaded as a causal language model: {error}"
+        ) from error
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return model, tokenizer

@@ -1,0 +1,335 @@
+"""The base model `docstrings`: a small Llama made on the user's machine from text that every installation carries.
+
+It is plumbing, not quality: it lets the whole graph run with no network, and writes documentation-like English at best.
+It reads docstrings of the standard library and of installed packages, never an author's text, so that base and held-out
+writing stay honest. The budget is in steps, not seconds, and the threads are fixed: the same installation makes the same
+bytes again, and its revision is the sha256 of what came out.
+"""
+
+import ast
+import hashlib
+import json
+import shutil
+import sysconfig
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+from pydantic import BaseModel, ConfigDict, Field
+
+from twin_assets.documents import Category, digest
+from twin_assets.errors import TwinError
+from twin_assets.language.prompts import (
+    DraftRequest,
+    Passage,
+    continue_instruction,
+    encode_example,
+    write_instruction,
+)
+from twin_assets.stores.models import sha256_of_files
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+CODE_VERSION = "1"
+"""Part of a build's identity: raise it when the same spec would make another model."""
+
+PACKAGES = ("dagster", "matplotlib", "numpy", "pandas", "scipy", "sklearn", "torch", "transformers")
+"""Whose docstrings are read besides the standard library's; one that is not installed is passed over."""
+
+SKIPPED_FOLDERS = frozenset({"__pycache__", "_vendor", "idlelib", "lib2to3", "site-packages", "test", "tests"})
+SHORTEST_TEXT = 120
+SAY_EVERY_S = 5.0
+
+RECORD = "base.json"
+"""Written last: a folder with it is a finished build."""
+
+Tell = Callable[[str], None]
+
+
+class DocstringSpec(BaseModel):
+    """What the docstring base is made to be. The defaults take about two and a half minutes on two cores."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int = Field(default=640, gt=0)
+    vocabulary: int = Field(default=4096, ge=300)
+    hidden: int = Field(default=256, ge=32, multiple_of=32)
+    layers: int = Field(default=4, gt=0)
+    context_tokens: int = Field(default=768, ge=64)
+    batch_size: int = Field(default=2, gt=0, description="Sequences of `context_tokens` per step.")
+    learning_rate: float = Field(default=2e-3, gt=0)
+    text_megabytes: float = Field(default=4.0, gt=0, description="Docstrings read at most.")
+    threads: int = Field(default=2, gt=0, description="Fixed, because sums of floats depend on it.")
+    seed: int = 0
+
+    @property
+    def identity(self) -> str:
+        """Names the folder of the build."""
+        return digest(["docstring_base", CODE_VERSION, self.model_dump()], 12)
+
+
+@dataclass(frozen=True)
+class Documented:
+    """A thing with documentation: its module, its dotted name, the text, and whether it is a module's own."""
+
+    module: str
+    name: str
+    text: str
+    is_module: bool
+
+
+@dataclass(frozen=True)
+class DocstringBase:
+    """A finished build. revision: sha256 over weights and tokenizer."""
+
+    folder: Path
+    revision: str
+
+
+def built_bases(home: Path) -> dict[str, DocstringBase]:
+    """Finished builds under `home`, by revision."""
+    records = sorted(home.glob(f"docstrings-*/{RECORD}")) if home.exists() else []
+    builds = [DocstringBase(record.parent, json.loads(record.read_text())["revision"]) for record in records]
+    return {build.revision: build for build in builds}
+
+
+def docstring_base(spec: DocstringSpec, home: Path, tell: Tell) -> DocstringBase:
+    """The base that `spec` describes, from `home` when it was made before; a second caller waits for the first.
+
+    A build that was killed is made again from the start. Raises TwinError when there is hardly any docstring to read.
+    """
+    folder = home / f"docstrings-{spec.identity}"
+    home.mkdir(parents=True, exist_ok=True)
+    with FileLock(home / f"{folder.name}.lock"):
+        if not (folder / RECORD).is_file():
+            unfinished = folder.with_suffix(".new")
+            for remains in (unfinished, folder):
+                shutil.rmtree(remains, ignore_errors=True)
+            _build(spec, unfinished, tell)
+            unfinished.rename(folder)
+    return DocstringBase(folder, json.loads((folder / RECORD).read_text())["revision"])
+
+
+def _build(spec: DocstringSpec, folder: Path, tell: Tell) -> None:
+    import torch
+
+    started = time.monotonic()
+    tell("making the base model `docstrings`, once for this machine: reading documentation")
+    documented = read_docstrings(int(spec.text_megabytes * 1e6))
+    n_bytes = sum(len(one.text.encode()) for one in documented)
+    if n_bytes < 100_000:
+        raise TwinError(
+            f"only {n_bytes} bytes of docstrings in {sysconfig.get_path('stdlib')}: this Python carries no sources; "
+            "use a recipe with another base model"
+        )
+    folder.mkdir(parents=True)
+    tokenizer = make_tokenizer([one.text for one in documented], spec)
+    blocks = training_blocks(documented, tokenizer, spec)
+    tell(f"read {n_bytes / 1e6:.1f} MB in {len(documented)} docstrings, {blocks.numel()} tokens")
+    with _reproducibly(spec):
+        model = make_model(tokenizer, spec)
+        loss = _train(model, blocks, spec, tell)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    record = {
+        "revision": revision_of(folder),
+        "spec": spec.model_dump(),
+        "code_version": CODE_VERSION,
+        "docstrings": len(documented),
+        "text_bytes": n_bytes,
+        "loss": round(loss, 4),
+        "torch": torch.__version__,
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    (folder / RECORD).write_text(json.dumps(record, indent=1))
+    tell(f"the base model `docstrings` is made: {record['seconds']:.0f} s, loss {loss:.2f}")
+
+
+def revision_of(folder: Path) -> str:
+    """sha256 over what decides the model's output: weights, configuration, tokenizer."""
+    return digest([sha256_of_files(folder, name) for name in ("*.safetensors", "config.json", "tokenizer.json")])
+
+
+def read_docstrings(max_bytes: int) -> list[Documented]:
+    """Docstrings of the standard library and of PACKAGES, each text once, about `max_bytes` of them.
+
+    Files come in the order of a hash of their path, so that a cut takes some of every package.
+    """
+    documented: list[Documented] = []
+    seen: set[str] = set()
+    n_bytes = 0
+    for module, path in _source_files():
+        for one in docstrings_of(_read(path), module):
+            if one.text not in seen:
+                seen.add(one.text)
+                documented.append(one)
+                n_bytes += len(one.text.encode())
+        if n_bytes >= max_bytes:
+            break
+    return documented
+
+
+def _source_files() -> list[tuple[str, Path]]:
+    """(dotted module, file) of everything read, ordered by a hash of the module's name."""
+    roots = [("", Path(sysconfig.get_path("stdlib")))]
+    for package in PACKAGES:
+        spec = find_spec(package)
+        if spec and spec.submodule_search_locations:
+            roots.append((package, Path(spec.submodule_search_locations[0])))
+    files = [
+        (".".join([*filter(None, [package]), *path.relative_to(root).with_suffix("").parts]), path)
+        for package, root in roots
+        for path in root.rglob("*.py")
+        if not SKIPPED_FOLDERS & set(path.relative_to(root).parts)
+    ]
+    return sorted(files, key=lambda file: hashlib.sha256(file[0].encode()).digest())
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def docstrings_of(source: str, module: str) -> Iterator[Documented]:
+    """Docstrings of a module, its classes and functions; nothing of a file that does not parse. It is never run."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        text = (ast.get_docstring(node) or "").strip()
+        if len(text) >= SHORTEST_TEXT:
+            is_module = isinstance(node, ast.Module)
+            yield Documented(module, module if is_module else f"{module}.{node.name}", text, is_module)
+
+
+def make_tokenizer(texts: Sequence[str], spec: DocstringSpec) -> "PreTrainedTokenizerBase":
+    """A byte-level BPE over `texts`: every text has ids, none an unknown one."""
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    bpe = ByteLevelBPETokenizer()
+    bpe.train_from_iterator(
+        texts, vocab_size=spec.vocabulary, special_tokens=["<pad>", "<s>", "</s>"], show_progress=False
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe._tokenizer,
+        pad_token="<pad>",  # noqa: S106 (a token of text)
+        bos_token="<s>",  # noqa: S106
+        eos_token="</s>",  # noqa: S106
+        model_max_length=spec.context_tokens,
+    )
+
+
+def requests(documented: Sequence[Documented]) -> Iterator[tuple[DraftRequest, str]]:
+    """Every docstring as the answer to a request of a form that drafts have: write, write with material, continue."""
+    previous = documented[-1]
+    for n, one in enumerate(documented):
+        category = Category.ARTICLE if one.is_module or len(one.text) > 600 else Category.POST
+        topic = one.text.partition("\n")[0][:120] if n % 2 else one.name
+        if n % 5 == 4 and (middle := one.text.find("\n\n", len(one.text) // 3)) > 0:
+            before, answer = one.text[:middle], one.text[middle:].strip()
+            yield DraftRequest(continue_instruction(category, before[-400:])), answer or one.text
+        elif n % 3 == 0:
+            passage = Passage(previous.name, previous.name, "", previous.text[:400])
+            yield DraftRequest(write_instruction(category, topic, n), (passage,)), one.text
+        else:
+            yield DraftRequest(write_instruction(category, topic, n)), one.text
+        previous = one
+
+
+def training_blocks(
+    documented: Sequence[Documented], tokenizer: "PreTrainedTokenizerBase", spec: DocstringSpec
+) -> "torch.Tensor":
+    """All examples end to end, cut into rows of `context_tokens`: (blocks, context_tokens). The remainder goes."""
+    import torch
+
+    ids: list[int] = []
+    wanted = spec.steps * spec.batch_size * spec.context_tokens
+    for request, answer in requests(documented):
+        ids += encode_example(tokenizer, request, answer, spec.context_tokens).ids
+        if len(ids) >= wanted:
+            break
+    n_blocks = len(ids) // spec.context_tokens
+    return torch.tensor(ids[: n_blocks * spec.context_tokens]).view(n_blocks, spec.context_tokens)
+
+
+def make_model(tokenizer: "PreTrainedTokenizerBase", spec: DocstringSpec) -> "PreTrainedModel":
+    """A Llama with random weights, embeddings tied; heads are 64 wide, or 32 in a small one."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=spec.hidden,
+        intermediate_size=spec.hidden * 8 // 3 // 32 * 32,
+        num_hidden_layers=spec.layers,
+        num_attention_heads=max(1, spec.hidden // 64),
+        max_position_embeddings=spec.context_tokens,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    return LlamaForCausalLM(config)
+
+
+@contextmanager
+def _reproducibly(spec: DocstringSpec) -> Iterator[None]:
+    """Seed and thread count of the spec; the caller's are put back."""
+    import torch
+
+    threads, random_state = torch.get_num_threads(), torch.get_rng_state()
+    torch.set_num_threads(spec.threads)
+    torch.manual_seed(spec.seed)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_rng_state(random_state)
+
+
+def _train(model: "PreTrainedModel", blocks: "torch.Tensor", spec: DocstringSpec, tell: Tell) -> float:
+    """AdamW with warm-up and a cosine to a tenth, on the CPU. Returns the mean loss of the last tenth of steps."""
+    import torch
+    from torch.optim.lr_scheduler import OneCycleLR
+
+    optimizer = torch.optim.AdamW(model.parameters(), lr=spec.learning_rate, betas=(0.9, 0.95), weight_decay=0.1)
+    schedule = OneCycleLR(
+        optimizer, spec.learning_rate, total_steps=spec.steps + 1, pct_start=0.05, final_div_factor=0.4,
+        cycle_momentum=False,
+    )  # fmt: skip
+    order = torch.cat([torch.randperm(len(blocks)) for _ in range(-(-spec.steps * spec.batch_size // len(blocks)))])
+    losses: list[float] = []
+    started = said = time.monotonic()
+    model.train()
+    for step in range(spec.steps):
+        batch = blocks[order[step * spec.batch_size : (step + 1) * spec.batch_size]]
+        loss: Any = model(input_ids=batch, labels=batch, use_cache=False).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad(set_to_none=True)
+        losses.append(float(loss.detach()))
+        if (now := time.monotonic()) - said >= SAY_EVERY_S:
+            said = now
+            tokens_per_s = (step + 1) * batch.numel() / (now - started)
+            left_s = (spec.steps - step - 1) * (now - started) / (step + 1)
+            tell(
+                f"base model: step {step + 1} of {spec.steps}, loss {losses[-1]:.2f}, {tokens_per_s:,.0f} tokens/s, "
+                f"{left_s:.0f} s left"
+            )
+    model.eval()
+    last = losses[-max(1, spec.steps // 10) :]
+    return sum(last) / len(last)

@@ -1,0 +1,160 @@
+"""A model version of a small author: a dataset with a test split, a tiny base, an adapter trained on the dataset."""
+
+import random
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from twin_assets.documents import BaseModelRef, DatasetRef, ModelManifest
+from twin_assets.language.generation import Generator
+from twin_assets.language.prompts import DraftRequest, encode_example, windows, write_instruction
+from twin_assets.partitions import add_partitions
+from twin_assets.schemas import INSTRUCTION_DATASET, from_dicts
+from twin_assets.settings import Settings
+from twin_assets.stores import Stores, open_stores
+from twin_assets.stores.features import Snapshot, TableHandle
+from twin_assets.stores.models import sha256_of_files
+
+RECIPE = "tiny-test"
+NOUNS = ["rope", "tide", "gauge", "harbour", "ledger", "lamp", "fog", "bell", "clock", "salt"]
+VERBS = ["keeps", "wants", "counts", "forgets", "carries", "measures"]
+
+
+def sentence(rng: random.Random) -> str:
+    return f"The {rng.choice(NOUNS)} {rng.choice(VERBS)} the {rng.choice(NOUNS)}, and nobody {rng.choice(VERBS)} it."
+
+
+def row(n: int, split: str, category: str = "post", n_sentences: int = 8) -> dict[str, Any]:
+    rng = random.Random(n)
+    answer = " ".join(sentence(rng) for _ in range(n_sentences))
+    if category == "code":
+        answer = "\n".join(f"def {rng.choice(NOUNS)}_{n}(x):\n    return x + {n}\n" for _ in range(n_sentences))
+    return {
+        "example_id": f"ada:files:{n}#write-000",
+        "document_id": f"ada:files:{n}",
+        "cluster_id": f"{n:08x}",
+        "split": split,
+        "task": "write",
+        "category": category,
+        "language": "en",
+        "published_at": datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=n),
+        "instruction": write_instruction(category, f"{rng.choice(NOUNS)} {n}"),
+        "passages": [],
+        "answer": answer,
+        "input_hash": "h",
+        "made_by": "m",
+    }
+
+
+def dataset_rows(n_train: int = 60, n_test: int = 12) -> list[dict[str, Any]]:
+    rows = [row(n, "train", "code" if n % 4 == 3 else "post") for n in range(n_train)]
+    return rows + [row(1000 + n, "test", "code" if n % 4 == 3 else "post") for n in range(n_test)]
+
+
+def load_tiny(folder: Path) -> Generator:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    return Generator(AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder), 512)
+
+
+@pytest.fixture(scope="session")
+def trained_adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LoRA adapter that has really seen the training rows: 60 steps, a few seconds."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    torch.manual_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    lora = LoraConfig(r=16, lora_alpha=64, target_modules="all-linear", modules_to_save=[])
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(tiny_model), lora)
+    pieces = [
+        window
+        for one in dataset_rows()
+        if one["split"] == "train"
+        for window in windows(encode_example(tokenizer, DraftRequest.of_row(one), one["answer"], 128), 256)
+    ]
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    for step in range(60):
+        ids = torch.tensor([pieces[step % len(pieces)].ids])
+        loss = model(input_ids=ids, labels=ids).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    folder = tmp_path_factory.mktemp("trained")
+    model.save_pretrained(folder)
+    return folder
+
+
+def publish_version(
+    stores: Stores,
+    rows: list[dict[str, Any]],
+    base: Path,
+    adapter: Path | None = None,
+    version: str = "v1",
+    gates: dict[str, float] | None = None,
+) -> ModelManifest:
+    """A dataset of `rows` for ada, and a version said to be trained on it."""
+    published = stores.features.commit_snapshot(
+        "ada", "instruction_dataset", Snapshot(from_dicts(rows, INSTRUCTION_DATASET))
+    )
+    folder = Path(str(stores.models.folder("ada", RECIPE, version)))
+    folder.mkdir(parents=True, exist_ok=True)
+    if adapter is not None:
+        shutil.copytree(adapter, folder / "adapter", dirs_exist_ok=True)
+    manifest = ModelManifest(
+        author="ada",
+        version=version,
+        recipe_name=RECIPE,
+        recipe={"context_tokens": 256, "answer_tokens": 128} | ({"gates": gates} if gates else {}),
+        recipe_hash=f"hash-{version}",
+        base=BaseModelRef(name=str(base), revision=sha256_of_files(base)),
+        path=str(folder),
+        weights_sha256=f"{version}-weights",
+        dataset=DatasetRef(table=published.table, version=published.table[-5:], data_version=published.data_version),
+        prompt_version="1",
+        prompt_template="ours",
+        code_version="1",
+    )
+    stores.models.publish(manifest)
+    return manifest
+
+
+@dataclass(frozen=True)
+class World:
+    """One author with a published dataset and one version, read by many tests and changed by none."""
+
+    manifest: ModelManifest
+    dataset: TableHandle
+    generator: Generator
+
+
+@pytest.fixture(scope="session")
+def world(tiny_model: Path, trained_adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
+    stores = Stores(Settings(_env_file=None, data_dir=tmp_path_factory.mktemp("world")))
+    manifest = publish_version(stores, dataset_rows(), tiny_model, trained_adapter)
+    generator = load_tiny(tiny_model)
+    generator.add_adapter(manifest.id, Path(manifest.path) / "adapter")
+    return World(manifest, stores.features.snapshot("ada", manifest.dataset.table), generator)
+
+
+@pytest.fixture
+def own_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stores]:
+    """What `open_stores()` gives in an asset's body and in its child process: stores of this test alone."""
+    monkeypatch.setenv("TWIN_DATA_DIR", str(tmp_path / "data"))
+    open_stores.cache_clear()
+    yield open_stores()
+    open_stores.cache_clear()
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as made:
+        add_partitions(made, ["ada", "ben"], [RECIPE])
+        yield made
