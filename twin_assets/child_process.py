@@ -1,7 +1,9 @@
-"""A process started for a Dagster run ends when that run's process does: no trainer lives on to meet its successor.
+"""Processes of their own for training and evaluation, on Dagster Pipes: started here, and what they do first.
 
-Linux does it by a signal (prctl PR_SET_PDEATHSIG); elsewhere a thread watches the parent's id. The parent's id travels
-as an argument, because a child whose parent died while it was starting cannot tell.
+A child ends when its run does: no trainer lives on to meet its successor. Linux does it by a signal (prctl
+PR_SET_PDEATHSIG); elsewhere a thread watches the parent's id. The parent's id travels as an argument, because a child
+whose parent died while it was starting cannot tell. An error that is meant for a person comes back as that person's
+text, and fails the run with it.
 """
 
 import ctypes
@@ -10,15 +12,57 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from twin_assets.errors import TwinError
+
+if TYPE_CHECKING:
+    import dagster as dg
+    from dagster_pipes import PipesContext
+
+    from twin_assets.settings import Settings
 
 PR_SET_PDEATHSIG = 1
 WATCH_S = 1.0
+ERROR = "error"
 
 
 def child_command(module: str, launcher: Sequence[str] = ()) -> list[str]:
     """The command that runs `module` as a child of this process; launcher: what to start it with instead of Python."""
     return [*(launcher or [sys.executable]), "-m", module, str(os.getpid())]
+
+
+def run_child(
+    context: "dg.AssetExecutionContext", settings: "Settings", module: str, extras: Mapping[str, Any]
+) -> None:
+    """Run `module` to its end; its logs stream into the run.
+
+    Raises dagster.Failure, without retries, with the text of a TwinError that the child raised, and
+    DagsterPipesExecutionError when it died otherwise.
+    """
+    import dagster as dg
+
+    done = dg.PipesSubprocessClient().run(
+        command=child_command(module), context=context, env=settings.library_environment(), extras=dict(extras)
+    )
+    errors = [message[ERROR] for message in done.get_custom_messages() if ERROR in message]
+    if errors:
+        raise dg.Failure(errors[0], allow_retries=False)
+
+
+@contextmanager
+def pipes_child() -> Iterator["PipesContext"]:
+    """The other end of `run_child`: what a child's `main` runs in."""
+    end_with_parent(int(sys.argv[1]))
+    from dagster_pipes import open_dagster_pipes
+
+    with open_dagster_pipes() as pipes:
+        try:
+            yield pipes
+        except TwinError as error:
+            pipes.report_custom_message({ERROR: str(error)})
 
 
 def end_with_parent(parent: int) -> None:

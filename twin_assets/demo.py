@@ -109,7 +109,7 @@ def _show_results(stores: Stores, author: str, manifest: ModelManifest | None) -
     say_title("Where it lies")
     settings = stores.settings
     places = {
-        "warehouse": settings.mongodb_uri and "MongoDB" or settings.warehouse_path,
+        "warehouse": (settings.mongodb_uri and "MongoDB") or settings.warehouse_path,
         "feature store": f"{settings.features_root}/{author}",
         "model": manifest.path if manifest else "none",
         "training log": settings.data_dir / "wandb",

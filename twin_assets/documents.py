@@ -138,6 +138,10 @@ class AuthorProfile(Stored):
             raise ValueError(f"author id {value!r}: use 1 to 63 of a-z, 0-9 and '-', not starting with '-'")
         return value
 
+    def overrides(self, recipe: str) -> dict[str, Any]:
+        """What differs in a recipe for this author."""
+        return next((choice.overrides for choice in self.recipes if choice.name == recipe), {})
+
     def source(self, source_id: str) -> Source | None:
         """The source with this id, if there is one."""
         return next((source for source in self.sources if source.id == source_id), None)

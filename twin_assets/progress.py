@@ -21,7 +21,7 @@ def meta_name(meta: object) -> str:
     return str(meta.get("job_name", "run")) if isinstance(meta, dict) else "run"
 
 
-@dg.logger(description="Short lines for a terminal: what assets say, and errors.")
+@dg.logger({}, "Short lines for a terminal: what assets say, and errors.")
 def progress_logger(init_context: dg.InitLoggerContext) -> logging.Logger:
     """INFO and above to stderr; Dagster's own events are DEBUG."""
     logger = logging.Logger("twin", logging.INFO)

@@ -148,11 +148,10 @@ def run_recipe(
     instance: dg.DagsterInstance, stores: Stores, author: str, recipe: str, tell: Tell, until: str = RECIPE[-1]
 ) -> list[Outcome]:
     """Train and evaluate a recipe, unless the registry holds this recipe on this dataset, evaluated."""
-    from twin_assets.training.recipe import load_recipe, recipe_hash
+    from twin_assets.training.assets import resolved_recipe
+    from twin_assets.training.recipe import recipe_hash
 
-    profile = stores.warehouse.profile(author)
-    overrides = next((choice.overrides for choice in profile.recipes if choice.name == recipe), {})
-    resolved = load_recipe(recipe, stores.settings, overrides)
+    resolved = resolved_recipe(stores, author, recipe)
     register(instance, stores, [recipe])
     dataset = stores.features.table(author, "instruction_dataset").pinned
     manifest = stores.models.trained(author, recipe_hash(resolved), dataset.data_version)

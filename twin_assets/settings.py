@@ -5,6 +5,7 @@ Importing this module also keeps the libraries below us silent on the network: t
 """
 
 import os
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,8 @@ SILENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "DAGSTER_DISABLE_TELEMETRY": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "WANDB_ERROR_REPORTING": "false",
     "TOKENIZERS_PARALLELISM": "false",
     # Spinning OpenMP threads of two busy processes stall each other: 90 ms a token instead of 7 on two shared cores.
     "OMP_WAIT_POLICY": "PASSIVE",
@@ -108,28 +111,32 @@ def enter_project() -> Settings:
     """Make this process, its children and `dagster dev` agree on one absolute place for all state.
 
     Sets DAGSTER_HOME, TWIN_DATA_DIR and TWIN_DAGSTER_DIR where they are not set, and writes them to the project's
-    `.env`, which `dagster dev` reads too. What the environment says wins, and is not written down.
+    `.env`, which `dagster dev` reads too. What the environment says wins, and neither it nor what follows from it is
+    written down: one command for another data directory does not move the project.
     """
     from dotenv import dotenv_values, set_key
 
-    root = project_root()
+    root = project_root().absolute()
     file = root / ".env"
     written = dotenv_values(file) if file.is_file() else {}
-    data = os.environ.get("TWIN_DATA_DIR") or _inside(root, written.get("TWIN_DATA_DIR")) or str(root / "data")
+    given = os.environ.get("TWIN_DATA_DIR")
+    data = str(Path(given).absolute()) if given else _written_data_dir(root, written)
     wanted = {"DAGSTER_HOME": str(root), "TWIN_DATA_DIR": data, "TWIN_DAGSTER_DIR": f"{data}/dagster"}
     for name, value in wanted.items():
-        if name not in os.environ:
+        if not os.environ.get(name):
             os.environ[name] = value
-            if written.get(name) != value:
+            if written.get(name) != value and not (given and name == "TWIN_DAGSTER_DIR"):
                 set_key(file, name, value, quote_mode="never")
+    os.environ["TWIN_DATA_DIR"] = data
     Path(os.environ["TWIN_DAGSTER_DIR"]).mkdir(parents=True, exist_ok=True)
     return Settings()
 
 
-def _inside(root: Path, value: str | None) -> str | None:
-    """A path that `.env` names, unless it is a checkout's own folder and the checkout has moved since."""
-    if value is None or (value.endswith("/data") and not Path(value).parent.is_dir()):
-        return None
+def _written_data_dir(root: Path, written: Mapping[str, str | None]) -> str:
+    """The data directory that `.env` names; a checkout's own `data` moves, or is copied, with the checkout."""
+    value, home = written.get("TWIN_DATA_DIR"), written.get("DAGSTER_HOME")
+    if not value or (home and Path(value) == Path(home) / "data"):
+        return str(root / "data")
     return str(root / value)
 
 

@@ -1,5 +1,6 @@
 """Add and remove the places an author's writing comes from."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from twin_assets.collection.crawler import crawlers, source_id_for
@@ -30,6 +31,10 @@ def add_source(
     crawler = known[platform]
     if not crawler.accepts(where):
         raise BadSource(f"{platform} cannot read {where}: give {crawler.accepted}")
+    path = Path(where).expanduser().absolute()
+    if path.exists() and crawler.accepts(str(path)):
+        # The daemon that crawls has another working directory.
+        where = str(path)
     if cron is not None:
         _check_cron(cron)
     profile = stores.warehouse.profile(author)

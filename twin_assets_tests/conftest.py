@@ -3,13 +3,14 @@
 import importlib
 import inspect
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from twin_assets.documents import AuthorProfile, Category, Consent, RawDocument
 from twin_assets.settings import Settings
-from twin_assets.stores import Stores
+from twin_assets.stores import Stores, open_stores
 
 
 @pytest.fixture
@@ -20,6 +21,16 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def stores(settings: Settings) -> Stores:
     return Stores(settings)
+
+
+@pytest.fixture
+def project(monkeypatch: pytest.MonkeyPatch, stores: Stores) -> Iterator[Stores]:
+    """`stores` as the one that assets open."""
+    monkeypatch.setenv("TWIN_DATA_DIR", str(stores.settings.data_dir))
+    monkeypatch.setenv("TWIN_ALLOW_PRIVATE_ADDRESSES", "true")
+    open_stores.cache_clear()
+    yield open_stores()
+    open_stores.cache_clear()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import dagster as dg
 
 from twin_assets.collection.crawler import Crawler, CrawlReport, crawl, crawlers
 from twin_assets.content.web import WebClient
+from twin_assets.markdown import table
 from twin_assets.partitions import author_of, authors
 from twin_assets.stores import Stores, open_stores
 
@@ -43,12 +44,12 @@ def raw_asset(crawler: Crawler) -> dg.AssetsDefinition:
     )
     def raw(context: dg.AssetExecutionContext) -> Results:
         stores, author = open_stores(), author_of(context)
-        before = len(stores.warehouse.fingerprints(author, platform))
+        before = _alive(stores, author, platform)
         reports = list(_crawl_all(context, stores, author, crawler))
         yield from _check_results(platform, reports, before, stores.settings.max_drop)
         failed = [report for report in reports if report.error]
-        if failed and len(failed) == len(reports):
-            # Nothing was read: the author's documents are as they were, and so is the asset.
+        if failed and len(failed) == len(reports) and not any(report.writes for report in reports):
+            # Nothing was written: the author's documents are as they were, and so is the asset.
             raise dg.Failure(
                 _failures(failed), metadata=_metadata(stores, author, platform, reports), allow_retries=False
             )
@@ -60,6 +61,11 @@ def raw_asset(crawler: Crawler) -> dg.AssetsDefinition:
             raise dg.Failure(_failures(failed), allow_retries=False)
 
     return raw
+
+
+def _alive(stores: Stores, author: str, platform: str) -> int:
+    """How many documents of the platform are no tombstones."""
+    return sum(row["deleted_at"] is None for row in stores.warehouse.fingerprints(author, platform))
 
 
 def _crawl_all(
@@ -118,12 +124,11 @@ def _check_results(
 def _metadata(
     stores: Stores, author: str, platform: str, reports: list[CrawlReport]
 ) -> dict[str, dg.MetadataValue | int | str]:
-    alive = sum(row["deleted_at"] is None for row in stores.warehouse.fingerprints(author, platform))
     counts = {
         name: sum(getattr(report, name) for report in reports) for name in ("new", "changed", "unchanged", "gone")
     }
     return {
-        "dagster/row_count": alive,
+        "dagster/row_count": _alive(stores, author, platform),
         **counts,
         "failed": sum(len(report.failed) for report in reports),
         "left_out": sum(len(report.left_out) for report in reports),
@@ -138,27 +143,19 @@ def _metadata(
 def _sources_table(reports: list[CrawlReport]) -> str:
     if not reports:
         return "No source on this platform."
-    lines = ["| source | new | changed | unchanged | gone | failed | left out |", "|---|---|---|---|---|---|---|"]
-    lines += [
-        f"| {report.source_id} | {report.new} | {report.changed} | {report.unchanged} | {report.gone} "
-        f"| {len(report.failed)} | {len(report.left_out)} |"
-        for report in reports
+    names = ("source_id", "new", "changed", "unchanged", "gone")
+    rows = [
+        [*(getattr(report, name) for name in names), len(report.failed), len(report.left_out)] for report in reports
     ]
-    return "\n".join(lines)
+    return table(["source", "new", "changed", "unchanged", "gone", "failed", "left out"], rows)
 
 
 def _failure_table(reports: list[CrawlReport]) -> str:
     rows = [row for report in reports for row in (*report.failed, *report.left_out)]
     if not rows:
         return "Everything was read."
-    lines = ["| item | why |", "|---|---|"]
-    lines += [f"| {_cell(row['item'])} | {_cell(row['reason'])} |" for row in rows[:SHOWN_FAILURES]]
     more = f"\n\n… and {len(rows) - SHOWN_FAILURES} more" if len(rows) > SHOWN_FAILURES else ""
-    return "\n".join(lines) + more
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")[:200]
+    return table(["item", "why"], [[row["item"], row["reason"]] for row in rows[:SHOWN_FAILURES]]) + more
 
 
 assets = [raw_asset(crawler) for crawler in crawlers().values()]

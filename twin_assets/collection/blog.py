@@ -22,7 +22,7 @@ from twin_assets.collection.crawler import (
     register,
 )
 from twin_assets.content.extraction import extract_page, parse_date
-from twin_assets.content.web import Answer, WebClient
+from twin_assets.content.web import Answer, WebClient, host_of
 from twin_assets.documents import Category, Source
 from twin_assets.errors import BadItem, BadSource
 
@@ -36,6 +36,8 @@ MIN_FULL_TEXT = 600
 
 _FEED_ROOTS = frozenset({"rss", "feed", "rdf"})
 _SITEMAP_ROOTS = frozenset({"urlset", "sitemapindex"})
+_NUMBERED = re.compile(rb"&#([xX][0-9a-fA-F]{4}|[0-9]{5});")
+_FEED_TYPE = re.compile("rss|atom", re.IGNORECASE)
 _FEED_NAME = re.compile(r"(\.(xml|rss|atom|rdf)$)|(/(feed|rss|atom)/?$)", re.IGNORECASE)
 
 
@@ -48,8 +50,7 @@ class BlogCrawler:
 
     def accepts(self, where: str) -> bool:
         """An http(s) URL."""
-        parts = urlsplit(where)
-        return parts.scheme in ("http", "https") and bool(parts.hostname)
+        return bool(host_of(where))
 
     def collect(self, source: Source, state: dict[str, Any], http: WebClient) -> Iterator[Event]:
         """The blog's articles, from the listing that the URL leads to."""
@@ -134,14 +135,27 @@ def _announced_feeds(answer: Answer) -> list[str]:
         tree = html.fromstring(answer.body)
     except (ValueError, html.etree.ParserError):
         return []
-    links = tree.xpath("//link[@rel='alternate'][contains(@type, 'rss') or contains(@type, 'atom')]/@href")
-    return [urljoin(answer.url, str(link)) for link in links if "comments" not in str(link)]
+    links = [link for link in tree.iterfind(".//link[@rel='alternate']") if _FEED_TYPE.search(link.get("type", ""))]
+    addresses = [link.get("href", "") for link in links]
+    joined = [_joined(answer.url, address) for address in addresses if address and "comments" not in address]
+    return [url for url in joined if url]
+
+
+def _joined(base: str, link: str) -> str | None:
+    """An http(s) URL from a link as a page writes it; None when it is not one."""
+    try:
+        url = urljoin(base, link)
+    except ValueError:
+        return None
+    return url if host_of(url) else None
 
 
 def _feed(answer: Answer, http: WebClient, listing: dict[str, Any]) -> Iterator[Event]:
     import feedparser
 
-    entries = feedparser.parse(answer.body, response_headers={"content-type": answer.content_type}).entries
+    # Half a character makes feedparser raise; an emoji written as two of them is a common mistake of feeds.
+    body = _NUMBERED.sub(lambda found: b"&#xFFFD;" if _is_half(found[1]) else found[0], answer.body)
+    entries = feedparser.parse(body, response_headers={"content-type": answer.content_type}).entries
     if not entries:
         raise BadSource(f"feed {answer.url} has no entries: nothing is taken as deleted; give the site's URL instead")
     ids = []
@@ -160,11 +174,17 @@ def _feed(answer: Answer, http: WebClient, listing: dict[str, Any]) -> Iterator[
     yield Checkpoint(listing | {"ids": ids, "validators": listing["validators"] if complete else {}})
 
 
+def _is_half(reference: bytes) -> bool:
+    """Whether a numeric character reference names a surrogate, which is no character."""
+    number = int(reference[1:], 16) if reference[:1] in b"xX" else int(reference)
+    return 0xD800 <= number <= 0xDFFF
+
+
 def _entry_item(name: str, entry: Any, feed_url: str, http: WebClient) -> Item:
     # Any: feedparser's entries are dicts with attributes of every kind.
     content = entry.get("content") or [{}]
     html = str(content[0].get("value") or entry.get("summary") or "")
-    url = urljoin(feed_url, str(entry.get("link"))) if entry.get("link") else None
+    url = _joined(feed_url, str(entry.get("link"))) if entry.get("link") else None
     fields: dict[str, Any] = {
         "external_id": name,
         "category": Category.ARTICLE,
@@ -258,14 +278,14 @@ def _sitemap_urls(answer: Answer, http: WebClient, depth: int = 0) -> Iterator[t
     if root is None:
         yield Failed(answer.url, f"is no sitemap (got {answer.described()})")
         return
-    host = urlsplit(answer.url).hostname
+    host = host_of(answer.url)
     for element in root:
         facts = {str(child.tag).rsplit("}", 1)[-1]: (child.text or "").strip() for child in element}
         url = facts.get("loc")
         if not url:
             continue
         if str(element.tag).endswith("}sitemap") or element.tag == "sitemap":
-            if depth >= 2 or urlsplit(url).hostname != host:
+            if depth >= 2 or host_of(url) != host:
                 yield Failed(url, "a sitemap of another host, or nested too deep, is not followed")
                 continue
             try:

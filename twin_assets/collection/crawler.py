@@ -9,7 +9,7 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -241,11 +241,13 @@ class _Consumer:
                 self._gone.add(self._id(external_id))
             case Failed(item, reason):
                 self._named.add(self._id(item))
-                self._report.failed.append({"item": item, "reason": reason})
+                self._report.failed.append({"item": _writable(item), "reason": _writable(reason)})
             case LeftOut(item, reason):
-                self._report.left_out.append({"item": item, "reason": reason})
+                self._report.left_out.append({"item": _writable(item), "reason": _writable(reason)})
             case Checkpoint(state):
                 self._flush()
+                # The crawl goes on from this state and will not say again what it called deleted.
+                self._bury()
                 self._warehouse.save_crawl_state(self._author, self._source.id, state)
             case ListingComplete():
                 self._report.complete = True
@@ -255,8 +257,14 @@ class _Consumer:
         self._flush()
         if self._report.complete:
             self._gone |= self._known.keys() - self._named
+        self._bury()
+
+    def _bury(self) -> None:
         if self._gone:
-            self._report.gone = self._warehouse.bury(sorted(self._gone & self._known.keys()))
+            self._report.gone += self._warehouse.bury(sorted(self._gone))
+            for name in self._gone & self._known.keys():
+                self._known[name] = replace(self._known[name], deleted=True)
+            self._gone.clear()
 
     def _id(self, external_id: str) -> str:
         return f"{self._author}:{self._source.id}:{external_id}"
@@ -268,7 +276,13 @@ class _Consumer:
         if document.id in self._named:
             return
         self._named.add(document.id)
-        self._report.bytes_read += len(item.content.encode("utf-8", "surrogatepass"))
+        self._gone.discard(document.id)
+        text = f"{item.external_id}{item.title}{item.url}{item.content}"
+        if text != _writable(text):
+            reason = "has a name or text that is no Unicode (half a character): rename it, or save it as UTF-8"
+            self._report.failed.append({"item": _writable(item.external_id), "reason": reason})
+            return
+        self._report.bytes_read += len(item.content.encode())
         known = self._known.get(document.id)
         if known is not None and not known.deleted and known.content_hash == document.content_hash:
             self._report.unchanged += 1
@@ -287,3 +301,8 @@ class _Consumer:
             self._waiting = []
             done = self._report
             self._progress(f"{self._source.id}: {done.new} new, {done.changed} changed, {done.unchanged} unchanged …")
+
+
+def _writable(text: str) -> str:
+    """`text` with lone surrogates, which no store can keep, spelled out: file names and feeds may hold them."""
+    return text.encode("utf-8", "backslashreplace").decode()

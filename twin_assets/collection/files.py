@@ -7,9 +7,11 @@ unpacked to disk, and a name or size that could harm is refused by name.
 
 import stat
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
@@ -73,7 +75,7 @@ class FilesCrawler:
     def accepts(self, where: str) -> bool:
         """A folder, or a file that ends with .zip."""
         path = Path(where).expanduser()
-        return path.is_dir() or (path.suffix.lower() == ".zip" and path.is_file())
+        return (bool(where.strip()) and path.is_dir()) or (path.suffix.lower() == ".zip" and path.is_file())
 
     def collect(self, source: Source, state: dict[str, Any], http: WebClient) -> Iterator[Event]:
         """Every file as a document; what is no text is left out by name, what cannot be read failed by name."""
@@ -83,9 +85,10 @@ class FilesCrawler:
                 f"{source.where} is not there: nothing is taken as deleted; mend the path, or remove the source"
             )
         limit = Settings().max_document_bytes
-        found = 0
+        found, complete = 0, True
         for entry in _entries(path):
             if not isinstance(entry, Entry):
+                complete = complete and not (isinstance(entry, Failed) and entry.item.endswith("/"))
                 yield entry
                 continue
             try:
@@ -97,7 +100,8 @@ class FilesCrawler:
                 yield Checkpoint({})
         if not found:
             raise BadSource(f"{source.where} holds no usable file: give {self.accepted}. Nothing is taken as deleted")
-        yield ListingComplete()
+        if complete:
+            yield ListingComplete()
 
 
 def _entries(path: Path) -> Iterator[Entry | Failed | LeftOut]:
@@ -111,10 +115,10 @@ def _folder_entries(root: Path) -> Iterator[Entry | Failed | LeftOut]:
         if reason := _left_out(name):
             yield LeftOut(name, reason)
             continue
-        if path.is_dir():
-            continue
         try:
-            if not path.resolve().is_relative_to(home):
+            if path.is_dir():
+                yield _folder_event(path, name)
+            elif not path.resolve().is_relative_to(home):
                 yield LeftOut(name, "is a link to outside the folder")
             elif not path.is_file():
                 yield LeftOut(name, "is no regular file")
@@ -125,10 +129,21 @@ def _folder_entries(root: Path) -> Iterator[Entry | Failed | LeftOut]:
             yield Failed(name, f"cannot be read: {error.strerror}")
 
 
+def _folder_event(path: Path, name: str) -> Failed | LeftOut:
+    if path.is_symlink():
+        return LeftOut(name, "is a link to a folder: links are not followed, give the folder itself as a source")
+    return Failed(f"{name}/", "cannot be opened: allow reading it, or move it out; nothing is taken as deleted")
+
+
 def _walk(folder: Path) -> Iterator[Path]:
-    """Files below a folder; one that is left out stands for what it holds, and links to folders are not followed."""
-    for path in folder.iterdir():
-        if path.is_dir() and not path.is_symlink() and not _left_out_folder(path.name):
+    """Files below a folder; one that is left out, linked or cannot be opened stands for what it holds."""
+    try:
+        paths = [(path, path.is_dir() and not path.is_symlink()) for path in folder.iterdir()]
+    except OSError:
+        yield folder
+        return
+    for path, is_folder in paths:
+        if is_folder and not _left_out_folder(path.name):
             yield from _walk(path)
         else:
             yield path
@@ -171,7 +186,7 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     try:
         with archive.open(info) as member:
             return member.read(info.file_size + 1)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, zlib.error, LZMAError) as error:
         raise BadItem(f"is damaged in the archive ({error}): make the archive again") from error
 
 
@@ -282,21 +297,23 @@ def _markdown_item(entry: Entry, text: str) -> Item:
     import yaml
 
     try:
-        post = frontmatter.loads(text)
+        metadata, content = frontmatter.parse(text)
+    except ValueError as error:
+        raise BadItem(f"has front matter with a date that does not exist ({error}): mend it") from error
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
         raise BadItem(f"has front matter that is no YAML{line}: quote values that hold ': ' or '#'") from error
-    about: dict[str, Any] = {str(name).lower(): value for name, value in post.metadata.items()}
-    if not post.content.strip():
+    about: dict[str, Any] = {str(name).lower(): value for name, value in metadata.items()}
+    if not content.strip():
         raise BadItem("has front matter and no text: write something below it, or delete it")
     return Item(
         external_id=entry.name,
-        content=post.content,
+        content=content,
         category=_category(about.get("category")),
-        url=str(about["url"]) if about.get("url") else None,
-        title=str(about["title"]) if about.get("title") else _first_heading(post.content, entry.name),
-        language=str(about["language"]) if about.get("language") else None,
+        url=_scalar(about.get("url")),
+        title=_scalar(about.get("title")) or _first_heading(content, entry.name),
+        language=_scalar(about.get("language")),
         visibility=_visibility(about),
         published_at=parse_date(about.get("date")),
         updated_at=entry.modified_at,
@@ -327,4 +344,9 @@ def _first_heading(text: str, name: str) -> str:
 def _tags(value: object) -> list[str]:
     if isinstance(value, str):
         return [tag.strip() for tag in value.split(",") if tag.strip()]
-    return [str(tag) for tag in value] if isinstance(value, list) else []
+    return [tag for item in value if (tag := _scalar(item))] if isinstance(value, list) else []
+
+
+def _scalar(value: object) -> str | None:
+    """A value of front matter as text; None for a list or mapping, which YAML's aliases can make grow without end."""
+    return str(value) if value and isinstance(value, str | int | float | date) else None

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import dagster as dg
-from dagster._utils.schedules import get_next_cron_tick
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+from dagster._utils.schedules import get_latest_completed_cron_tick
 
 from twin_assets.collection.assets import jobs
 from twin_assets.documents import Source, utcnow
@@ -13,11 +14,22 @@ from twin_assets.partitions import authors
 from twin_assets.stores import open_stores
 
 
-def due_at(source: Source, last_crawl: datetime | None, added_at: datetime) -> datetime | None:
-    """When the source's cron asks for the next crawl, in UTC; None without a cron."""
+def due_at(source: Source, last_crawl: datetime | None, added_at: datetime, now: datetime) -> datetime | None:
+    """The latest time, in UTC, at which the source's cron asked for a crawl; None when one began since, or never asked.
+
+    The latest, not the first that was missed: it names the run, and a crawl that died without a trace must not hold
+    the name that all later ones would need.
+    """
     if source.cron is None:
         return None
-    return get_next_cron_tick(source.cron, last_crawl or added_at, "UTC").astimezone(UTC)
+    tick = get_latest_completed_cron_tick(source.cron, now, "UTC").astimezone(UTC)
+    return tick if tick > (last_crawl or added_at) else None
+
+
+def _under_way(instance: dg.DagsterInstance, author: str, job: str) -> bool:
+    """A crawl is queued or running: whatever is due or asked for now waits for its end."""
+    filters = dg.RunsFilter(job_name=job, tags={"twin/author": author}, statuses=NOT_FINISHED_STATUSES)
+    return instance.get_runs_count(filters) > 0
 
 
 @dg.sensor(
@@ -39,15 +51,17 @@ def crawl_due(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest]:
         reasons: dict[str, list[str]] = defaultdict(list)
         for source in profile.sources:
             last = crawls.get(source.id, {}).get("started_at")
-            due = due_at(source, last, profile.created_at)
-            if due is not None and due <= now:
+            due = due_at(source, last, profile.created_at, now)
+            if due is not None:
                 reasons[source.platform].append(due.isoformat())
             if when := asked.get((profile.id, source.id)):
                 reasons[source.platform].append(when.isoformat())
         for platform, times in sorted(reasons.items()):
+            if _under_way(context.instance, profile.id, job := f"collect_{platform}"):
+                continue
             yield dg.RunRequest(
                 run_key=f"{profile.id}|{platform}|{max(times)}",
-                job_name=f"collect_{platform}",
+                job_name=job,
                 partition_key=profile.id,
                 tags={"twin/author": profile.id},
             )

@@ -62,11 +62,8 @@ def parse_date(value: object) -> datetime | None:
 
     if value is None or value == "":
         return None
-    if isinstance(value, datetime):
-        parsed = value
-    else:
-        try:
-            parsed = parser.parse(str(value), default=datetime(1970, 1, 1))
-        except (ValueError, OverflowError):
-            return None
-    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    try:
+        parsed = value if isinstance(value, datetime) else parser.parse(str(value), default=datetime(1970, 1, 1))
+        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

@@ -94,11 +94,24 @@ class Answer:
     @property
     def text(self) -> str:
         """The body decoded by its declared charset, wrong bytes replaced."""
-        return self.body.decode(self.encoding, errors="replace")
+        try:
+            return self.body.decode(self.encoding, errors="replace")
+        except (LookupError, UnicodeError):
+            # A charset that does not exist, such as MySQL's utf8mb4, or that is none of text.
+            return self.body.decode("utf-8", errors="replace")
 
     def described(self) -> str:
         """`text/html, 14 kB`, for errors."""
         return f"{self.content_type or 'no content type'}, {max(1, len(self.body) // 1000)} kB"
+
+
+def host_of(url: str) -> str | None:
+    """The host of an http(s) URL; None for anything else, such as what only looks like one."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    return parts.hostname if parts.scheme in ("http", "https") else None
 
 
 class WebClient:
@@ -128,8 +141,7 @@ class WebClient:
         Raises BadItem, naming the URL: not http(s), refused address, disallowed by robots.txt, unreachable, an error
         status, or more than `max_response_bytes` after decompression.
         """
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if not host_of(url):
             raise BadItem(f"{url} is no http(s) URL")
         if not self._allowed(url):
             raise BadItem(f"{url} is disallowed by the site's robots.txt: ask its owner, or give an export instead")
@@ -167,8 +179,11 @@ class WebClient:
                 return self._read(url, response)
         except httpx.TooManyRedirects as error:
             raise BadItem(f"{url} redirects in a circle") from error
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
+            # UnicodeError: a host name that IDNA does not allow.
             raise BadItem(f"{url} leads to something that is no http(s) URL") from error
+        except httpx.DecodingError as error:
+            raise BadItem(f"{url} sent a body that is not compressed the way it says: tell the site's owner") from error
         except httpx.TransportError as error:
             raise _TryAgain(f"could not be reached: {error}") from error
 
@@ -212,7 +227,7 @@ def _retry_after_s(value: str | None) -> float | None:
     """Seconds from a Retry-After header, which holds seconds or a date (RFC 9110, section 10.2.3)."""
     if not value:
         return None
-    if value.strip().isdigit():
+    if value.strip().isdecimal():
         return min(float(value), MAX_RETRY_AFTER_S)
     from email.utils import parsedate_to_datetime
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import dagster as dg
 from pydantic import Field
 
-from twin_assets.child_process import child_command
+from twin_assets.child_process import run_child
 from twin_assets.documents import ModelManifest
 from twin_assets.errors import NotThere
 from twin_assets.evaluation import report
@@ -96,12 +96,8 @@ def _held(manifest: ModelManifest, options: Options) -> Evaluation | None:
 def _measure(
     context: dg.AssetExecutionContext, stores: Stores, manifest: ModelManifest, options: Options
 ) -> Evaluation:
-    dg.PipesSubprocessClient().run(
-        command=child_command("twin_assets.evaluation.evaluate"),
-        context=context,
-        env=stores.settings.library_environment(),
-        extras={"author": manifest.author, "version": manifest.version, "options": options.model_dump()},
-    )
+    request = {"author": manifest.author, "version": manifest.version, "options": options.model_dump()}
+    run_child(context, stores.settings, "twin_assets.evaluation.evaluate", request)
     found = stored_evaluation(manifest, options)
     if found is None:
         raise NotThere(f"the evaluation of {manifest.id} ended without {FILE} in {manifest.path}: see the run's stderr")

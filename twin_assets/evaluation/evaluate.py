@@ -7,14 +7,13 @@ adapter, written at once at the end: a run killed on the way leaves nothing, and
 do. The same version gives the same bytes: rows are chosen and drafts seeded by hashes.
 """
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from twin_assets.child_process import end_with_parent
+from twin_assets.child_process import pipes_child
 from twin_assets.documents import ModelManifest, digest
 from twin_assets.errors import BadInput
 from twin_assets.evaluation.held_out import Row, choose, draft_rows
@@ -230,10 +229,7 @@ def run(stores: Stores, author: str, version: str, options: Options, tell: Tell)
 
 def main() -> None:
     """Read the request that Dagster Pipes carries, evaluate, and say so in the run's log."""
-    end_with_parent(int(sys.argv[1]))
-    from dagster_pipes import open_dagster_pipes
-
-    with open_dagster_pipes() as pipes:
+    with pipes_child() as pipes:
         request: dict[str, Any] = dict(pipes.extras)
         options = Options.model_validate(request["options"])
         run(open_stores(), request["author"], request["version"], options, pipes.log.info)

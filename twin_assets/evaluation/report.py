@@ -1,13 +1,11 @@
 """The evaluation as a person reads it: a markdown report and a plot. Drafts show their first 200 characters only."""
 
-import base64
-import io
 from collections.abc import Sequence
 
 from twin_assets.documents import Gate
 from twin_assets.evaluation.result import Evaluation
+from twin_assets.markdown import picture, table
 
-CHARACTERS = 200
 DRAFTS = 2
 
 
@@ -15,7 +13,7 @@ def markdown(evaluation: Evaluation, gates: Sequence[Gate]) -> str:
     """Verdict and gates, bits per byte, copying, style, and the beginnings of a few drafts."""
     parts = [
         f"**{evaluation.verdict}**: `{evaluation.version}` on `{evaluation.dataset}`, base `{evaluation.base_model}`.",
-        _table(
+        table(
             ["gate", "value", "limit", "", "what it says"],
             [[g.name, _number(g.value), _number(g.limit), "passed" if g.passed else "FAILED", g.text] for g in gates],
         ),
@@ -48,7 +46,7 @@ def _likelihoods(evaluation: Evaluation) -> str:
         ]
         for row in evaluation.likelihoods
     ]
-    return _table(["", "clusters", "bytes", "base", "adapter", "difference", "95% interval"], rows)
+    return table(["", "clusters", "bytes", "base", "adapter", "difference", "95% interval"], rows)
 
 
 def _caps(evaluation: Evaluation) -> str:
@@ -64,7 +62,7 @@ def _recitation(evaluation: Evaluation) -> str:
     rows = [
         [name, f"{copying.copied:.1%}", copying.longest_run] for name, copying in sorted(evaluation.recitation.items())
     ]
-    return _table(["drafts by", "8-word sequences copied", "longest run, words"], rows)
+    return table(["drafts by", "8-word sequences copied", "longest run, words"], rows)
 
 
 def _styles(evaluation: Evaluation) -> str:
@@ -79,7 +77,7 @@ def _styles(evaluation: Evaluation) -> str:
         ]
         for row in evaluation.styles
     ]
-    return _table(["", "measured", "blocks", "base", "adapter", "author, held out"], rows)
+    return table(["", "measured", "blocks", "base", "adapter", "author, held out"], rows)
 
 
 def _drafts(evaluation: Evaluation) -> str:
@@ -88,19 +86,7 @@ def _drafts(evaluation: Evaluation) -> str:
         for draft in evaluation.drafts[:DRAFTS]
         for whose in ("base", "adapter", "author")
     ]
-    return _table(["asked for", "by", "beginning"], rows)
-
-
-def _table(header: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(_cell(value) for value in line) + " |" for line in lines)
-
-
-def _cell(value: object) -> str:
-    """One line that cannot break a table, nor become markup."""
-    text = " ".join(str(value).split())
-    text = text if len(text) <= CHARACTERS else text[:CHARACTERS] + "…"
-    return text.replace("|", "\\|").replace("`", "'").replace("<", "&lt;").replace("![", "! [")
+    return table(["asked for", "by", "beginning"], rows)
 
 
 def _number(value: float | None) -> str:
@@ -126,6 +112,4 @@ def plot(evaluation: Evaluation) -> str | None:
     measured = [(whose, value) for whose, value in whose_styles if value is not None]
     right.bar([whose for whose, _ in measured], [value for _, value in measured], color="#2f6f8f")
     right.set_title("distance from the author's style", fontsize=10)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=80)
-    return f"![evaluation](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})"
+    return picture(figure, "evaluation")

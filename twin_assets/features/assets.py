@@ -24,12 +24,13 @@ from twin_assets.features.changes import (
 )
 from twin_assets.features.dataset import build, dataset_rows
 from twin_assets.features.instructions import made_by_instructions
-from twin_assets.features.preview import column_schema, dataset_card, preview
+from twin_assets.features.preview import dataset_card, preview
 from twin_assets.language.embedding import load_embedder, model_identity
 from twin_assets.partitions import CHANGED, FOLLOWS, author_of, authors
 from twin_assets.settings import Settings
 from twin_assets.stores import open_stores
 from twin_assets.stores.features import Changes, Snapshot, TableHandle, snapshot_data_version
+from twin_assets.stores.features_io import column_schema
 
 OWNERS = ["team:twin"]
 SETTINGS = Settings()

@@ -6,7 +6,7 @@ that cost follows the change.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -63,9 +63,10 @@ def made_by_embedding(settings: Settings) -> str:
 def cleaning_changes(warehouse: Warehouse, profile: AuthorProfile, current: TableHandle, progress: Progress) -> Update:
     """Clean the documents that are new or changed, drop those that are gone, left out of everything, or empty."""
     made_by = made_by_cleaning()
+    stored = warehouse.fingerprints(profile.id)
     alive = {
         row["_id"]: (digest([row["content_hash"], sorted(row["left_out"]), profile.train_private], 32), made_by)
-        for row in warehouse.fingerprints(profile.id)
+        for row in stored
         if row["deleted_at"] is None and set(row["left_out"]) != {"training", "quoting"}
     }
     before = current.lineage()
@@ -86,8 +87,13 @@ def cleaning_changes(warehouse: Warehouse, profile: AuthorProfile, current: Tabl
         if len(rows) % 500 == 0:
             progress(f"cleaned {len(rows)} of {len(stale)} documents")
     gone = sorted((before.keys() - alive.keys()) | (before.keys() & set(empty)))
+    # What vanished from the warehouse without a tombstone, or lost its text to new code, nobody asked for.
+    lost = before.keys() - {row["_id"] for row in stored}
+    emptied = {name for name in before.keys() & set(empty) if before[name][0] == alive[name][0]}
     update = _update(before, schemas.from_dicts(rows, schemas.CLEANED_DOCUMENTS), gone, "document_id", {}, {})
-    return Update(**{**vars(update), "left_out": {"no text after cleaning": len(empty)} if empty else {}})
+    explained = len(gone) - len(lost) - len(emptied)
+    left_out = {"no text after cleaning": len(empty)} if empty else {}
+    return replace(update, explained=explained, left_out=left_out)
 
 
 def chunking_changes(cleaned: TableHandle, current: TableHandle, chunker: Chunker, made_by: str) -> Update:
@@ -110,7 +116,10 @@ def chunking_changes(cleaned: TableHandle, current: TableHandle, chunker: Chunke
     inputs = {**cleaned.pinned.inputs, "cleaned_documents": cleaned.pinned.version}
     update = _update(before, schemas.from_dicts(rows, schemas.CHUNKS), gone, "chunk_id", inputs, {})
     documents_after = (held.keys() & wanted.keys()) - set(stale) | {row["document_id"] for row in rows}
-    return Update(**{**vars(update), "keys_after": documents_after})
+    # Other code or settings that make fewer chunks of the same text explain nothing.
+    inputs_now = {document_id: input_hash for document_id, (input_hash, _) in wanted.items()}
+    recut = sum(before[chunk_id][0] == inputs_now.get(chunk_id.rsplit("#", 1)[0]) for chunk_id in gone)
+    return replace(update, explained=len(gone) - recut, keys_after=documents_after)
 
 
 def _chunk_rows(document: dict[str, Any], chunker: Chunker, lineage: tuple[str, str]) -> Iterator[dict[str, Any]]:

@@ -1,25 +1,13 @@
 """What a person sees of a table in the Dagster UI: counts and a few rows, at most a title and 200 characters each."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-import dagster as dg
 import pyarrow as pa
 
+from twin_assets.markdown import table
+
 ROWS = 5
-CHARACTERS = 200
-
-
-def cell(text: object, limit: int = CHARACTERS) -> str:
-    """One line of text that cannot break a markdown table."""
-    line = " ".join(str(text if text is not None else "").split()).replace("|", "\\|").replace("`", "'")
-    return line if len(line) <= limit else line[:limit] + "…"
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A markdown table."""
-    lines: list[Sequence[object]] = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell(value) for value in line) + " |" for line in lines)
 
 
 def preview(rows: pa.Table, name: str) -> str:
@@ -49,13 +37,3 @@ def dataset_card(rows: pa.Table, left_out: Mapping[str, int]) -> str:
             table(["left out because", "count"], [[reason, count] for reason, count in sorted(left_out.items())])
         )
     return "\n\n".join(parts)
-
-
-def column_schema(schema: pa.Schema) -> dg.TableSchema:
-    """A pyarrow schema as Dagster shows it."""
-    return dg.TableSchema(
-        columns=[
-            dg.TableColumn(field.name, str(field.type), constraints=dg.TableColumnConstraints(nullable=field.nullable))
-            for field in schema
-        ]
-    )

@@ -92,9 +92,9 @@ def resolve_base(spec: BaseSpec, settings: Settings, progress: Callable[[str], N
     Raises BadRecipe, naming the model and the way out, when it is nowhere to be had or is not the named revision.
     """
     if spec.name.partition(":")[0] == DOCSTRINGS:
-        from twin_assets.language.docstring_base import docstring_base
+        from twin_assets.language.docstring_base import DocstringSpec, docstring_base
 
-        path = docstring_base(spec.name, settings.data_dir / "models" / "_bases", progress)
+        path = docstring_base(DocstringSpec.named(spec.name), settings.data_dir / "models" / "_bases", progress)
     elif Path(spec.name).expanduser().is_dir():
         path = Path(spec.name).expanduser().resolve()
     elif spec.name.startswith(("/", ".", "~")):

@@ -2,8 +2,9 @@
 
 It is plumbing, not quality: it lets the whole graph run with no network, and writes documentation-like English at best.
 It reads docstrings of the standard library and of installed packages, never an author's text, so that base and held-out
-writing stay honest. The budget is in steps, not seconds, and the threads are fixed: the same installation makes the same
-bytes again, and its revision is the sha256 of what came out.
+writing stay honest. The budget is in steps, not seconds, and the threads are fixed: the same installation makes the
+same bytes again, and its revision is the sha256 of what came out. A name such as `docstrings:steps=40,layers=2` says
+how it is made, so that a manifest which holds the name can have it made again.
 """
 
 import ast
@@ -17,13 +18,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from filelock import FileLock
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from twin_assets.documents import Category, digest
-from twin_assets.errors import TwinError
+from twin_assets.errors import BadRecipe, TwinError
 from twin_assets.language.prompts import (
     DraftRequest,
     Passage,
@@ -31,7 +32,6 @@ from twin_assets.language.prompts import (
     encode_example,
     write_instruction,
 )
-from twin_assets.stores.models import sha256_of_files
 
 if TYPE_CHECKING:
     import torch
@@ -69,6 +69,19 @@ class DocstringSpec(BaseModel):
     threads: int = Field(default=2, gt=0, description="Fixed, because sums of floats depend on it.")
     seed: int = 0
 
+    @classmethod
+    def named(cls, name: str) -> Self:
+        """The spec of `docstrings` or `docstrings:key=value,…`. Raises BadRecipe for a key or value that is none."""
+        settings = [part.partition("=") for part in name.partition(":")[2].split(",") if part]
+        try:
+            return cls.model_validate({key.strip(): value for key, _, value in settings})
+        except ValidationError as error:
+            problem = error.errors()[0]
+            known = ", ".join(cls.model_fields)
+            raise BadRecipe(
+                f"base model {name}: {'.'.join(map(str, problem['loc']))}: {problem['msg']} (settings: {known})"
+            ) from error
+
     @property
     def identity(self) -> str:
         """Names the folder of the build."""
@@ -85,25 +98,11 @@ class Documented:
     is_module: bool
 
 
-@dataclass(frozen=True)
-class DocstringBase:
-    """A finished build. revision: sha256 over weights and tokenizer."""
+def docstring_base(spec: DocstringSpec, home: Path, tell: Tell) -> Path:
+    """The folder of the base that `spec` describes, made under `home` unless it was made before.
 
-    folder: Path
-    revision: str
-
-
-def built_bases(home: Path) -> dict[str, DocstringBase]:
-    """Finished builds under `home`, by revision."""
-    records = sorted(home.glob(f"docstrings-*/{RECORD}")) if home.exists() else []
-    builds = [DocstringBase(record.parent, json.loads(record.read_text())["revision"]) for record in records]
-    return {build.revision: build for build in builds}
-
-
-def docstring_base(spec: DocstringSpec, home: Path, tell: Tell) -> DocstringBase:
-    """The base that `spec` describes, from `home` when it was made before; a second caller waits for the first.
-
-    A build that was killed is made again from the start. Raises TwinError when there is hardly any docstring to read.
+    A second caller waits for the first. A build that was killed is made again from the start. Raises TwinError when
+    there is hardly any docstring to read.
     """
     folder = home / f"docstrings-{spec.identity}"
     home.mkdir(parents=True, exist_ok=True)
@@ -114,7 +113,7 @@ def docstring_base(spec: DocstringSpec, home: Path, tell: Tell) -> DocstringBase
                 shutil.rmtree(remains, ignore_errors=True)
             _build(spec, unfinished, tell)
             unfinished.rename(folder)
-    return DocstringBase(folder, json.loads((folder / RECORD).read_text())["revision"])
+    return folder
 
 
 def _build(spec: DocstringSpec, folder: Path, tell: Tell) -> None:
@@ -139,7 +138,6 @@ def _build(spec: DocstringSpec, folder: Path, tell: Tell) -> None:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     record = {
-        "revision": revision_of(folder),
         "spec": spec.model_dump(),
         "code_version": CODE_VERSION,
         "docstrings": len(documented),
@@ -150,11 +148,6 @@ def _build(spec: DocstringSpec, folder: Path, tell: Tell) -> None:
     }
     (folder / RECORD).write_text(json.dumps(record, indent=1))
     tell(f"the base model `docstrings` is made: {record['seconds']:.0f} s, loss {loss:.2f}")
-
-
-def revision_of(folder: Path) -> str:
-    """sha256 over what decides the model's output: weights, configuration, tokenizer."""
-    return digest([sha256_of_files(folder, name) for name in ("*.safetensors", "config.json", "tokenizer.json")])
 
 
 def read_docstrings(max_bytes: int) -> list[Documented]:
@@ -210,8 +203,8 @@ def docstrings_of(source: str, module: str) -> Iterator[Documented]:
             continue
         text = (ast.get_docstring(node) or "").strip()
         if len(text) >= SHORTEST_TEXT:
-            is_module = isinstance(node, ast.Module)
-            yield Documented(module, module if is_module else f"{module}.{node.name}", text, is_module)
+            name = module if isinstance(node, ast.Module) else f"{module}.{node.name}"
+            yield Documented(module, name, text, isinstance(node, ast.Module))
 
 
 def make_tokenizer(texts: Sequence[str], spec: DocstringSpec) -> "PreTrainedTokenizerBase":

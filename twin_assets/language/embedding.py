@@ -86,7 +86,7 @@ class Embedder:
             show_progress_bar=False,
             convert_to_numpy=True,
         )
-        return np.asarray(vectors, dtype=np.float32).reshape(len(texts), -1)
+        return np.asarray(vectors, dtype=np.float32).reshape(len(texts), self.dimension)
 
     @cached_property
     def _folder(self) -> Path | None:
@@ -98,7 +98,9 @@ class Embedder:
     @cached_property
     def _model(self) -> "SentenceTransformer":
         from sentence_transformers import SentenceTransformer
+        from transformers.utils import logging as transformers_logging
 
+        transformers_logging.disable_progress_bar()
         if self._settings.embedding_model == BUNDLED:
             _verify_bundled()
         device = None if self._settings.device == "auto" else self._settings.device

@@ -10,7 +10,7 @@ import collections.abc
 import math
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +23,8 @@ from twin_assets.language.prompts import DraftRequest, EncodedPrompt, Window, en
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-    from twin_assets.language.base_models import BaseSpec, ResolvedBase
 
+    from twin_assets.language.base_models import BaseSpec, ResolvedBase
     from twin_assets.stores import Stores
 
 ADAPTER_FOLDER = "adapter"
@@ -107,10 +107,12 @@ class Generator:
         sampling: Sampling,
         adapter: str | None = None,
         stop_event: threading.Event | None = None,
+        on_token: Callable[[], None] | None = None,
     ) -> Iterator[str]:
         """The draft, piece by piece; closing the iterator, or setting `stop_event`, ends the work.
 
         adapter: a name given to `add_adapter`; None is the base model. Special tokens never show.
+        on_token: called for each token of the draft; a piece may be several.
         Raises NotThere for an adapter that is not loaded and BadInput for a prompt that fills the context, both
         before the first piece.
         """
@@ -119,7 +121,7 @@ class Generator:
                 f"the prompt is {len(prompt.ids)} tokens long and the model's context {self.context_tokens}: shorten it"
             )
         self._known(adapter)
-        return _until_marks(self._pieces(prompt.ids, sampling, adapter, stop_event), self._stop_marks)
+        return _until_marks(self._pieces(prompt.ids, sampling, adapter, stop_event, on_token), self._stop_marks)
 
     def generate(self, prompt: EncodedPrompt, sampling: Sampling, adapter: str | None = None) -> str:
         """The whole draft, as `stream` gives it."""
@@ -137,7 +139,12 @@ class Generator:
             raise NotThere(f"adapter {adapter!r} is not loaded (loaded: {loaded})")
 
     def _pieces(
-        self, ids: list[int], sampling: Sampling, adapter: str | None, stop_event: threading.Event | None
+        self,
+        ids: list[int],
+        sampling: Sampling,
+        adapter: str | None,
+        stop_event: threading.Event | None,
+        on_token: Callable[[], None] | None,
     ) -> PieceStream:
         from tokenizers.decoders import DecodeStream
 
@@ -148,6 +155,8 @@ class Generator:
                     return
                 if token in self._end_ids:
                     return
+                if on_token is not None:
+                    on_token()
                 if piece := decoded.step(self.tokenizer.backend_tokenizer, token):
                     yield piece
 

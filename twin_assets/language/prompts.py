@@ -225,12 +225,13 @@ def _closing(tokenizer: "PreTrainedTokenizerBase") -> str:
 def windows(example: EncodedExample, context_tokens: int, score_closing: bool = True) -> Iterator[Window]:
     """The example in pieces of at most `context_tokens`, each answer token learned or scored exactly once.
 
-    The first piece is the prompt and as much answer as fits; each further one repeats half a context unscored.
+    The first piece is the prompt and as much answer as fits; each further one repeats half a context unscored. A prompt
+    as long as the context is repeated from its second half on, too.
     """
     ids = example.ids
     end = len(ids) if score_closing else len(ids) - example.n_closing
     done = len(example.prompt.ids)
-    start = 0
+    start = 0 if done < context_tokens else done - context_tokens // 2
     while done < end:
         stop = min(end, start + context_tokens)
         yield Window(ids[start:stop], [int(position >= done) for position in range(start, stop)])

@@ -82,9 +82,10 @@ def search(
     wanted = max(CANDIDATES, 2 * k)
     vector = embedder.encode([query])[0] if query_vector is None else query_vector
     nearest = table.lance.search(vector, vector_column_name="vector").distance_type("cosine")
-    rankings = [(VECTOR_WEIGHT, _run(nearest, where, wanted))]
+    rankings = [(VECTOR_WEIGHT, _run(nearest, "_distance", where, wanted))]
     if words := " ".join(re.findall(r"\w+", query)):
-        rankings.append((1 - VECTOR_WEIGHT, _run(table.lance.search(words, query_type="fts"), where, wanted)))
+        full_text = table.lance.search(words, query_type="fts")
+        rankings.append((1 - VECTOR_WEIGHT, _run(full_text, "_score", where, wanted)))
     return _distinct(_fuse(rankings), k)
 
 
@@ -97,11 +98,12 @@ def _filter(category: Category | str | None, exclude_clusters: Collection[str], 
     return " AND ".join(parts) or None
 
 
-def _run(query: Any, where: str | None, limit: int) -> list[dict[str, Any]]:
+def _run(query: Any, score: str, where: str | None, limit: int) -> list[dict[str, Any]]:
+    """The query's rows, best first; score: the column that orders them, named because LanceDB warns when it is not."""
     # Any: LanceDB's query builders share methods and no public base class.
     if where:
         query = query.where(where, prefilter=True)
-    rows: list[dict[str, Any]] = query.select(list(COLUMNS)).limit(limit).to_list()
+    rows: list[dict[str, Any]] = query.select([*COLUMNS, score]).limit(limit).to_list()
     return rows
 
 

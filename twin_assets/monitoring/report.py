@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from twin_assets.documents import AuthorProfile, Interaction, ModelManifest, Source, Stored
+from twin_assets.markdown import table
 
 RECENT = timedelta(days=30)
 
@@ -142,37 +143,32 @@ def _draft_length(recent: Sequence[Interaction], author_words: Sequence[int]) ->
 
 def markdown(report: MonitoringReport) -> str:
     """The report as a person reads it."""
-    lines = [
-        f"**{report.documents} documents**, the newest {_days(report.newest_document_age_days)} old.",
-        "",
-        "| source | documents | newest | last crawl | failed items | error |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    lines += [
-        f"| {one.source_id} | {one.documents} | {_days(one.newest_document_age_days)} | {_days(one.crawl_age_days)} "
-        f"| {one.failed_items} | {_cell(one.error)} |"
+    sources = [
+        [
+            one.source_id,
+            one.documents,
+            _days(one.newest_document_age_days),
+            _days(one.crawl_age_days),
+            one.failed_items,
+            one.error,
+        ]
         for one in report.sources
     ]
     usage = report.usage
-    lines += [
-        "",
+    parts = [
+        f"**{report.documents} documents**, the newest {_days(report.newest_document_age_days)} old.",
+        table(["source", "documents", "newest", "last crawl", "failed items", "error"], sources),
         f"Drafts in 30 days: {usage.recent} ({usage.rated_good} good, {usage.rated_bad} bad, {usage.edited} edited); "
         f"{usage.total} in all.",
-        "",
         f"In production: {report.production or 'nothing yet'}"
         + (f", {_days(report.production_age_days)} old." if report.production else "."),
     ]
     if length := report.draft_length:
-        lines += [
-            "",
-            f"Drafts have {length.draft_median:g} words, the author's prose {length.author_median:g} (medians).",
-        ]
-    return "\n".join(lines)
+        parts.append(
+            f"Drafts have {length.draft_median:g} words, the author's prose {length.author_median:g} (medians)."
+        )
+    return "\n\n".join(parts)
 
 
 def _days(age: float | None) -> str:
     return "never" if age is None else f"{age:.1f} days"
-
-
-def _cell(text: str | None) -> str:
-    return " ".join((text or "").split())[:200].replace("|", "\\|").replace("<", "&lt;")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from twin_assets.monitoring.assets import jobs
+from twin_assets.partitions import add_partitions
 from twin_assets.stores import open_stores
 
 
@@ -17,7 +18,10 @@ from twin_assets.stores import open_stores
 def monitoring_daily(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
     """The run key keeps a second evaluation of the same day from asking twice."""
     day = context.scheduled_execution_time.date().isoformat()
-    for profile in open_stores().warehouse.profiles():
+    profiles = open_stores().warehouse.profiles()
+    # One author whose partition is missing would fail the tick, and so everybody's reports.
+    add_partitions(context.instance, [profile.id for profile in profiles], [])
+    for profile in profiles:
         yield dg.RunRequest(run_key=f"{profile.id}|{day}", partition_key=profile.id)
 
 

@@ -4,6 +4,7 @@ Inputs arrive as read-only handles that pin a version on first use; outputs are 
 """
 
 import dagster as dg
+import pyarrow as pa
 
 from twin_assets.stores import open_stores
 from twin_assets.stores.features import Changes, Snapshot, TableHandle
@@ -34,6 +35,16 @@ class FeaturesIOManager(dg.ConfigurableIOManager):
                 "uri": f"{features.root}/{author}/{publication.table}.lance",
             }
         )
+
+
+def column_schema(schema: pa.Schema) -> dg.TableSchema:
+    """A table's schema as Dagster shows it."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(field.name, str(field.type), constraints=dg.TableColumnConstraints(nullable=field.nullable))
+            for field in schema
+        ]
+    )
 
 
 def _table(context: dg.InputContext | dg.OutputContext) -> tuple[str, str]:

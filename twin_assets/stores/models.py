@@ -5,6 +5,7 @@ run, to be taken up by the next or collected. `production` is an alias: one docu
 """
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,17 @@ class ModelRegistry:
         from upath import UPath
 
         return UPath(self.root) / author / recipe / version
+
+    def upload(self, author: str, recipe: str, version: str, folder: Path, names: Sequence[str]) -> str:
+        """Copy files and folders of a local folder to a version's place, replacing what is there; returns the place."""
+        target = self.folder(author, recipe, version)
+        if target.exists():
+            target.fs.rm(target.path, recursive=True)
+        target.mkdir(parents=True)
+        for name in names:
+            source, place = folder / name, target / name
+            target.fs.put(str(source), place.path, recursive=source.is_dir())
+        return str(target)
 
     def publish(self, manifest: ModelManifest) -> None:
         """Make a version exist: its files are in place. Publishing it again changes nothing."""

@@ -7,18 +7,8 @@ import pytest
 
 from twin_assets.features import assets as features
 from twin_assets.partitions import add_partitions
-from twin_assets.stores import Stores, open_stores
+from twin_assets.stores import Stores
 from twin_assets.stores.features_io import FeaturesIOManager
-
-
-@pytest.fixture
-def project(monkeypatch: pytest.MonkeyPatch, stores: Stores):
-    """`stores` as the one that assets open."""
-    monkeypatch.setenv("TWIN_DATA_DIR", str(stores.settings.data_dir))
-    monkeypatch.setenv("TWIN_ALLOW_PRIVATE_ADDRESSES", "true")
-    open_stores.cache_clear()
-    yield open_stores()
-    open_stores.cache_clear()
 
 
 @pytest.fixture

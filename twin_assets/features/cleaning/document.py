@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from twin_assets.documents import Category, RawDocument
-from twin_assets.features.cleaning.language import detect_language
+from twin_assets.language.detection import detect_language
 
 CLEANING_VERSION = "1"
 

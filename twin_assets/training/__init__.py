@@ -1,0 +1,1 @@
+"""Training pipeline: a dataset version and a recipe in, an adapter in the registry out."""

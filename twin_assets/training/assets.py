@@ -1,0 +1,178 @@
+"""The training pipeline's assets: pairs of drafts and their edits, and an adapter for each author and recipe.
+
+`adapter` asks the registry first: a recipe that was trained on this very dataset is not trained again. The training
+process leaves its result beside the registry; only a finished one is put into it, and the manifest is written last.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+from filelock import FileLock
+
+from twin_assets.child_process import run_child
+from twin_assets.documents import DatasetRef, ModelManifest
+from twin_assets.language.prompts import PROMPT_VERSION
+from twin_assets.partitions import author_of, authors_recipes, authors_to_recipes, recipe_of
+from twin_assets.schemas import PREFERENCE_PAIRS
+from twin_assets.stores import Stores, open_stores
+from twin_assets.stores.features import Publication, Snapshot, snapshot_data_version
+from twin_assets.stores.features_io import column_schema
+from twin_assets.stores.models import sha256_of_files, version_name
+from twin_assets.training import report
+from twin_assets.training.checks import adapter_check_specs, adapter_verdicts
+from twin_assets.training.preferences import PREFERENCES_VERSION, preference_rows
+from twin_assets.training.recipe import Recipe, load_recipe, recipe_hash
+from twin_assets.training.result import ADAPTER, CURVE, TrainingResult
+
+TRAINING_VERSION = "1"
+OWNERS = ["team:twin"]
+
+
+def resolved_recipe(stores: Stores, author: str, name: str) -> Recipe:
+    """A recipe with the author's overrides. Raises BadRecipe."""
+    return load_recipe(name, stores.settings, stores.warehouse.profile(author).overrides(name))
+
+
+@dg.asset(
+    partitions_def=authors_recipes,
+    group_name="training",
+    kinds={"python", "lancedb"},
+    owners=OWNERS,
+    code_version=PREFERENCES_VERSION,
+    io_manager_key="features",
+    metadata={"dagster/column_schema": column_schema(PREFERENCE_PAIRS)},
+)
+def preference_pairs(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Snapshot]]:
+    """Drafts that the author edited and allowed to be learned from: the edit is chosen over the draft."""
+    stores, author = open_stores(), author_of(context)
+    name = f"preference_pairs-{recipe_of(context)}"
+    with stores.features.writing(author, name):
+        rows = preference_rows(stores.warehouse.interactions(author))
+        data_version = snapshot_data_version(rows, "pair_id")
+        yield dg.MaterializeResult(
+            value=Snapshot(rows, data_version=data_version),
+            metadata={"dagster/row_count": rows.num_rows, "bytes_written": rows.nbytes},
+            data_version=dg.DataVersion(data_version),
+        )
+
+
+@dg.asset(
+    deps=[dg.AssetDep("instruction_dataset", partition_mapping=authors_to_recipes), preference_pairs],
+    partitions_def=authors_recipes,
+    group_name="training",
+    kinds={"huggingface", "pytorch", "wandb"},
+    owners=OWNERS,
+    code_version=TRAINING_VERSION,
+    pool="gpu",
+    retry_policy=dg.RetryPolicy(max_retries=1, delay=15),
+    check_specs=adapter_check_specs("adapter"),
+)
+def adapter(
+    context: dg.AssetExecutionContext,
+) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
+    """LoRA weights that turn a base model towards the author's voice, in the registry with all they came from."""
+    stores, author, name = open_stores(), author_of(context), recipe_of(context)
+    recipe = resolved_recipe(stores, author, name)
+    with stores.features.writing(author, f"adapter-{name}"):
+        dataset = stores.features.table(author, "instruction_dataset").pinned
+        manifest = stores.models.trained(author, recipe_hash(recipe), dataset.data_version)
+        if manifest is not None:
+            context.log.info(f"{manifest.version} was trained with this recipe on this dataset: nothing to do")
+            yield _result(stores, manifest, known=True)
+            return
+        version = version_name(name, recipe_hash(recipe), dataset.data_version)
+        folder = _train(context, stores, author, recipe, dataset, version)
+        yield from adapter_verdicts("adapter", folder)
+        manifest = _publish(stores, author, recipe, dataset, version, folder)
+        yield _result(stores, manifest, known=False)
+
+
+def _train(
+    context: dg.AssetExecutionContext,
+    stores: Stores,
+    author: str,
+    recipe: Recipe,
+    dataset: Publication,
+    version: str,
+) -> Path:
+    """The folder of the finished training; one that a killed run left finished is taken as it is."""
+    folder = stores.settings.data_dir / "training" / author / version
+    if TrainingResult.read(folder) is None:
+        lineage = {
+            "author": author,
+            "version": version,
+            "dataset": dataset.table,
+            "dataset_data_version": dataset.data_version,
+            "recipe_hash": recipe_hash(recipe),
+            "prompt_version": PROMPT_VERSION,
+            "code_version": TRAINING_VERSION,
+        }
+        request = {"recipe": recipe.model_dump(mode="json"), "folder": str(folder), "lineage": lineage}
+        run_child(context, stores.settings, "twin_assets.training.train", request)
+    return folder
+
+
+def _publish(
+    stores: Stores, author: str, recipe: Recipe, dataset: Publication, version: str, folder: Path
+) -> ModelManifest:
+    """Put a finished training into the registry: files, then the manifest; what killed runs left goes."""
+    result = TrainingResult.read(folder)
+    if result is None:
+        raise dg.Failure(f"the training of {author}@{version} ended without a result: see the run's stderr")
+    registry = stores.settings.data_dir / "locks" / author / "registry.lock"
+    registry.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(registry):
+        path = stores.models.upload(author, recipe.name, version, folder, [ADAPTER, CURVE, "result.json"])
+        manifest = ModelManifest(
+            author=author,
+            version=version,
+            recipe_name=recipe.name,
+            recipe=recipe.model_dump(mode="json"),
+            recipe_hash=recipe_hash(recipe),
+            base=result.base,
+            path=path,
+            weights_sha256=sha256_of_files(folder / ADAPTER),
+            dataset=DatasetRef(
+                table=dataset.table, version=dataset.table.rsplit("-", 1)[1], data_version=dataset.data_version
+            ),
+            prompt_version=PROMPT_VERSION,
+            prompt_template="tokenizer" if result.prompt_template == "tokenizer" else "ours",
+            code_version=TRAINING_VERSION,
+            tracking_run=result.tracking_run,
+            metrics=result.metrics(),
+        )
+        stores.models.publish(manifest)
+        stores.models.collect_orphans(author)
+    return manifest
+
+
+def _result(stores: Stores, manifest: ModelManifest, known: bool) -> dg.MaterializeResult[None]:
+    folder = stores.models.local_folder(manifest, stores.settings.data_dir / "cache")
+    lines = (folder / CURVE).read_text().splitlines()
+    plot = report.loss_plot([json.loads(line) for line in lines], manifest.metrics)
+    return dg.MaterializeResult(
+        metadata={
+            "version": manifest.version,
+            "summary": dg.MetadataValue.md(report.markdown(manifest)),
+            **({"plot": dg.MetadataValue.md(plot)} if plot else {}),
+            "base_model": f"{manifest.base.name}@{manifest.base.revision}",
+            "dataset": f"{manifest.dataset.table} (data version {manifest.dataset.data_version})",
+            "recipe": dg.MetadataValue.json(manifest.recipe),
+            "tracking_run": manifest.tracking_run or "disabled",
+            "path": dg.MetadataValue.path(manifest.path),
+            "bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+            "already_trained": known,
+            **manifest.metrics,
+        },
+        data_version=dg.DataVersion(manifest.weights_sha256),
+    )
+
+
+assets = [preference_pairs, adapter]
+
+train_job = dg.define_asset_job(
+    "train", selection=["preference_pairs", "adapter"], description="Train one recipe for one author."
+)
+jobs = [train_job]

@@ -1,0 +1,111 @@
+"""Recipes: a base model and how it is tuned, as YAML in the package or in TWIN_RECIPES_DIR.
+
+Switching the base model is another recipe, never other code. A resolved recipe (file, defaults and the author's
+overrides) has a hash; with a dataset's data version it names the model version that comes out.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from twin_assets.documents import digest
+from twin_assets.errors import BadRecipe
+from twin_assets.language.base_models import BaseSpec, read_recipe
+from twin_assets.settings import Settings
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Lora(_Section):
+    """Low-rank adaptation. See: Hu et al. 2021, LoRA, section 4."""
+
+    r: int = Field(default=16, gt=0, description="Rank of the update.")
+    alpha: int = Field(default=32, gt=0, description="The update is scaled by alpha / r.")
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    target_modules: str | list[str] = Field(default="all-linear", description="`all-linear`, or module names.")
+
+
+class Training(_Section):
+    """Supervised fine-tuning. One step sees batch_size x gradient_accumulation windows."""
+
+    epochs: float = Field(default=2.0, gt=0, description="Passes over the training rows, unless max_steps is less.")
+    max_steps: int | None = Field(default=None, gt=0, description="Steps at most; the budget that is deterministic.")
+    max_minutes: float | None = Field(default=None, gt=0, description="Wall-clock budget of an attempt; ends cleanly.")
+    learning_rate: float = Field(default=2e-4, gt=0)
+    scheduler: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
+    warmup: float = Field(default=0.05, ge=0, lt=1, description="Share of the steps.")
+    batch_size: int = Field(default=4, gt=0)
+    gradient_accumulation: int = Field(default=1, gt=0)
+    gradient_checkpointing: bool = Field(default=False, description="Less memory for a third more time.")
+    weight_decay: float = Field(default=0.0, ge=0)
+    optimizer: Literal["adamw_torch", "paged_adamw_8bit"] = "adamw_torch"
+    save_steps: int = Field(default=100, gt=0, description="A killed run goes on from the last of these.")
+    validation_windows: int = Field(default=64, ge=0, description="Windows of validation text scored before and after.")
+    seed: int = 7
+
+
+class Recipe(_Section):
+    """A resolved recipe."""
+
+    name: str
+    description: str
+    base: BaseSpec
+    context_tokens: int = Field(ge=64, description="Longest sequence trained on and drafted in.")
+    answer_tokens: int = Field(ge=16, description="What a draft may take of it; the rest is the prompt's.")
+    lora: Lora = Lora()
+    training: Training = Training()
+    gates: dict[str, float] = Field(default_factory=dict, description="Limits of the evaluation's gates.")
+
+    @model_validator(mode="after")
+    def _prompt_has_room(self) -> "Recipe":
+        if self.answer_tokens > self.context_tokens * 3 // 4:
+            raise ValueError(
+                f"answer_tokens {self.answer_tokens} leave no room for a prompt in {self.context_tokens} context_tokens"
+            )
+        return self
+
+    @property
+    def prompt_tokens(self) -> int:
+        """The longest prompt."""
+        return self.context_tokens - self.answer_tokens
+
+
+def load_recipe(name: str, settings: Settings, overrides: Mapping[str, Any]) -> Recipe:
+    """A recipe with an author's overrides; a nested override changes only the keys it names.
+
+    Raises BadRecipe naming the recipe, the key and what is wrong with it.
+    """
+    content = _merged({"name": name} | read_recipe(name, settings), overrides)
+    if content["name"] != name:
+        raise BadRecipe(f"recipe {name}: its file says name: {content['name']}; leave the key out, the file names it")
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        problems = "; ".join(_problem(problem) for problem in error.errors())
+        raise BadRecipe(f"recipe {name}: {problems}") from error
+
+
+def _merged(content: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(content)
+    for key, value in overrides.items():
+        old = merged.get(key)
+        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _problem(problem: Mapping[str, Any]) -> str:
+    where = ".".join(str(part) for part in problem["loc"]) or "as a whole"
+    if problem["type"] == "extra_forbidden":
+        section: Any = Recipe
+        for part in problem["loc"][:-1]:
+            section = section.model_fields[part].annotation
+        return f"unknown key {where} (known: {', '.join(section.model_fields)})"
+    return f"{where}: {str(problem['msg']).removeprefix('Value error, ')}"
+
+
+def recipe_hash(recipe: Recipe) -> str:
+    """Names a resolved recipe by what it does; its description is no part of that."""
+    return digest(recipe.model_dump(mode="json", exclude={"description"}), 16)
