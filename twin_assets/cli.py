@@ -263,7 +263,7 @@ def key() -> None:
 
 @key.command("add")
 @click.argument("author_id", metavar="ID")
-@click.option("--label", default="key", help="What the key is for.")
+@click.option("--label", default="key", show_default=True, help="What the key is for.")
 @plain_errors
 def key_add(author_id: str, label: str) -> None:
     """Make a key for an author and print it once; only its hash is kept."""
@@ -275,7 +275,39 @@ def key_add(author_id: str, label: str) -> None:
     token, sha256 = new_key()
     profile.api_keys.append(ApiKey(label=label, sha256=sha256))
     opened.warehouse.save_profile(profile)
+    say(f"this key opens {author_id} and nobody else, and is not shown again:")
     click.echo(token)
+
+
+@key.command("list")
+@click.argument("author_id", metavar="ID")
+@as_json
+@plain_errors
+def key_list(author_id: str, as_json: bool) -> None:
+    """List an author's keys by label and age; the keys themselves are not kept."""
+    keys = stores().warehouse.profile(author_id).api_keys
+    if as_json:
+        put_all({"label": one.label, "created_at": one.created_at} for one in keys)
+        return
+    for one in keys:
+        click.echo(f"{one.label:<24} made {one.created_at:%Y-%m-%d %H:%M}")
+
+
+@key.command("remove")
+@click.argument("author_id", metavar="ID")
+@click.argument("label")
+@plain_errors
+def key_remove(author_id: str, label: str) -> None:
+    """Remove an author's keys with this label; whoever uses one is locked out at once."""
+    opened = stores()
+    profile = opened.warehouse.profile(author_id)
+    kept = [one for one in profile.api_keys if one.label != label]
+    if len(kept) == len(profile.api_keys):
+        known = ", ".join(sorted({one.label for one in kept})) or "none"
+        raise BadInput(f"{author_id} has no key labelled {label!r} (labels: {known})")
+    profile.api_keys = kept
+    opened.warehouse.save_profile(profile)
+    say(f"removed {label}: what used it is locked out")
 
 
 @main.command()
@@ -445,15 +477,20 @@ def reject(author_id: str, version: str, reason: str) -> None:
 @main.command()
 @click.argument("author_id", metavar="ID")
 @click.argument("prompt")
+@click.option("--link", "links", multiple=True, metavar="URL", help="A page to draw on; may be repeated.")
 @click.option("--format", "fmt", type=click.Choice(["article", "post", "code"]), help="What to write.")
-@click.option("--model", help="A version; default: production, else the untrained base.")
+@click.option("--model", "version", help="A version, or `untrained`; default: production, else the untrained base.")
 @as_json
 @plain_errors
-def draft(author_id: str, prompt: str, fmt: str | None, model: str | None, as_json: bool) -> None:
+def draft(
+    author_id: str, prompt: str, links: tuple[str, ...], fmt: str | None, version: str | None, as_json: bool
+) -> None:
     """Draft in the author's voice, grounded in what they have written."""
-    from twin_assets.drafting_report import draft_text
+    from twin_assets.documents import Category
+    from twin_assets.serving.report import print_draft
 
-    draft_text(stores(), author_id, prompt, fmt, model, as_json)
+    category = Category(fmt) if fmt else None
+    print_draft(stores(), author_id, prompt, category=category, version=version, links=links, as_json=as_json)
 
 
 @main.command()

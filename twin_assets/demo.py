@@ -120,10 +120,10 @@ def _show_results(stores: Stores, author: str, manifest: ModelManifest | None) -
 
 
 def _show_draft(stores: Stores, author: str) -> None:
-    from twin_assets.cli import print_draft
+    from twin_assets.serving.report import print_draft
 
     say_title(f"A draft: “{PROMPT}”")
-    print_draft(stores, author, PROMPT, fmt=None, model=None, as_json=False)
+    print_draft(stores, author, PROMPT)
 
 
 def _serve(stores: Stores) -> None:

@@ -121,7 +121,7 @@ def training_curve(stores: Stores, author: str) -> list[dict[str, float]]:
     versions = stores.models.versions(author)
     if not versions:
         return []
-    folder = stores.models.local_folder(versions[-1], stores.settings.data_dir / "cache")
+    folder = stores.models.local_folder(versions[-1], stores.settings.cache_dir)
     path = folder / "metrics.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     return [row for row in rows if "loss" in row]

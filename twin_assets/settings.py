@@ -4,6 +4,7 @@ Each seam has an embedded default (one directory, nothing to install or start) a
 Importing this module also keeps the libraries below us silent on the network: they read these variables when they load.
 """
 
+import logging
 import os
 from collections.abc import Mapping
 from functools import cached_property
@@ -22,6 +23,7 @@ SILENT = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "DAGSTER_DISABLE_TELEMETRY": "1",
     "TRANSFORMERS_VERBOSITY": "error",
+    "WANDB_SILENT": "true",
     "WANDB_ERROR_REPORTING": "false",
     "TOKENIZERS_PARALLELISM": "false",
     # Spinning OpenMP threads of two busy processes stall each other: 90 ms a token instead of 7 on two shared cores.
@@ -29,6 +31,8 @@ SILENT = {
 }
 for _name, _value in SILENT.items():
     os.environ.setdefault(_name, _value)
+# At import it asks a hub for a quicker kernel, where the package `kernels` is installed, and warns where it is not.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def project_root() -> Path:
@@ -96,6 +100,11 @@ class Settings(BaseSettings):
     def models_root(self) -> str:
         """Root of the model registry's weights, a path or a URI."""
         return self.models_uri or str(self.data_dir / "models")
+
+    @cached_property
+    def cache_dir(self) -> Path:
+        """Copies of what lies elsewhere; deleting it costs time and nothing else."""
+        return self.data_dir / "cache"
 
     def library_environment(self) -> dict[str, str]:
         """What a child process needs to see the same settings and stay as silent as its parent."""

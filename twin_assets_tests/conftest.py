@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from twin_assets.documents import AuthorProfile, Category, Consent, RawDocument
@@ -38,6 +39,14 @@ def ada(stores: Stores) -> AuthorProfile:
     profile = AuthorProfile(id="ada", name="Ada Example", consent=Consent(who="Ada Example"))
     stores.warehouse.save_profile(profile)
     return profile
+
+
+@pytest.fixture
+def dagster_instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """An instance of this test alone, with what Dagster stores in SQLite."""
+    (tmp_path / "dagster").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as made:
+        yield made
 
 
 def raw(external_id: str, content: str, **more: object) -> RawDocument:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+from dagster._core.storage.tags import PARTITION_NAME_TAG
 from dagster._utils.schedules import get_latest_completed_cron_tick
 
 from twin_assets.collection.assets import jobs
@@ -28,7 +29,7 @@ def due_at(source: Source, last_crawl: datetime | None, added_at: datetime, now:
 
 def _under_way(instance: dg.DagsterInstance, author: str, job: str) -> bool:
     """A crawl is queued or running: whatever is due or asked for now waits for its end."""
-    filters = dg.RunsFilter(job_name=job, tags={"twin/author": author}, statuses=NOT_FINISHED_STATUSES)
+    filters = dg.RunsFilter(job_name=job, tags={PARTITION_NAME_TAG: author}, statuses=NOT_FINISHED_STATUSES)
     return instance.get_runs_count(filters) > 0
 
 

@@ -91,8 +91,13 @@ def no_sudden_drop(before: int, after: int, explained: int, max_drop: float) -> 
     """The share of rows that vanish beyond the explained ones is at most `max_drop`."""
     unexplained = max(0, before - after - explained)
     share = unexplained / before if before else 0.0
+    passed = share <= max_drop
     text = f"{before} rows before, {after} after, {explained} of the missing explained; unexplained {share:.0%}"
-    return Verdict("no_sudden_drop", share <= max_drop, text, {"before": before, "after": after, "share": share})
+    if not passed:
+        text += (
+            f", more than {max_drop:.0%}: see what happened, or allow it with TWIN_MAX_DROP={min(1, share + 0.01):.2f}"
+        )
+    return Verdict("no_sudden_drop", passed, text, {"before": before, "after": after, "share": share})
 
 
 def chunks_have_documents(chunked: Iterable[str], cleaned: Iterable[str]) -> Verdict:

@@ -288,7 +288,7 @@ class Generators:
         base = manifest.base
         generator = self.for_base(BaseSpec(name=base.name, revision=base.revision, precision=base.precision))
         if manifest.id not in generator.adapters:
-            folder = self._stores.models.local_folder(manifest, self._stores.settings.data_dir / "cache")
+            folder = self._stores.models.local_folder(manifest, self._stores.settings.cache_dir)
             generator.add_adapter(manifest.id, folder / ADAPTER_FOLDER)
         return generator
 

@@ -156,7 +156,8 @@ def markdown(report: MonitoringReport) -> str:
     ]
     usage = report.usage
     parts = [
-        f"**{report.documents} documents**, the newest {_days(report.newest_document_age_days)} old.",
+        f"**{report.documents} documents**"
+        + (f", the newest {_days(newest)} old." if (newest := report.newest_document_age_days) is not None else "."),
         table(["source", "documents", "newest", "last crawl", "failed items", "error"], sources),
         f"Drafts in 30 days: {usage.recent} ({usage.rated_good} good, {usage.rated_bad} bad, {usage.edited} edited); "
         f"{usage.total} in all.",

@@ -80,6 +80,7 @@ def adapter(
         manifest = stores.models.trained(author, recipe_hash(recipe), dataset.data_version)
         if manifest is not None:
             context.log.info(f"{manifest.version} was trained with this recipe on this dataset: nothing to do")
+            yield from adapter_verdicts("adapter", stores.models.local_folder(manifest, stores.settings.cache_dir))
             yield _result(stores, manifest, known=True)
             return
         version = version_name(name, recipe_hash(recipe), dataset.data_version)
@@ -149,7 +150,7 @@ def _publish(
 
 
 def _result(stores: Stores, manifest: ModelManifest, known: bool) -> dg.MaterializeResult[None]:
-    folder = stores.models.local_folder(manifest, stores.settings.data_dir / "cache")
+    folder = stores.models.local_folder(manifest, stores.settings.cache_dir)
     lines = (folder / CURVE).read_text().splitlines()
     plot = report.loss_plot([json.loads(line) for line in lines], manifest.metrics)
     return dg.MaterializeResult(

@@ -83,12 +83,12 @@ class VoiceTrainer(SFTTrainer):  # type: ignore[misc]
         Else a training that time ends would stop at full learning rate.
         """
         if self._budget.max_s is None:
-            return super().create_scheduler(num_training_steps, optimizer)
+            return super().create_scheduler(num_training_steps, optimizer)  # type: ignore[no-any-return]
 
         def factor(step: int) -> float:
-            warm = min(1.0, (step + 1) / max(1, self.args.warmup_steps))
+            warm = min(1.0, (step + 1) / max(1.0, self.args.warmup_steps))
             used = max(step / num_training_steps, self._budget.used)
-            return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, used)))
+            return float(warm * 0.5 * (1 + math.cos(math.pi * min(1.0, used))))
 
         scheduler = LambdaLR(optimizer or self.optimizer, factor)
         self.lr_scheduler = scheduler

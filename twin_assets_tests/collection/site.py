@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -38,13 +39,14 @@ class Site:
                 self.send_header("Content-Length", "0" if unchanged else str(len(page.body)))
                 self.end_headers()
                 if not unchanged:
-                    self.wfile.write(page.body)
+                    with suppress(ConnectionError):  # a client that has read enough hangs up
+                        self.wfile.write(page.body)
 
             def log_message(self, *_: object) -> None: ...
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def paths(self) -> list[str]:
         """Paths asked for, robots.txt aside."""

@@ -112,8 +112,83 @@ def test_entities_are_not_expanded(site, collect, documents, tmp_path):
     secret.write_text("TOPSECRET")
     feed = (
         f'<?xml version="1.0"?><!DOCTYPE rss [<!ENTITY x SYSTEM "file://{secret}">]><rss version="2.0"><channel><item>'
-        f"<title>T</title><guid>1</guid><description>{HTML.replace('<', '&lt;')}&x;</description></item></channel></rss>"
+        f"<title>T</title><guid>1</guid><description>{HTML.replace('<', '&lt;')}&x;</description>"
+        "</item></channel></rss>"
     )
     site.pages["/feed.xml"] = Page(feed.encode(), "application/xml")
     collect(f"{site.url}/feed.xml")
     assert not [document for document in documents().values() if "TOPSECRET" in document.content]
+
+
+def test_a_server_that_is_not_there_is_named_with_the_way_out(collect, documents):
+    error = collect("http://127.0.0.1:9/feed.xml").error
+    assert error.startswith("http://127.0.0.1:9/feed.xml could not be reached: ")
+    assert error.endswith("nothing is taken as deleted; mend the URL if it moved")
+
+
+def feed_of(*entries: str) -> Page:
+    items = "".join(f"<item>{entry}</item>" for entry in entries)
+    return Page(f'<?xml version="1.0"?><rss version="2.0"><channel>{items}</channel></rss>'.encode(), "text/xml")
+
+
+ESCAPED = HTML.replace("<", "&lt;")
+
+
+@pytest.mark.parametrize("link", ["http://[x", "javascript:alert(1)"])
+def test_an_entry_with_a_link_that_is_no_url_is_kept_without_it(site, collect, documents, link):
+    site.pages["/feed.xml"] = feed_of(
+        f"<guid>1</guid><link>{link}</link><description>{ESCAPED}</description>",
+        f"<guid>2</guid><link>/two</link><description>{ESCAPED} More.</description>",
+    )
+    assert collect(f"{site.url}/feed.xml").failed == []
+    assert {name: document.url for name, document in documents().items()} == {"1": None, "2": f"{site.url}/two"}
+
+
+def test_an_entry_without_any_text_is_named_and_the_rest_read(site, collect, documents):
+    site.pages["/feed.xml"] = feed_of(
+        '<guid isPermaLink="false">1</guid>', f"<guid>2</guid><description>{ESCAPED}</description>"
+    )
+    report = collect(f"{site.url}/feed.xml")
+    assert report.failed == [{"item": "1", "reason": "has no text and no link to a page"}]
+    assert set(documents()) == {"2"}
+
+
+def test_an_emoji_written_as_two_halves_is_no_crash(site, collect, documents):
+    site.pages["/feed.xml"] = feed_of(
+        f"<guid>1</guid><description>Tide &#xD83C;&#55356; out &#127754; &#44032; {ESCAPED}</description>"
+    )
+    collect(f"{site.url}/feed.xml")
+    assert documents()["1"].content.startswith("Tide \ufffd\ufffd out 🌊 가 <p>")
+
+
+def test_a_sitemap_with_a_page_too_large_and_a_url_that_is_none_goes_on(site, collect, documents):
+    urls = [(f"{site.url}/huge", None), ("http://[x", None), (f"{site.url}/good", None)]
+    site.pages["/sitemap.xml"] = sitemap(urls)
+    site.pages["/huge"] = Page(b"<html><body>" + b"word " * 10_000_001)
+    site.pages["/good"] = article("Good", LONG)
+    report = collect(f"{site.url}/sitemap.xml")
+    assert report.failed == [
+        {
+            "item": f"{site.url}/huge",
+            "reason": f"{site.url}/huge is larger than 50 MB (TWIN_MAX_RESPONSE_BYTES): left out",
+        },
+        {"item": "http://[x", "reason": "http://[x is no http(s) URL"},
+    ]
+    assert set(documents()) == {f"{site.url}/good"}
+
+
+def test_a_site_that_announces_a_feed_that_is_no_url_is_read_as_a_page(site, collect, documents):
+    page = article("Home", LONG)
+    body = page.body.replace(
+        b"<head>", b'<head><link rel="alternate" type="application/rss+xml" href="http://[x"><link rel="alternate">'
+    )
+    site.pages["/"] = Page(body)
+    assert collect(site.url).new == 1
+    assert next(iter(documents().values())).title == "Home"
+
+
+def test_an_empty_page_and_a_picture_say_what_to_give(site, collect):
+    site.pages["/empty"] = Page(b"")
+    site.pages["/photo"] = Page(b"\x89PNG\r\n\0", "image/png")
+    assert "has no main text" in collect(f"{site.url}/empty").error
+    assert "is neither a feed nor a page (got image/png, 1 kB)" in collect(f"{site.url}/photo").error

@@ -8,8 +8,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from twin_assets.documents import Category
+from twin_assets.collection.crawler import Failed, Found, ListingComplete
+from twin_assets.collection.files import FilesCrawler
+from twin_assets.content.web import WebClient
+from twin_assets.documents import Category, Source
 from twin_assets.errors import BadSource
+from twin_assets.settings import Settings
 
 MARKDOWN = """---
 title: "On tides: a note"
@@ -32,7 +36,8 @@ def folder(tmp_path):
         "def median(levels_mm):\n    return sorted(levels_mm)[len(levels_mm) // 2]\n"
     )
     paragraphs = "".join(f"<p>Paragraph {n} tells of rain that fell on the harbour all day long.</p>" for n in range(5))
-    page = f"<html><head><title>Rain</title></head><body><nav>Menu</nav><article><h1>Rain</h1>{paragraphs}</article></body></html>"
+    article = f"<article><h1>Rain</h1>{paragraphs}</article>"
+    page = f"<html><head><title>Rain</title></head><body><nav>Menu</nav>{article}</body></html>"
     (root / "rain.html").write_text(page)
     return root
 
@@ -213,3 +218,122 @@ def test_a_crawl_killed_in_the_middle_ends_as_if_it_never_was(settings, stores, 
     assert 0 < written < 60
     report = collect(root)
     assert (report.new, report.unchanged, len(documents())) == (60 - written, written, 60)
+
+
+@pytest.mark.parametrize(
+    ("front", "says"),
+    [
+        ("date: 2024-02-30", "a date that does not exist (day is out of range for month): mend it"),
+        ("date: 2024-03-01 25:00:00", "a date that does not exist"),
+        ("title: !!python/object:os.system x", "front matter that is no YAML, line"),
+    ],
+)
+def test_front_matter_that_cannot_be_read_is_named_and_the_rest_goes_on(collect, documents, folder, front, says):
+    (folder / "bad.md").write_text(f"---\n{front}\n---\nSome words.\n")
+    report = collect(folder)
+    assert [failure["item"] for failure in report.failed] == ["bad.md"]
+    assert says in report.failed[0]["reason"]
+    assert len(documents()) == 4
+
+
+@pytest.mark.parametrize("front", ["1: 2", "content: x", "handler: x", "- a list", "just words", "title: [a, b]"])
+def test_odd_front_matter_is_no_error(collect, documents, folder, front):
+    (folder / "odd.md").write_text(f"---\n{front}\n---\nSome words.\n")
+    assert collect(folder).failed == []
+    assert documents()["odd.md"].content == "Some words."
+
+
+def test_aliases_in_front_matter_do_not_grow(collect, documents, folder):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)]
+    front = "\n".join([*lines, "tags: [*a8, mine]", "title: *a8"])
+    (folder / "bomb.md").write_text(f"---\n{front}\n---\n# Quiet\n\nSome words.\n")
+    collect(folder)
+    assert (documents()["bomb.md"].title, documents()["bomb.md"].metadata["tags"]) == ("Quiet", ["mine"])
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_a_damaged_member_is_named_and_the_rest_read(collect, documents, tmp_path, method):
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w", method) as file:
+        file.writestr("damaged.md", " ".join(str(n * n) for n in range(5_000)))
+        file.writestr("good.md", "Good words.")
+    data = bytearray(archive.read_bytes())
+    data[80:280] = bytes(200)
+    archive.write_bytes(data)
+    report = collect(archive)
+    assert [failure["item"] for failure in report.failed] == ["damaged.md"]
+    assert "is damaged in the archive" in report.failed[0]["reason"]
+    assert "make the archive again" in report.failed[0]["reason"]
+    assert set(documents()) == {"good.md"}
+
+
+def test_a_text_too_large_in_an_archive_is_refused_by_name_and_the_rest_read(collect, documents, tmp_path):
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
+        file.writestr("empty.md", b"")
+        file.writestr("huge.md", b"word " * 10_000_000)
+        file.writestr("picture.md", b"\x89PNG\r\n\0\0binary")
+        file.writestr("good.md", "Good words.")
+    report = collect(archive)
+    reasons = {failure["item"]: failure["reason"] for failure in report.failed}
+    assert reasons == {
+        "empty.md": "is empty: write something into it, or delete it",
+        "huge.md": "is 50 MB, more than 20 MB (TWIN_MAX_DOCUMENT_BYTES): split it",
+        "picture.md": "is binary, whatever its name says: give text",
+    }
+    assert set(documents()) == {"good.md"}
+
+
+def test_a_file_name_that_is_no_utf_8_is_named_and_the_rest_read(collect, documents, folder):
+    (folder / os.fsdecode(b"caf\xe9.md")).write_text("Some words.")
+    (folder / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"x")
+    report = collect(folder)
+    assert [failure["item"] for failure in report.failed] == ["caf\\udce9.md"]
+    assert report.left_out[0]["item"] == "caf\\udce9.jpg"
+    assert len(documents()) == 4
+
+
+def test_a_linked_folder_is_left_out_by_name(collect, documents, folder, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "private.md").write_text("not for the twin")
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "loop").symlink_to(folder)
+    report = collect(folder)
+    assert [row["item"] for row in report.left_out] == ["linked", "loop"]
+    assert len(documents()) == 4
+
+
+@pytest.fixture
+def locked():
+    """locked(folder) takes away the right to open it, for this process too when it is root's."""
+    touched = []
+
+    def lock(path):
+        for parent in path.parents:
+            if parent.owner() == "root" and not parent.stat().st_mode & 0o005:
+                touched.append((parent, parent.stat().st_mode))
+                parent.chmod(0o755)
+        touched.append((path, path.stat().st_mode))
+        path.chmod(0)
+        if os.geteuid() == 0:
+            os.seteuid(65534)
+
+    yield lock
+    if os.getuid() == 0:
+        os.seteuid(0)
+    for path, mode in reversed(touched):
+        path.chmod(mode)
+
+
+def test_a_folder_that_cannot_be_opened_is_named_and_nothing_is_taken_as_deleted(folder, locked, settings, monkeypatch):
+    monkeypatch.setitem(Settings.model_config, "env_file", None)  # the project's own is root's
+    source = Source(id="x", platform="files", where=str(folder))
+    locked(folder / "code")
+    with WebClient(settings) as http:
+        events = list(FilesCrawler().collect(source, {}, http))
+    [failed] = [event for event in events if isinstance(event, Failed)]
+    assert failed.item == "code/"
+    assert "cannot be opened: allow reading it" in failed.reason
+    assert sum(isinstance(event, Found) for event in events) == 3
+    assert not [event for event in events if isinstance(event, ListingComplete)]

@@ -118,7 +118,7 @@ def test_authors_have_runs_of_their_own_and_become_partitions(author, tick, inst
 def test_while_a_crawl_is_queued_or_running_nothing_more_is_asked_for(author, tick, instance):
     author(source(cron="* * * * *"), source("blog-x", "blog", cron="* * * * *"))
     job = definitions.resolve_job_def("collect_files")
-    run = instance.create_run_for_job(job, tags={"twin/author": "ada"}, status=dg.DagsterRunStatus.STARTED)
+    run = instance.create_run_for_job(job, tags={"dagster/partition": "ada"}, status=dg.DagsterRunStatus.STARTED)
     assert [request.job_name for request in tick()] == ["collect_blog"]
     instance.report_run_failed(run)
     assert len(tick()) == 2

@@ -88,3 +88,28 @@ def test_requests_to_one_host_keep_their_distance(settings, site):
         for _ in range(3):
             client.get(f"{site.url}/")
     assert time.monotonic() - started >= 0.6
+
+
+@pytest.mark.parametrize("url", ["http://[x", "http://xn--a.example/", f"http://{'a' * 300}.example/"])
+def test_a_host_that_cannot_be_is_an_error_that_names_the_url(http, url):
+    with pytest.raises(BadItem) as caught:
+        http.get(url)
+    assert str(caught.value).startswith(url)
+
+
+@pytest.mark.parametrize("charset", ["utf8mb4", "none", "hex", "idna", "undefined"])
+def test_a_charset_that_does_not_exist_is_read_as_utf_8(http, site, charset):
+    site.pages["/"] = Page("Café".encode(), f"text/html; charset={charset}")
+    assert http.get(f"{site.url}/").text == "Café"
+
+
+def test_a_body_that_is_not_compressed_the_way_it_says_is_an_error_that_names_the_url(http, site):
+    site.pages["/"] = Page(b"plain", headers={"Content-Encoding": "gzip"})
+    with pytest.raises(BadItem, match=f"{site.url}/ sent a body that is not compressed the way it says"):
+        http.get(f"{site.url}/")
+
+
+def test_a_circle_of_redirects_is_an_error(http, site):
+    site.pages["/"] = Page(b"", status=302, headers={"Location": "/"})
+    with pytest.raises(BadItem, match="redirects in a circle"):
+        http.get(f"{site.url}/")

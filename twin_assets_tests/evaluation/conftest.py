@@ -154,7 +154,6 @@ def own_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stor
 
 
 @pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as made:
-        add_partitions(made, ["ada", "ben"], [RECIPE])
-        yield made
+def instance(dagster_instance: dg.DagsterInstance) -> dg.DagsterInstance:
+    add_partitions(dagster_instance, ["ada", "ben"], [RECIPE])
+    return dagster_instance

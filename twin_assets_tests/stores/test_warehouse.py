@@ -1,16 +1,53 @@
+"""The same rules on both: a NeoSQLite file, and MongoDB's protocol as nx-27017 speaks it."""
+
 import multiprocessing
-from datetime import UTC, datetime
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
-from twin_assets.documents import AuthorProfile, Consent, RawDocument
+from twin_assets.documents import AuthorProfile, Consent, Interaction, RawDocument, utcnow
 from twin_assets.errors import NotThere
 from twin_assets.settings import Settings
 from twin_assets.stores import Stores
 from twin_assets_tests.conftest import raw
+
+
+@pytest.fixture(scope="module")
+def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URI of a server that answers like MongoDB."""
+    from pymongo import MongoClient
+
+    folder: Path = tmp_path_factory.mktemp("mongodb")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    files = ["--data-dir", str(folder), "--log-file", str(folder / "log"), "--pid-file", str(folder / "pid")]
+    server = subprocess.Popen([Path(sys.executable).with_name("nx-27017"), "--port", str(port), *files])
+    uri = f"mongodb://127.0.0.1:{port}/?directConnection=true"
+    with MongoClient(uri, serverSelectionTimeoutMS=30_000) as client:
+        client.admin.command("ping")
+    yield uri
+    server.terminate()
+    server.wait(30)
+
+
+@pytest.fixture(params=["neosqlite", "mongodb"])
+def settings(request: pytest.FixtureRequest, settings: Settings) -> Settings:
+    """The embedded warehouse, then a database of its own in MongoDB."""
+    if request.param == "neosqlite":
+        return settings
+    name = f"test_{abs(hash(settings.data_dir))}"
+    return settings.model_copy(
+        update={"mongodb_uri": SecretStr(request.getfixturevalue("mongodb")), "mongodb_database": name}
+    )
 
 
 def test_a_document_comes_back_as_it_was_written(stores):
@@ -62,8 +99,8 @@ def test_content_hash_follows_the_content_and_nothing_else(one, other):
     assert (raw("a", other).content_hash == first.content_hash) == (one == other)
 
 
-def _write(folder, name: str) -> None:
-    warehouse = Stores(Settings(_env_file=None, data_dir=folder)).warehouse
+def _write(settings: Settings, name: str) -> None:
+    warehouse = Stores(settings).warehouse
     for n in range(100):
         warehouse.upsert_documents([raw(f"{name}-{n}", f"text {n}"), raw("shared", f"by {name}, {n}")])
         warehouse.save_crawl_state("ada", name, {"n": n})
@@ -71,7 +108,7 @@ def _write(folder, name: str) -> None:
 
 def test_four_processes_write_at_once_without_an_error_or_a_lost_document(settings, stores):
     context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_write, args=(settings.data_dir, name)) for name in "abcd"]
+    writers = [context.Process(target=_write, args=(settings, name)) for name in "abcd"]
     for writer in writers:
         writer.start()
     for writer in writers:
@@ -79,6 +116,80 @@ def test_four_processes_write_at_once_without_an_error_or_a_lost_document(settin
     assert [writer.exitcode for writer in writers] == [0, 0, 0, 0]
     assert len(stores.warehouse.fingerprints("ada")) == 401
     assert all(stores.warehouse.crawl_state("ada", name) == {"n": 99} for name in "abcd")
+
+
+def test_what_a_crawl_must_know_of_a_source_comes_without_the_texts(stores):
+    stores.warehouse.upsert_documents([raw("a", "one"), raw("b", "two"), raw("c", "three", source_id="other")])
+    stores.warehouse.bury(["ada:files:b"])
+    known = stores.warehouse.known_documents("ada", "files")
+    assert {name: document.deleted for name, document in known.items()} == {"ada:files:a": False, "ada:files:b": True}
+    assert known["ada:files:a"].content_hash == raw("a", "one").content_hash
+
+
+def test_a_tombstone_that_is_written_again_lives(stores):
+    stores.warehouse.upsert_documents([raw("a", "one")])
+    stores.warehouse.bury(["ada:files:a"])
+    stores.warehouse.upsert_documents([raw("a", "one")])
+    assert [document.deleted_at for document in stores.warehouse.documents("ada", deleted=False)] == [None]
+
+
+def test_documents_come_by_platform_source_and_id_and_are_counted(stores):
+    stores.warehouse.upsert_documents(
+        [raw(str(n), f"text {n}") for n in range(450)]
+        + [raw("post", "x", source_id="blog", platform="blog", category="post")]
+    )
+    stores.warehouse.bury(["ada:files:0"])
+    assert [d.external_id for d in stores.warehouse.documents("ada", platform="blog")] == ["post"]
+    assert len(list(stores.warehouse.documents("ada", source_id="files", deleted=False))) == 449
+    ids = [f"ada:files:{n}" for n in range(450)]
+    assert len(list(stores.warehouse.documents_by_id([*ids, "ada:files:none"]))) == 450
+    assert stores.warehouse.count_documents("ada") == [
+        {"platform": "blog", "category": "post", "alive": 1, "deleted": 0},
+        {"platform": "files", "category": "article", "alive": 449, "deleted": 1},
+    ]
+
+
+def test_times_come_back_aware_and_in_utc(stores, ada):
+    stores.warehouse.ask_for_crawl("ada", "files")
+    stores.warehouse.save_crawl("ada", "files", {"started_at": utcnow(), "failed": [{"item": "a", "reason": "b"}]})
+    times = [
+        stores.warehouse.crawl_requests()[0]["asked_at"],
+        stores.warehouse.crawls("ada")["files"]["started_at"],
+        stores.warehouse.profile("ada").created_at,
+    ]
+    assert all(utcnow() - time < timedelta(minutes=1) for time in times)
+
+
+def test_a_crawls_request_is_answered_when_it_begins(stores):
+    stores.warehouse.ask_for_crawl("ada", "files")
+    stores.warehouse.ask_for_crawl("ada", "blog")
+    stores.warehouse.crawl_begins("ada", "files")
+    assert [request["source_id"] for request in stores.warehouse.crawl_requests()] == ["blog"]
+
+
+def test_a_crawlers_state_comes_back_whatever_its_keys(stores):
+    state = {"pages": {"https://a.example/x.html?$y=1": {"modified": None, "validators": {"etag": '"1"'}}}}
+    stores.warehouse.save_crawl_state("ada", "blog", state)
+    assert stores.warehouse.crawl_state("ada", "blog") == state
+    assert stores.warehouse.crawl_state("ada", "other") == {}
+
+
+def test_the_alias_keeps_its_history(stores):
+    for version in ("v1", "v2"):
+        stores.warehouse.move_alias("ada", version, "me", "newer")
+    alias = stores.warehouse.alias("ada")
+    assert (alias["version"], [entry["version"] for entry in alias["history"]]) == ("v2", ["v1", "v2"])
+    assert stores.warehouse.alias("bob") is None
+
+
+def test_interactions_come_back_oldest_first(stores):
+    made = [
+        Interaction(id=name, author="ada", model_version="v", prompt="p", draft="d", created_at=utcnow() - age)
+        for name, age in [("new", timedelta(0)), ("old", timedelta(days=1))]
+    ]
+    for interaction in made:
+        stores.warehouse.save_interaction(interaction)
+    assert stores.warehouse.interactions("ada") == made[::-1]
 
 
 def test_unknown_fields_are_refused():

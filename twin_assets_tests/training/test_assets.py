@@ -1,0 +1,103 @@
+"""`preference_pairs` and `adapter` as Dagster runs them."""
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from twin_assets.documents import Interaction
+from twin_assets.partitions import author_recipe
+from twin_assets.stores.features_io import FeaturesIOManager
+from twin_assets.training.assets import adapter, preference_pairs
+from twin_assets.training.result import CURVE
+from twin_assets_tests.training.conftest import RECIPE, publish_dataset, row, rows
+
+
+@pytest.fixture
+def run(instance, write_recipe):
+    def materialize(*, raise_on_error: bool = True) -> dg.ExecuteInProcessResult:
+        return dg.materialize(
+            [preference_pairs, adapter],
+            partition_key=author_recipe("ada", RECIPE),
+            instance=instance,
+            resources={"features": FeaturesIOManager()},
+            raise_on_error=raise_on_error,
+        )
+
+    return materialize
+
+
+def metadata(result: dg.ExecuteInProcessResult, asset: str = "adapter") -> dict:
+    (materialization,) = result.asset_materializations_for_node(asset)
+    return {name: value.value for name, value in materialization.metadata.items()}
+
+
+def test_an_adapter_is_trained_once_for_a_dataset_and_its_manifest_says_what_it_came_from(own_stores, run):
+    published = publish_dataset(own_stores)
+    result = run()
+    shown = metadata(result)
+    [manifest] = own_stores.models.versions("ada")
+    assert shown["already_trained"] is False
+    assert shown["plot"].startswith("![loss](data:image/png;base64,")
+    assert manifest.dataset.table == published.table
+    assert manifest.dataset.data_version == published.data_version
+    assert manifest.recipe["training"]["max_steps"] == 12
+    assert manifest.metrics["steps"] == 12
+    assert (Path(manifest.path) / CURVE).is_file()
+    assert (Path(manifest.path) / "adapter" / "adapter_model.safetensors").is_file()
+    checks = {check.check_name: check.passed for check in result.get_asset_check_evaluations()}
+    assert checks == {"weights_sound": True, "loss_sound": True}
+    tags = result.asset_materializations_for_node("adapter")[0].tags
+    assert tags["dagster/data_version"] == manifest.weights_sha256
+
+    assert metadata(run())["already_trained"] is True
+    assert own_stores.models.versions("ada") == [manifest]
+
+    publish_dataset(own_stores, [*rows(), row(900, "train")])
+    run()
+    assert len(own_stores.models.versions("ada", RECIPE)) == 2
+
+
+def test_a_finished_training_that_never_reached_the_registry_is_published_and_orphans_go(own_stores, run):
+    publish_dataset(own_stores)
+    run()
+    [manifest] = own_stores.models.versions("ada")
+    own_stores.warehouse._db["model_manifests"].delete_many({})
+    orphan = Path(manifest.path).parent / "small-of-a-killed-run"
+    orphan.mkdir()
+    run()
+    [again] = own_stores.models.versions("ada")
+    assert again.weights_sha256 == manifest.weights_sha256
+    assert again.metrics["seconds"] == manifest.metrics["seconds"], "taken as it was, not trained again"
+    assert not orphan.exists()
+
+
+def test_a_bad_recipe_fails_the_run_with_the_text_for_a_person(own_stores, run, write_recipe):
+    publish_dataset(own_stores)
+    write_recipe("/no/such/model")
+    result = run(raise_on_error=False)
+    [failure] = [event for event in result.all_events if event.is_step_failure]
+    text = failure.step_failure_data.user_failure_data.description
+    assert text == "base model /no/such/model is no folder: mend the path in the recipe"
+    assert own_stores.models.versions("ada") == []
+
+
+def test_weights_that_are_no_numbers_never_enter_the_registry(own_stores, run, write_recipe):
+    publish_dataset(own_stores)
+    write_recipe(learning_rate=1e30, warmup=0.0, scheduler="constant_with_warmup")
+    result = run(raise_on_error=False)
+    assert not result.success
+    checks = {check.check_name: check.passed for check in result.get_asset_check_evaluations()}
+    assert checks["weights_sound"] is False
+    assert own_stores.models.versions("ada") == []
+
+
+def test_edits_become_pairs_only_with_consent(own_stores, run):
+    publish_dataset(own_stores)
+    said = {"author": "ada", "model_version": "v1", "prompt": "Write a post: rope", "draft": "Rope is rope."}
+    for name, edited, consented in (("a", "A rope keeps.", True), ("b", "No.", False), ("c", "Rope is rope.", True)):
+        own_stores.warehouse.save_interaction(Interaction(id=name, edited=edited, consented=consented, **said))
+    run()
+    pairs = own_stores.features.table("ada", f"preference_pairs-{RECIPE}")
+    [pair] = pairs.rows(["pair_id", "chosen", "rejected"])
+    assert pair == {"pair_id": "a", "chosen": "A rope keeps.", "rejected": "Rope is rope."}
