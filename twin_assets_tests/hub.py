@@ -52,6 +52,17 @@ class Hub:
                 siblings = [{"rfilename": file.name} for file in sorted(folder.iterdir())]
                 about = {"id": name, "modelId": name, "sha": COMMIT, "private": False, "siblings": siblings}
                 return 200, {"Content-Type": "application/json"}, json.dumps(about).encode()
+            if path.startswith(f"/api/models/{name}/tree/"):
+                tree = [
+                    {
+                        "type": "file",
+                        "path": file.name,
+                        "size": file.stat().st_size,
+                        "oid": hashlib.sha1(file.name.encode(), usedforsecurity=False).hexdigest(),
+                    }
+                    for file in sorted(folder.iterdir())
+                ]
+                return 200, {"Content-Type": "application/json"}, json.dumps(tree).encode()
             if path.startswith(f"/{name}/resolve/") and (file := folder / path.rsplit("/", 1)[1]).is_file():
                 body = file.read_bytes()
                 return 200, {"ETag": f'"{hashlib.sha256(body).hexdigest()}"'}, body

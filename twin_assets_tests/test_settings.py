@@ -81,7 +81,9 @@ def test_the_environment_wins_and_neither_it_nor_what_follows_is_written_down(ch
     assert not written(checkout)
 
 
-def test_a_relative_directory_is_made_absolute_before_a_child_with_another_one_reads_it(checkout, monkeypatch, tmp_path):
+def test_a_relative_directory_is_made_absolute_before_a_child_with_another_one_reads_it(
+    checkout, monkeypatch, tmp_path
+):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TWIN_DATA_DIR", "here")
     assert enter_project().data_dir == tmp_path / "here"

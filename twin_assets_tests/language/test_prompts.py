@@ -55,7 +55,7 @@ REQUESTS = st.builds(
     st.lists(TEXT, max_size=2).map(tuple),
 )
 NAMES = st.sampled_from(sorted(TEMPLATES))
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=40, deadline=None)
 
 
 def test_the_template_used_is_named(tokenizers):

@@ -101,7 +101,7 @@ def test_content_hash_follows_the_content_and_nothing_else(one, other):
 
 def _write(settings: Settings, name: str) -> None:
     warehouse = Stores(settings).warehouse
-    for n in range(100):
+    for n in range(50):
         warehouse.upsert_documents([raw(f"{name}-{n}", f"text {n}"), raw("shared", f"by {name}, {n}")])
         warehouse.save_crawl_state("ada", name, {"n": n})
 
@@ -114,8 +114,8 @@ def test_four_processes_write_at_once_without_an_error_or_a_lost_document(settin
     for writer in writers:
         writer.join(120)
     assert [writer.exitcode for writer in writers] == [0, 0, 0, 0]
-    assert len(stores.warehouse.fingerprints("ada")) == 401
-    assert all(stores.warehouse.crawl_state("ada", name) == {"n": 99} for name in "abcd")
+    assert len(stores.warehouse.fingerprints("ada")) == 201
+    assert all(stores.warehouse.crawl_state("ada", name) == {"n": 49} for name in "abcd")
 
 
 def test_what_a_crawl_must_know_of_a_source_comes_without_the_texts(stores):
