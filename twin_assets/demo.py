@@ -1,6 +1,5 @@
 """`make demo`: one author through the whole graph as real Dagster runs, then a draft, then the two web pages."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -13,7 +12,8 @@ import dagster as dg
 from twin_assets import running
 from twin_assets.documents import AuthorProfile, Consent, ModelManifest, RecipeChoice
 from twin_assets.errors import NotThere, TwinError
-from twin_assets.overview import author_status, status_text
+from twin_assets.overview import author_status, evaluation_text, status_text
+from twin_assets.settings import project_root
 from twin_assets.sources import add_source
 from twin_assets.stores import Stores
 
@@ -104,8 +104,7 @@ def _show_results(stores: Stores, author: str, manifest: ModelManifest | None) -
     click.echo(status_text(author_status(stores, author)))
     if manifest is not None and manifest.evaluation is not None:
         say_title(f"Evaluation of {manifest.version}, on writing it never saw")
-        for gate in manifest.gates:
-            click.echo(f"  {'✓' if gate.passed else '✗'} {gate.name:<18} {gate.text}")
+        click.echo(evaluation_text(manifest))
     say_title("Where it lies")
     settings = stores.settings
     places = {
@@ -113,7 +112,7 @@ def _show_results(stores: Stores, author: str, manifest: ModelManifest | None) -
         "feature store": f"{settings.features_root}/{author}",
         "model": manifest.path if manifest else "none",
         "training log": settings.data_dir / "wandb",
-        "Dagster": os.environ["TWIN_DAGSTER_DIR"],
+        "Dagster": settings.dagster_dir,
     }
     for name, place in places.items():
         click.echo(f"  {name:<14} {place}")
@@ -136,12 +135,15 @@ def _serve(stores: Stores) -> None:
         [str(binaries / "dagster"), "dev", "--port", str(UI_PORT), "--log-level", "warning"],
         [str(binaries / "twin"), "serve"],
     ]
-    servers = [subprocess.Popen(command, cwd=os.environ["DAGSTER_HOME"]) for command in commands]
+    servers = [subprocess.Popen(command, cwd=project_root()) for command in commands]
     try:
         while all(server.poll() is None for server in servers):
             time.sleep(0.5)
     except KeyboardInterrupt:
         click.echo("\nstopping …")
+    else:
+        ended = next(str(server.args[0]) for server in servers if server.poll() is not None)  # type: ignore[index]
+        raise TwinError(f"{Path(ended).name} ended by itself: see what it said above")
     finally:
         for server in servers:
             server.send_signal(signal.SIGINT)

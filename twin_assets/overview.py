@@ -78,6 +78,30 @@ def models_text(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def evaluation_text(manifest: ModelManifest) -> str:
+    """A version's evaluation as a small table, base against adapter, and the verdict of each gate below it."""
+    evaluation = manifest.evaluation or {}
+    rows = [
+        (f"bits per byte, {row['name']}", _pair(row), f"{row['n_clusters']} documents")
+        for row in evaluation.get("likelihoods", [])
+    ]
+    rows += [
+        (f"style distance, {row['kind']}", _pair(row), f"the author's own {row['author']:.3f}")
+        for row in evaluation.get("styles", [])
+    ]
+    copied = evaluation.get("recitation") or {}
+    if {"base", "adapter"} <= copied.keys():
+        shares = "".join(f"{copied[whose]['copied']:>10.1%}" for whose in ("base", "adapter"))
+        rows.append(("8-word runs copied", shares, f"longest {copied['adapter']['longest_run']} words"))
+    lines = [f"  {name:<26}{numbers}   {note}" for name, numbers, note in rows]
+    gates = [f"  {'✓' if gate.passed else '✗'} {gate.name:<16} {gate.text}" for gate in manifest.gates]
+    return "\n".join([f"  {'lower is better':<26}{'base':>10}{'adapter':>10}", *lines, "", *gates])
+
+
+def _pair(row: dict[str, Any]) -> str:
+    return f"{row['base']:>10.3f}{row['adapter']:>10.3f}"
+
+
 def document_rows(stores: Stores, author: str, platform: str | None, cleaned: bool) -> Iterator[dict[str, Any]]:
     """Raw documents as JSON-able dicts, tombstones included; or the cleaned ones."""
     stores.warehouse.profile(author)

@@ -22,6 +22,7 @@ SILENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "DAGSTER_DISABLE_TELEMETRY": "1",
+    "LANCE_LOG": "error",
     "TRANSFORMERS_VERBOSITY": "error",
     "WANDB_SILENT": "true",
     "WANDB_ERROR_REPORTING": "false",
@@ -51,6 +52,9 @@ class Settings(BaseSettings):
     )
 
     data_dir: Path = Field(default_factory=lambda: project_root() / "data", description="Everything written lies here.")
+    dagster_dir: Path = Field(
+        default_factory=lambda given: given["data_dir"] / "dagster", description="Dagster's runs, events and logs."
+    )
     mongodb_uri: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("MONGODB_URI", "TWIN_MONGODB_URI"),

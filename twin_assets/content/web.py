@@ -14,14 +14,17 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Self
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from twin_assets.errors import BadItem
 from twin_assets.settings import Settings
+
+if TYPE_CHECKING:
+    import httpx
 
 USER_AGENT = "twin_assets/0.1 (collects its operator's own writing)"
 RETRIED_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -89,7 +92,7 @@ class Answer:
     @property
     def unchanged(self) -> bool:
         """The server says that nothing changed since the validators."""
-        return self.status == httpx.codes.NOT_MODIFIED
+        return self.status == HTTPStatus.NOT_MODIFIED
 
     @property
     def text(self) -> str:
@@ -118,6 +121,8 @@ class WebClient:
     """A guarded httpx client for one crawl; it waits `request_interval_s` between two requests to one host."""
 
     def __init__(self, settings: Settings) -> None:
+        import httpx
+
         self._settings = settings
         self._client = httpx.Client(
             headers={"User-Agent": USER_AGENT},
@@ -170,6 +175,8 @@ class WebClient:
             raise BadItem(f"{url} {error} ({attempts} tries)") from error
 
     def _once(self, url: str, headers: Mapping[str, str]) -> Answer:
+        import httpx
+
         self._wait_for_turn(url)
         try:
             with (
@@ -187,11 +194,11 @@ class WebClient:
         except httpx.TransportError as error:
             raise _TryAgain(f"could not be reached: {error}") from error
 
-    def _read(self, url: str, response: httpx.Response) -> Answer:
+    def _read(self, url: str, response: "httpx.Response") -> Answer:
         if response.status_code in RETRIED_STATUS:
             reason = f"answered {response.status_code} {response.reason_phrase}"
             raise _TryAgain(reason, _retry_after_s(response.headers.get("Retry-After")))
-        if response.status_code >= httpx.codes.BAD_REQUEST:
+        if response.status_code >= HTTPStatus.BAD_REQUEST:
             raise BadItem(f"{url} answered {response.status_code} {response.reason_phrase}")
         limit = self._settings.max_response_bytes
         body = bytearray()

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 KEEP_VERSIONS = timedelta(days=1)
 """Older table versions are pruned; younger ones may be pinned by a reader."""
+KEEP_ALL = timedelta(days=36_500)
 
 VECTOR_INDEX_ROWS = 20_000
 """Under this an exact scan is quicker than building an index (100,000 x 384: flat 229 ms, IVF-PQ 8 ms, index 61 s)."""
@@ -226,7 +227,7 @@ class FeatureStore:
         key = KEYS[name]
         data_version = changes.data_version or data_version_after(self.table(author, name).lineage(), changes, key)
         db = self.connect(author)
-        table = db.create_table(name, schema=changes.upserts.schema, exist_ok=True)
+        table = self._as_published(author, name, changes.upserts.schema)
         if not table.schema.equals(changes.upserts.schema, check_metadata=False):
             # Another schema (say, vectors of another size) means that every row is made anew.
             table = db.create_table(name, schema=changes.upserts.schema, mode="overwrite")
@@ -236,7 +237,20 @@ class FeatureStore:
                 merge = merge.when_not_matched_by_source_delete(is_in(key, changes.deletes))
             merge.execute(changes.upserts)
         self._index(table)
+        self._publish(author, name, name, table, data_version, changes)
+        # Only now: pruned before, a version that is still published could go, and a kill would leave readers none.
+        table.optimize(cleanup_older_than=KEEP_VERSIONS)
         return self._publish(author, name, name, table, data_version, changes)
+
+    def _as_published(self, author: str, name: str, schema: pa.Schema) -> "LanceTable":
+        """The table to write on; what a killed run wrote and did not publish is undone."""
+        db, published = self.connect(author), self.published(author, name)
+        if published is None:
+            return db.create_table(name, schema=schema, mode="overwrite")
+        table = db.open_table(name)
+        if table.version != published.version:
+            table.restore(published.version)
+        return table
 
     def commit_snapshot(self, author: str, name: str, snapshot: Snapshot) -> Publication:
         """Write `snapshot` as the next immutable table `<name>-<number>`, unless the current one is the same."""
@@ -302,7 +316,7 @@ class FeatureStore:
     def _index(self, table: "LanceTable") -> None:
         columns = set(table.schema.names)
         if "vector" not in columns:
-            table.optimize(cleanup_older_than=KEEP_VERSIONS)
+            table.optimize(cleanup_older_than=KEEP_ALL)
             return
         indexed = {column for index in table.list_indices() for column in index.columns}
         if "text" not in indexed:
@@ -312,7 +326,7 @@ class FeatureStore:
                 table.create_scalar_index(column, index_type=kind)
         if "vector" not in indexed and table.count_rows() >= VECTOR_INDEX_ROWS:
             table.create_index(metric="cosine", vector_column_name="vector")
-        table.optimize(cleanup_older_than=KEEP_VERSIONS)
+        table.optimize(cleanup_older_than=KEEP_ALL)
 
 
 def _write(path: "UPath", text: str) -> None:

@@ -17,7 +17,6 @@ from pathlib import Path
 import yaml
 
 RECIPE = {
-    "name": "stories3m",
     "description": "The 3M-parameter TinyStories model, on a real author.",
     "base": {"precision": "fp32"},
     "context_tokens": 512,

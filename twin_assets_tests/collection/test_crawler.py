@@ -211,7 +211,7 @@ EVENTS = st.lists(
 )
 
 
-@hypothesis_settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(before=EVENTS, events=EVENTS, cut=st.integers(0, 12))
 def test_a_crawl_that_dies_anywhere_and_runs_again_ends_as_if_it_never_had(play, stores, before, events, cut):
     class Killed(BaseException): ...

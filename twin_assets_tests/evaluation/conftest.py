@@ -65,7 +65,7 @@ def load_tiny(folder: Path) -> Generator:
 
 @pytest.fixture(scope="session")
 def trained_adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A LoRA adapter that has really seen the training rows: 60 steps, a few seconds."""
+    """A LoRA adapter that has really seen the training rows: 120 steps, a few seconds."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -81,7 +81,7 @@ def trained_adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) 
         for window in windows(encode_example(tokenizer, DraftRequest.of_row(one), one["answer"], 128), 256)
     ]
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
-    for step in range(60):
+    for step in range(120):
         ids = torch.tensor([pieces[step % len(pieces)].ids])
         loss = model(input_ids=ids, labels=ids).loss
         optimizer.zero_grad()

@@ -1,4 +1,8 @@
 import multiprocessing
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from unittest.mock import Mock
 
 import pyarrow as pa
 import pytest
@@ -7,7 +11,7 @@ from twin_assets import schemas
 from twin_assets.errors import NotThere
 from twin_assets.settings import Settings
 from twin_assets.stores import Stores
-from twin_assets.stores.features import Changes, Snapshot, data_version_after
+from twin_assets.stores.features import Changes, FeatureStore, Snapshot, data_version_after
 
 
 def chunk(n: int, text: str = "text", made_by: str = "m") -> dict:
@@ -108,3 +112,35 @@ def test_four_processes_at_once_lose_nothing(settings, stores):
         writer.join(120)
     assert [writer.exitcode for writer in writers] == [0, 0, 0, 0]
     assert stores.features.table("ada", "chunks").count() == 20
+
+
+@contextmanager
+def killed_before_publishing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a kill between the Lance transaction and the publication record leaves behind."""
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(FeatureStore, "_publish", Mock(side_effect=KeyboardInterrupt))
+        yield
+
+
+def test_rows_that_a_killed_run_wrote_and_nobody_wants_any_more_are_not_published(stores, monkeypatch):
+    features = stores.features
+    with killed_before_publishing(monkeypatch):
+        features.commit("ada", "chunks", changes(chunk(1), chunk(9)))
+    features.commit("ada", "chunks", changes(chunk(1)))
+    with killed_before_publishing(monkeypatch):
+        features.commit("ada", "chunks", changes(chunk(2), chunk(3)))
+    # Document 3 was deleted at its source in the meantime; to the next run it is no row that it must delete.
+    after = features.commit("ada", "chunks", changes(chunk(2)))
+    assert {row["chunk_id"] for row in features.table("ada", "chunks").rows(["chunk_id"])} == {"d1#0000", "d2#0000"}
+    assert after.rows == 2
+
+
+def test_a_run_killed_while_old_versions_are_pruned_leaves_the_published_one_readable(stores, monkeypatch):
+    features = stores.features
+    features.commit("ada", "chunks", changes(chunk(1)))
+    monkeypatch.setattr("twin_assets.stores.features.KEEP_VERSIONS", timedelta(0))
+    with killed_before_publishing(monkeypatch):
+        features.commit("ada", "chunks", changes(chunk(2)))
+    assert features.table("ada", "chunks").count() == 1
+    features.commit("ada", "chunks", changes(chunk(3)))
+    assert features.table("ada", "chunks").count() == 2
