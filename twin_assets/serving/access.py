@@ -1,0 +1,110 @@
+"""Who may use what: a key opens its own author and nothing else; no key is needed on this machine alone.
+
+Another author's model and one that does not exist give the same answer, so that a key does not tell who else is here.
+"""
+
+import hashlib
+import hmac
+import ipaddress
+import secrets
+from dataclasses import dataclass
+
+from twin_assets.documents import AuthorProfile
+from twin_assets.errors import AccessDenied, BadInput, NotThere
+from twin_assets.stores.warehouse import Warehouse
+
+PREFIX = "twin_"
+"""Makes a key that leaked into a file or a log easy to find."""
+
+
+class WrongKey(AccessDenied):
+    """No key where one is needed, or one that opens nothing."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks. author: whose key it is; None is the operator at this machine, who may use every author."""
+
+    author: str | None = None
+
+    def may_use(self, author: str) -> bool:
+        """Whether this author's models and writing may be seen."""
+        return self.author in (None, author)
+
+
+OPERATOR = Caller()
+
+
+def new_key() -> tuple[str, str]:
+    """A key and its sha256: the key is shown once, the hash is what the profile keeps."""
+    token = PREFIX + secrets.token_urlsafe(32)
+    return token, sha256_of(token)
+
+
+def sha256_of(token: str) -> str:
+    """A key's hash. A plain one is enough for 256 random bits."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a server bound to `host` is reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Access:
+    """The rules of one server. Profiles are read on each request: a new key opens at once, a removed one no more."""
+
+    def __init__(self, warehouse: Warehouse, host: str) -> None:
+        self._warehouse = warehouse
+        self.local = is_loopback(host)
+
+    def check_binding(self, host: str) -> None:
+        """Raises BadInput when `host` is reached from elsewhere and no author has a key."""
+        if not self.local and not any(profile.api_keys for profile in self._warehouse.profiles()):
+            raise BadInput(
+                f"listening on {host or 'every address'} lets other machines in, and no author has an API key: make "
+                "one with `twin key add ID`, or listen on 127.0.0.1"
+            )
+
+    def caller(self, token: str | None) -> Caller:
+        """Who asks with this key. Raises WrongKey.
+
+        On this machine no key is needed, and as long as nobody has one, any will do: some clients cannot do without.
+        """
+        if not token:
+            if self.local:
+                return OPERATOR
+            raise WrongKey("an API key is needed: send `Authorization: Bearer twin_…` (`twin key add ID` makes one)")
+        profiles = self._warehouse.profiles()
+        if owner := self._owner(profiles, token):
+            return Caller(owner)
+        if self.local and not any(profile.api_keys for profile in profiles):
+            return OPERATOR
+        raise WrongKey("this API key opens nothing here: `twin key add ID` makes a new one")
+
+    def opens(self, author: str, token: str) -> bool:
+        """Whether this is one of the author's keys."""
+        return self._owner(self._warehouse.profiles(), token) == author
+
+    def profiles(self, caller: Caller) -> list[AuthorProfile]:
+        """The authors whom the caller may use, ordered by id."""
+        return [profile for profile in self._warehouse.profiles() if caller.may_use(profile.id)]
+
+    def profile(self, caller: Caller, author: str) -> AuthorProfile:
+        """An author whom the caller may use. Raises NotThere, the same whether there is such an author or not."""
+        found = next((profile for profile in self.profiles(caller) if profile.id == author), None)
+        if found is None:
+            raise NotThere(f"there is no author {author!r}, or this key may not use them: see /v1/models")
+        return found
+
+    @staticmethod
+    def _owner(profiles: list[AuthorProfile], token: str) -> str | None:
+        """Whose key it is; every key is compared, in constant time each."""
+        wanted = sha256_of(token)
+        keys = [(key.sha256, profile.id) for profile in profiles for key in profile.api_keys]
+        return next((owner for sha256, owner in keys if hmac.compare_digest(sha256, wanted)), None)

@@ -1,0 +1,48 @@
+"""A draft as the terminal shows it: `twin draft` and the demo."""
+
+import json
+from collections.abc import Sequence
+from typing import cast
+
+import click
+
+from twin_assets.documents import Category
+from twin_assets.serving.drafting import Ask, Draft, Drafter, Event, Piece, Status
+from twin_assets.stores import Stores
+
+
+def print_draft(
+    stores: Stores,
+    author: str,
+    prompt: str,
+    *,
+    category: Category | None = None,
+    version: str | None = None,
+    links: Sequence[str] = (),
+    as_json: bool = False,
+) -> None:
+    """Write a draft to stdout as it comes, then what it stands on; waiting and warnings go to stderr.
+
+    as_json: one JSON document and nothing else on stdout.
+    """
+    event: Event | None = None
+    for event in Drafter(stores).stream(Ask(author, prompt, version, category, tuple(links))):
+        if isinstance(event, Status):
+            click.echo(click.style(f"{event.text} …", dim=True), err=True)
+        elif isinstance(event, Piece) and not as_json:
+            click.echo(event.text, nl=False)
+    draft = cast(Draft, event)
+    if as_json:
+        click.echo(json.dumps({"text": draft.text, **draft.about()}, ensure_ascii=False))
+    else:
+        _print_about(draft)
+
+
+def _print_about(draft: Draft) -> None:
+    click.echo("\n")
+    for number, source in enumerate(draft.sources, 1):
+        click.echo(f"  [{number}] {source.title}  {source.url}".rstrip())
+    on = f" on dataset {draft.dataset_version}" if draft.dataset_version else ""
+    click.echo(click.style(f"  by {draft.model_version}{on}", dim=True))
+    for warning in draft.warnings:
+        click.echo(click.style("  ! ", fg="yellow") + warning, err=True)

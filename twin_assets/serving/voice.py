@@ -1,0 +1,98 @@
+"""Which model drafts: `<author>` is production, `<author>@<version>` that version, nothing trained yet the bare base.
+
+Looked up anew for every request, so that a version promoted a moment ago answers the next one.
+"""
+
+from dataclasses import dataclass
+
+from twin_assets.documents import AuthorProfile, ModelManifest
+from twin_assets.errors import NotThere
+from twin_assets.language.base_models import BaseSpec, untrained_base
+from twin_assets.stores import Stores
+
+UNTRAINED = "untrained"
+"""What a draft of a bare base model is labelled with, and the version that asks for one."""
+
+
+@dataclass(frozen=True)
+class Voice:
+    """What drafts for an author. context_tokens holds prompt and draft; answer_tokens is kept free for the draft."""
+
+    author: str
+    version: str
+    base: BaseSpec
+    context_tokens: int
+    answer_tokens: int
+    manifest: ModelManifest | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def dataset_version(self) -> str | None:
+        """What it was trained on."""
+        return self.manifest.dataset.version if self.manifest else None
+
+
+def parse_model(model: str) -> tuple[str, str | None]:
+    """`<author>` or `<author>@<version>` as its two parts."""
+    author, _, version = model.partition("@")
+    return author, version or None
+
+
+def choose_voice(stores: Stores, profile: AuthorProfile, version: str | None = None) -> Voice:
+    """What drafts for `profile` now. Raises NotThere for an unknown version, BadRecipe for a broken recipe."""
+    if version == UNTRAINED:
+        return _untrained(stores, profile)
+    if version is not None:
+        return _trained(stores.models.version(profile.id, version))
+    production = stores.models.production(profile.id)
+    return _trained(production) if production else _untrained(stores, profile)
+
+
+def _trained(manifest: ModelManifest) -> Voice:
+    base = manifest.base
+    return Voice(
+        author=manifest.author,
+        version=manifest.version,
+        base=BaseSpec(name=base.name, revision=base.revision, precision=base.precision),
+        context_tokens=manifest.recipe["context_tokens"],
+        answer_tokens=manifest.recipe["answer_tokens"],
+        manifest=manifest,
+        warnings=tuple(_doubts(manifest)),
+    )
+
+
+def _doubts(manifest: ModelManifest) -> list[str]:
+    doubts = []
+    if manifest.stage == "rejected":
+        doubts.append(f"version {manifest.version} was rejected: {manifest.reason}")
+    if manifest.evaluation is None:
+        doubts.append(f"version {manifest.version} has not been evaluated")
+    if failed := [f"{gate.name} ({gate.text})" for gate in manifest.gates if not gate.passed]:
+        doubts.append(f"version {manifest.version} failed: {'; '.join(failed)}")
+    return doubts
+
+
+def _untrained(stores: Stores, profile: AuthorProfile) -> Voice:
+    if not profile.recipes:
+        raise NotThere(
+            f"{profile.id} has no model in production and follows no recipe whose base model could draft: train one "
+            f"with `twin run {profile.id} --recipe tiny-cpu`, then approve it"
+        )
+    base = untrained_base(profile.recipes[0].name, stores.settings)
+    versions = stores.models.versions(profile.id)
+    way_out = (
+        f"approve one of its {len(versions)} versions: `twin models {profile.id}`"
+        if versions
+        else f"train one: `twin run {profile.id}`"
+    )
+    return Voice(
+        author=profile.id,
+        version=UNTRAINED,
+        base=base.spec,
+        context_tokens=base.context_tokens,
+        answer_tokens=base.answer_tokens,
+        warnings=(
+            f"untrained: {base.spec.name} has learned nothing from {profile.name} and imitates what it is shown; "
+            f"{way_out}",
+        ),
+    )
