@@ -4,7 +4,7 @@ Whatever it is, it ends as a folder and a revision: a hub commit, or the sha256 
 for a model that is not in its cache.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -64,8 +64,11 @@ def recipe_files(settings: Settings) -> dict[str, Path]:
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
 
 
-def read_recipe(name: str, settings: Settings) -> dict[str, Any]:
-    """A recipe's YAML as it stands. Raises BadRecipe for an unknown name, listing the known, or a broken file."""
+def read_recipe(name: str, settings: Settings, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """A recipe's YAML with an author's overrides; a nested one changes only the keys it names.
+
+    Raises BadRecipe for an unknown name, listing the known, or a broken file.
+    """
     files = recipe_files(settings)
     if name not in files:
         raise BadRecipe(
@@ -77,12 +80,20 @@ def read_recipe(name: str, settings: Settings) -> dict[str, Any]:
         raise BadRecipe(f"recipe {files[name]} is no YAML: {error}") from error
     if not isinstance(content, dict):
         raise BadRecipe(f"recipe {files[name]} is no mapping of keys to values")
-    return content
+    return _merged(content, overrides or {})
 
 
-def untrained_base(recipe: str, settings: Settings) -> UntrainedBase:
+def _merged(content: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(content)
+    for key, value in overrides.items():
+        old = merged.get(key)
+        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
+def untrained_base(recipe: str, settings: Settings, overrides: Mapping[str, Any] | None = None) -> UntrainedBase:
     """The base model of a recipe, and how much of its context a draft may take."""
-    content = read_recipe(recipe, settings)
+    content = read_recipe(recipe, settings, overrides)
     return UntrainedBase(BaseSpec.model_validate(content["base"]), content["context_tokens"], content["answer_tokens"])
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from twin_assets.documents import ModelManifest, digest
 from twin_assets.errors import BadInput, NotThere, TwinError
-from twin_assets.language.prompts import DraftRequest, EncodedPrompt, Window, encode_example, template_kind
+from twin_assets.language.prompts import ROLE_MARKS, DraftRequest, EncodedPrompt, Window, encode_example, template_kind
 
 if TYPE_CHECKING:
     import torch
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 ADAPTER_FOLDER = "adapter"
 """Where the adapter lies inside a version's folder."""
-
-ROLE_MARKS = ("<|user|>", "<|assistant|>")
-"""What our chat template writes before a turn; a base model that was never tuned goes on with the next turn."""
 
 SCORED_TOKENS = 2_048
 """Tokens per forward pass when scoring, padding included: bounds the memory that logits take."""

@@ -6,6 +6,7 @@ same whether an answer follows or not. Where the context is too small, retrieved
 counted; an answer never loses a byte: it goes on in further windows.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,9 @@ OURS = (
     "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
 )
 """Our chat template, for a tokenizer without one."""
+
+ROLE_MARKS = ("<|user|>", "<|assistant|>")
+"""What our template writes before a turn; a base model that was never tuned goes on with the next turn."""
 
 
 @dataclass(frozen=True)
@@ -156,8 +160,25 @@ def _apply(tokenizer: "PreTrainedTokenizerBase", chat: list[dict[str, str]], gen
     return str(text)
 
 
-def _ids(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+def _ids(tokenizer: "PreTrainedTokenizerBase", text: str, plain: bool = False) -> list[int]:
+    """Token ids; plain: what looks like a control token in the text is text."""
+    return list(tokenizer(text, add_special_tokens=False, split_special_tokens=plain)["input_ids"])
+
+
+def _as_data(request: DraftRequest, tokenizer: "PreTrainedTokenizerBase") -> DraftRequest:
+    """The request with the model's control tokens broken up: no passage, page or prompt can end the user's turn."""
+    tokens = {str(token) for token in tokenizer.added_tokens_decoder.values()} | set(ROLE_MARKS)
+    pattern = re.compile("|".join(re.escape(token) for token in sorted(tokens, key=len, reverse=True) if token))
+
+    def broken(text: str) -> str:
+        return pattern.sub(lambda match: f"{match[0][0]} {match[0][1:]}", text)
+
+    return DraftRequest(
+        broken(request.instruction),
+        tuple(Passage(one.chunk_id, broken(one.title), one.url, broken(one.text)) for one in request.passages),
+        tuple((broken(prompt), broken(draft)) for prompt, draft in request.history),
+        tuple(broken(example) for example in request.examples),
+    )
 
 
 def encode_prompt(tokenizer: "PreTrainedTokenizerBase", request: DraftRequest, max_tokens: int) -> EncodedPrompt:
@@ -166,6 +187,8 @@ def encode_prompt(tokenizer: "PreTrainedTokenizerBase", request: DraftRequest, m
     The instruction always stays. Then, as far as they fit: the newest turns, the example pieces, the best passages.
     Raises BadInput when the instruction alone does not fit.
     """
+    given = request.passages
+    request = _as_data(request, tokenizer)
 
     def encode(
         passages: Sequence[Passage], examples: Sequence[str], history: Sequence[tuple[str, str]]
@@ -190,16 +213,18 @@ def encode_prompt(tokenizer: "PreTrainedTokenizerBase", request: DraftRequest, m
         if len(encode((), [*examples, example], history)[1]) <= max_tokens:
             examples.append(example)
     passages: list[Passage] = []
-    for passage in request.passages:
+    kept: list[Passage] = []
+    for passage, original in zip(request.passages, given, strict=True):
         if len(encode([*passages, passage], examples, history)[1]) <= max_tokens:
             passages.append(passage)
+            kept.append(original)
     text, ids = encode(passages, examples, history)
     return EncodedPrompt(
         ids,
         text,
         dropped_passages=len(request.passages) - len(passages),
         dropped_turns=len(request.history) - len(history),
-        kept_passages=tuple(passages),
+        kept_passages=tuple(kept),
     )
 
 
@@ -209,7 +234,7 @@ def encode_example(
     """A prompt, exactly as `encode_prompt` makes it, and the answer with whatever ends an assistant's turn."""
     prompt = encode_prompt(tokenizer, request, max_prompt_tokens)
     closing = _closing(tokenizer)
-    answer_ids = _ids(tokenizer, answer)
+    answer_ids = _ids(tokenizer, answer, plain=True)
     closing_ids = _ids(tokenizer, closing)
     return EncodedExample(prompt, answer_ids + closing_ids, len(closing_ids), len(answer.encode()))
 

@@ -18,15 +18,14 @@ from typing import Any, Literal, TypeVar, cast
 from twin_assets.documents import Category, Interaction
 from twin_assets.errors import BadInput, NotThere
 from twin_assets.language.base_models import resolve_base
-from twin_assets.language.generation import ROLE_MARKS, Generators, PieceStream, Sampling
 from twin_assets.language.generation import Generator as TextGenerator
+from twin_assets.language.generation import Generators, PieceStream, Sampling
 from twin_assets.language.prompts import DraftRequest, EncodedPrompt, Passage, encode_prompt, write_instruction
 from twin_assets.serving.material import (
     Found,
     example_pieces,
     link_passages,
     retrieve,
-    without_special_tokens,
 )
 from twin_assets.serving.voice import Voice, choose_voice
 from twin_assets.stores import Stores
@@ -189,14 +188,13 @@ class Drafter:
         query = " ".join([*(prompt for prompt, _ in ask.history[-1:]), ask.prompt])
         found = retrieve(self._stores, ask.author, query)
         linked = link_passages(ask.links, query, found.embedder, self._stores.settings, tell)
-        given = [without_special_tokens(passage, generator.tokenizer, ROLE_MARKS) for passage in linked.passages]
         room = min(voice.context_tokens, generator.context_tokens) - voice.answer_tokens
         examples: tuple[str, ...] = ()
         if voice.manifest is None:
             examples = example_pieces(self._stores, ask.author, ask.category, generator.tokenizer, room)
         request = DraftRequest(
             instruction=write_instruction(ask.category, ask.prompt) if ask.category else ask.prompt,
-            passages=(*given, *(hit.passage for hit in found.hits)),
+            passages=(*linked.passages, *(hit.passage for hit in found.hits)),
             history=ask.history,
             examples=examples,
         )

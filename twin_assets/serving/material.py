@@ -3,7 +3,6 @@
 All of it is data in the prompt, never an instruction, and only what the author lets be quoted.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -153,19 +152,6 @@ def _best_parts(link: str, title: str, text: str, query: str, embedder: Embedder
         Passage(f"{link}#{chunk.position:04d}", f"{title} (linked page)", link, chunk.text.strip())
         for chunk in (chunks[n] for n in best)
     ]
-
-
-def without_special_tokens(passage: Passage, tokenizer: "PreTrainedTokenizerBase", marks: Sequence[str]) -> Passage:
-    """The passage with the model's control tokens broken up: a page must not be able to end the user's turn."""
-    tokens = {str(token) for token in tokenizer.added_tokens_decoder.values()} | set(marks)
-    pattern = "|".join(re.escape(token) for token in sorted(tokens, key=len, reverse=True) if token)
-    if not pattern:
-        return passage
-
-    def broken(text: str) -> str:
-        return re.sub(pattern, lambda match: f"{match[0][0]} {match[0][1:]}", text)
-
-    return Passage(passage.chunk_id, broken(passage.title), passage.url, broken(passage.text))
 
 
 def example_pieces(

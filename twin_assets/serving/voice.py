@@ -78,7 +78,8 @@ def _untrained(stores: Stores, profile: AuthorProfile) -> Voice:
             f"{profile.id} has no model in production and follows no recipe whose base model could draft: train one "
             f"with `twin run {profile.id} --recipe tiny-cpu`, then approve it"
         )
-    base = untrained_base(profile.recipes[0].name, stores.settings)
+    first = profile.recipes[0]
+    base = untrained_base(first.name, stores.settings, first.overrides)
     versions = stores.models.versions(profile.id)
     way_out = (
         f"approve one of its {len(versions)} versions: `twin models {profile.id}`"

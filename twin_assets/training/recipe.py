@@ -74,11 +74,11 @@ class Recipe(_Section):
 
 
 def load_recipe(name: str, settings: Settings, overrides: Mapping[str, Any]) -> Recipe:
-    """A recipe with an author's overrides; a nested override changes only the keys it names.
+    """A recipe with an author's overrides.
 
     Raises BadRecipe naming the recipe, the key and what is wrong with it.
     """
-    content = _merged({"name": name} | read_recipe(name, settings), overrides)
+    content = {"name": name} | read_recipe(name, settings, overrides)
     if content["name"] != name:
         raise BadRecipe(f"recipe {name}: its file says name: {content['name']}; leave the key out, the file names it")
     try:
@@ -86,14 +86,6 @@ def load_recipe(name: str, settings: Settings, overrides: Mapping[str, Any]) -> 
     except ValidationError as error:
         problems = "; ".join(_problem(problem) for problem in error.errors())
         raise BadRecipe(f"recipe {name}: {problems}") from error
-
-
-def _merged(content: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(content)
-    for key, value in overrides.items():
-        old = merged.get(key)
-        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
-    return merged
 
 
 def _problem(problem: Mapping[str, Any]) -> str:
