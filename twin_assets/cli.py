@@ -210,6 +210,12 @@ def source_add(
 
     added = add_source(stores(), author_id, platform, where, token_env=token_env, cron=cron, options=_pairs(options))
     say(f"added source {added.id}; next: twin run {author_id}")
+    if cron:
+        from twin_assets.running import daemon_runs, dagster_instance
+
+        with dagster_instance() as instance:
+            if not daemon_runs(instance):
+                say("its cron waits for a daemon, and none is running: start one with `dagster dev`")
 
 
 def _pairs(options: tuple[str, ...]) -> dict[str, str]:

@@ -70,6 +70,13 @@ def register(instance: dg.DagsterInstance, stores: Stores, recipes: Sequence[str
     add_partitions(instance, [profile.id for profile in stores.warehouse.profiles()], recipes)
 
 
+def daemon_runs(instance: dg.DagsterInstance) -> bool:
+    """Whether a daemon is there to follow schedules, sensors and automation; the command is `dagster dev`."""
+    from dagster._daemon.controller import all_daemons_live
+
+    return all_daemons_live(instance)
+
+
 def run_job(
     instance: dg.DagsterInstance,
     part: str,

@@ -88,7 +88,7 @@ class Settings(BaseSettings):
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 …")
     tracking: Literal["offline", "online", "disabled"] = Field(default="offline", description="wandb's mode.")
     api_host: str = Field(default="127.0.0.1", description="Another host is refused until API keys exist.")
-    api_port: int = Field(default=7860, ge=1, le=65535)
+    api_port: int = Field(default=7860, ge=1, le=65535, description="Port of the app and the API.")
 
     @cached_property
     def warehouse_path(self) -> Path:
