@@ -13,10 +13,12 @@ from hashlib import sha256
 from typing import Any, Literal
 
 import dagster as dg
+from filelock import FileLock
 
 from twin_assets.errors import BadInput
 from twin_assets.partitions import add_partitions, author_recipe
 from twin_assets.run_launcher import bury_dead_runs
+from twin_assets.settings import Settings
 from twin_assets.stores import Stores
 
 FEATURES = ("cleaned_documents", "chunks", "embeddings", "instruction_dataset")
@@ -60,7 +62,12 @@ def _definitions() -> dg.Definitions:
 @contextmanager
 def dagster_instance() -> Iterator[dg.DagsterInstance]:
     """The project's Dagster instance, with the remains of dead runs cleared away."""
-    with dg.DagsterInstance.get() as instance:
+    locks = Settings().data_dir / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    # Two processes that make a new project's database at once leave one that nobody can open: two alembic heads.
+    with FileLock(locks / "dagster.lock"):
+        opened = dg.DagsterInstance.get()
+    with opened as instance:
         bury_dead_runs(instance)
         yield instance
 
