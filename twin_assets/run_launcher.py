@@ -5,6 +5,7 @@ STARTED for ever, since `DefaultRunLauncher` cannot tell whether a run's process
 engine event names the process, and a process that is gone, or younger than that event, is not the run's.
 """
 
+import os
 import re
 
 import dagster as dg
@@ -60,6 +61,16 @@ def bury_dead_runs(instance: dg.DagsterInstance) -> list[str]:
             if holder is None or holder.is_finished:
                 storage.free_concurrency_slots_for_run(run_id)
     return buried
+
+
+def cancel_own_runs(instance: dg.DagsterInstance) -> None:
+    """Mark the runs that this very process executes as cancelled, and free their pool slots: it is about to end."""
+    for record in instance.get_run_records(dg.RunsFilter(statuses=list(IN_PROGRESS_RUN_STATUSES))):
+        run = record.dagster_run
+        found = _run_process(instance, run.run_id)
+        if found is not None and found[0] == os.getpid():
+            instance.report_run_canceled(run, "Interrupted at the terminal.")
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
 class WatchedRunLauncher(DefaultRunLauncher):

@@ -4,8 +4,13 @@ In one run a failing platform would skip everything after it, and author and aut
 What is up to date is skipped: a materialization carries the data versions of what it was made from.
 """
 
+import os
+import signal
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -17,7 +22,7 @@ from filelock import FileLock
 
 from twin_assets.errors import BadInput
 from twin_assets.partitions import add_partitions, author_recipe
-from twin_assets.run_launcher import bury_dead_runs
+from twin_assets.run_launcher import bury_dead_runs, cancel_own_runs
 from twin_assets.settings import Settings
 from twin_assets.stores import Stores
 
@@ -94,21 +99,54 @@ def run_job(
 ) -> Outcome:
     """Execute a job for one partition in this process; a failure is an outcome, not an exception."""
     started = time.monotonic()
-    result = (
-        _definitions()
-        .resolve_job_def(job)
-        .execute_in_process(
+    job_definition = _definitions().resolve_job_def(job)
+
+    def execute() -> dg.ExecuteInProcessResult:
+        return job_definition.execute_in_process(
             instance=instance,
             partition_key=partition,
             raise_on_error=False,
             asset_selection=[dg.AssetKey(asset.split("/")) for asset in assets] or None,
             run_config=PROGRESS_CONFIG | (config or {}),
         )
-    )
+
+    result = _until_interrupted(instance, execute)
     seconds = round(time.monotonic() - started, 1)
     if result.success:
         return Outcome(part, "ran", seconds, result.run_id)
     return Outcome(part, "failed", seconds, result.run_id, _first_error(result))
+
+
+def _until_interrupted(
+    instance: dg.DagsterInstance, execute: Callable[[], dg.ExecuteInProcessResult]
+) -> dg.ExecuteInProcessResult:
+    """The result of `execute`; Ctrl-C, or a polite kill, ends this process at once and its runs as cancelled.
+
+    In the main thread Dagster takes the signal for an error of the step, which is then retried. So the run gets a
+    thread of its own. To end at any instant is safe: a run killed and started again ends as one that was never killed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return execute()
+    result: Future[dg.ExecuteInProcessResult] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(execute())
+        except BaseException as error:
+            result.set_exception(error)
+
+    before = {signum: signal.signal(signum, signal.default_int_handler) for signum in (signal.SIGINT, signal.SIGTERM)}
+    threading.Thread(target=run, name="dagster-run", daemon=True).start()
+    try:
+        return result.result()
+    except KeyboardInterrupt:
+        cancel_own_runs(instance)
+        sys.stderr.write("\ninterrupted: what was done is kept, the same command goes on from there\n")
+        sys.stderr.flush()
+        os._exit(130)
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 def _first_error(result: dg.ExecuteInProcessResult) -> str:

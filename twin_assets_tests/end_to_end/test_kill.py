@@ -1,6 +1,7 @@
 """Killed at any instant and started again, a run ends in the same state as one that was never killed."""
 
 import json
+import signal
 from pathlib import Path
 
 import dagster as dg
@@ -147,3 +148,17 @@ def slots_taken(instance: dg.DagsterInstance) -> int:
 
 def evaluated(project: Project) -> bool:
     return any(manifest.evaluation for manifest in project.stores.models.versions(AUTHOR))
+
+
+def test_ctrl_c_ends_a_run_at_once_as_cancelled_and_not_as_an_error_to_retry(make_project, featured):
+    project = make_project("project", like=featured)
+    run = project.start("run", AUTHOR, "--until", "adapter")
+    project.until(lambda: whole_checkpoint(project), 120, every_s=0.01)
+    run.send_signal(signal.SIGINT)
+    assert run.wait(timeout=20) == 130
+    assert "the same command goes on from there" in project.said()
+    with project.instance() as instance:
+        (cancelled,) = instance.get_runs(dg.RunsFilter(job_name="recipe"))
+        assert cancelled.status is dg.DagsterRunStatus.CANCELED
+    psutil.wait_procs(project.processes(), timeout=10)
+    assert nothing_is_left_running(project)
