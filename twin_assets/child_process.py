@@ -12,7 +12,6 @@ import signal
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -59,8 +58,6 @@ def pipes_child() -> Iterator["PipesContext"]:
     end_with_parent(int(sys.argv[1]))
     from dagster_pipes import open_dagster_pipes
 
-    # What libraries will call their own options one day is no news to the person who reads the run's log.
-    warnings.filterwarnings("ignore", category=FutureWarning)
     with open_dagster_pipes() as pipes:
         try:
             yield pipes

@@ -22,7 +22,7 @@ SILENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "DAGSTER_DISABLE_TELEMETRY": "1",
-    "LANCE_LOG": "error",
+    "LANCEDB_LOG": "error",
     "TRANSFORMERS_VERBOSITY": "error",
     "WANDB_SILENT": "true",
     "WANDB_ERROR_REPORTING": "false",

@@ -12,6 +12,7 @@ from twin_assets.stores import Stores, open_stores
 
 CODE_VERSION = "1"
 SHOWN_FAILURES = 50
+SHOWN_DOCUMENTS = 5
 
 CHECKS = {
     "sources_answered": "Every source of the platform could be read as a whole.",
@@ -134,10 +135,17 @@ def _metadata(
         "left_out": sum(len(report.left_out) for report in reports),
         "requests": sum(report.requests for report in reports),
         "bytes_read": sum(report.bytes_read for report in reports),
+        "preview": dg.MetadataValue.md(_preview(stores, author, platform)),
         "sources": dg.MetadataValue.md(_sources_table(reports)),
         "not_read": dg.MetadataValue.md(_failure_table(reports)),
         "warehouse": str(stores.settings.warehouse_path) if not stores.settings.mongodb_uri else "MongoDB",
     }
+
+
+def _preview(stores: Stores, author: str, platform: str) -> str:
+    rows = stores.warehouse.newest_documents(author, platform, SHOWN_DOCUMENTS)
+    names = ("title", "category", "published_at", "url")
+    return table(names, [[row.get(name) for name in names] for row in rows]) if rows else "Nothing collected yet."
 
 
 def _sources_table(reports: list[CrawlReport]) -> str:

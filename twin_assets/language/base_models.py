@@ -4,6 +4,7 @@ Whatever it is, it ends as a folder and a revision: a hub commit, or the sha256 
 for a model that is not in its cache.
 """
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -177,6 +178,8 @@ def load_base(resolved: ResolvedBase, device: str = "auto") -> tuple["PreTrained
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
+    # What transformers will call its own options one day is no news to a writer.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     device = device_of(device)
     dtype = {"fp32": torch.float32, "fp16": torch.float16}.get(resolved.precision, torch.bfloat16)
     more: dict[str, Any] = {}

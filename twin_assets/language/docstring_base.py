@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from twin_assets.documents import Category, digest
 from twin_assets.errors import BadRecipe, TwinError
 from twin_assets.language.prompts import (
+    PROMPT_VERSION,
     DraftRequest,
     Passage,
     continue_instruction,
@@ -85,7 +86,7 @@ class DocstringSpec(BaseModel):
     @property
     def identity(self) -> str:
         """Names the folder of the build."""
-        return digest(["docstring_base", CODE_VERSION, self.model_dump()], 12)
+        return digest(["docstring_base", CODE_VERSION, PROMPT_VERSION, self.model_dump()], 12)
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ def docstring_base(spec: DocstringSpec, home: Path, tell: Tell) -> Path:
 
 def _build(spec: DocstringSpec, folder: Path, tell: Tell) -> None:
     import torch
+    from transformers.utils import logging as transformers_logging
 
     started = time.monotonic()
     tell("making the base model `docstrings`, once for this machine: reading documentation")
@@ -135,6 +137,7 @@ def _build(spec: DocstringSpec, folder: Path, tell: Tell) -> None:
     with _reproducibly(spec):
         model = make_model(tokenizer, spec)
         loss = _train(model, blocks, spec, tell)
+    transformers_logging.disable_progress_bar()
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     record = {

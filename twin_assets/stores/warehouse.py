@@ -129,6 +129,12 @@ class Warehouse:
             for row in self._db["raw_documents"].find({"_id": {"$in": group}}):
                 yield _raw(row)
 
+    def newest_documents(self, author: str, platform: str, n: int) -> list[dict[str, Any]]:
+        """`title, category, url, published_at` of the n latest published of a platform, without their texts."""
+        fields = {"title": 1, "category": 1, "url": 1, "published_at": 1}
+        query = {"author": author, "platform": platform, "deleted_at": None}
+        return [_own(row) for row in self._db["raw_documents"].find(query, fields).sort("published_at", -1).limit(n)]
+
     def known_documents(self, author: str, source_id: str) -> dict[str, KnownDocument]:
         """What is stored of one source, by `_id`, without the texts."""
         fields = {"content_hash": 1, "updated_at": 1, "deleted_at": 1}

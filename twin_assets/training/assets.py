@@ -53,7 +53,11 @@ def preference_pairs(context: dg.AssetExecutionContext) -> Iterator[dg.Materiali
         data_version = snapshot_data_version(rows, "pair_id")
         yield dg.MaterializeResult(
             value=Snapshot(rows, data_version=data_version),
-            metadata={"dagster/row_count": rows.num_rows, "bytes_written": rows.nbytes},
+            metadata={
+                "dagster/row_count": rows.num_rows,
+                "bytes_written": rows.nbytes,
+                "preview": dg.MetadataValue.md(report.preference_preview(rows)),
+            },
             data_version=dg.DataVersion(data_version),
         )
 

@@ -2,8 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
+import pyarrow as pa
+
 from twin_assets.documents import ModelManifest
 from twin_assets.markdown import picture, table
+
+PAIRS_SHOWN = 5
 
 
 def markdown(manifest: ModelManifest) -> str:
@@ -23,6 +27,13 @@ def markdown(manifest: ModelManifest) -> str:
         f"**{manifest.version}**: `{manifest.base.name}` ({manifest.base.precision}), prompts in {template} template."
     )
     return f"{about}\n\n{table(['', ''], rows)}"
+
+
+def preference_preview(rows: pa.Table) -> str:
+    """The first pairs, as far as a preview may show them."""
+    names = ["instruction", "chosen", "rejected"]
+    shown = rows.slice(0, PAIRS_SHOWN).select(names).to_pylist()
+    return table(names, [[row[name] for name in names] for row in shown]) if shown else "No consented edit yet."
 
 
 def loss_plot(curve: Sequence[Mapping[str, float]], metrics: Mapping[str, float]) -> str | None:
