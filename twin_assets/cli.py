@@ -3,7 +3,9 @@
 Every import that costs time happens inside a command, so that help and `status` are instant.
 """
 
+import getpass
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterable
 from functools import wraps
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from twin_assets.errors import BadInput, TwinError
+from twin_assets.terminal import say, tell_outcome
 
 if TYPE_CHECKING:
     from twin_assets.running import Outcome
@@ -22,11 +25,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document, or JSON lines, on stdout.")
 reason_option = click.option("--reason", required=True, help="Why; kept with the version.")
-
-
-def say(text: str) -> None:
-    """Progress and logs: stderr."""
-    click.echo(text, err=True)
 
 
 def put(value: object) -> None:
@@ -66,14 +64,6 @@ def stores() -> "Stores":
 
     enter_project()
     return open_stores()
-
-
-def tell(outcome: "Outcome") -> None:
-    """One line per part of the graph."""
-    colour = {"ran": "green", "skipped": "bright_black", "failed": "red"}[outcome.status]
-    text = f" ({outcome.text})" if outcome.text else ""
-    took = f" in {outcome.seconds:.1f} s" if outcome.status != "skipped" else ""
-    say(click.style(f"{outcome.status:>8}", fg=colour) + f"  {outcome.part}{took}{text}")
 
 
 def finish(outcomes: "list[Outcome]", as_json: bool) -> None:
@@ -116,41 +106,22 @@ def author_add(author_id: str, name: str, consent: str) -> None:
     """Add an author. ID is a slug of a-z, 0-9 and '-'."""
     from pydantic import ValidationError
 
-    from twin_assets.documents import AuthorProfile, RecipeChoice
+    from twin_assets.documents import AuthorProfile, Consent, RecipeChoice
+    from twin_assets.running import dagster_instance, register
 
     opened = stores()
     if any(profile.id == author_id for profile in opened.warehouse.profiles()):
         raise BadInput(f"author {author_id} is there already: see `twin author show {author_id}`")
     try:
         profile = AuthorProfile(
-            id=author_id, name=name, consent=_consent(consent), recipes=[RecipeChoice(name="tiny-cpu")]
+            id=author_id, name=name, consent=Consent.stated(consent), recipes=[RecipeChoice(name="tiny-cpu")]
         )
     except ValidationError as error:
         raise BadInput(error.errors()[0]["msg"]) from error
     opened.warehouse.save_profile(profile)
-    _register(opened)
-    say(f"added {author_id}; next: twin source add {author_id} PLATFORM WHERE")
-
-
-def _consent(text: str) -> Any:
-    from datetime import date, datetime
-
-    from twin_assets.documents import Consent
-
-    who, _, when = (part.strip() for part in text.rpartition(","))
-    if not who:
-        return Consent(who=when)
-    try:
-        return Consent(who=who, when=datetime.combine(date.fromisoformat(when), datetime.min.time()).astimezone())
-    except ValueError:
-        return Consent(who=text)
-
-
-def _register(opened: "Stores", recipes: Iterable[str] = ()) -> None:
-    from twin_assets.running import dagster_instance, register
-
     with dagster_instance() as instance:
-        register(instance, opened, list(recipes))
+        register(instance, opened)
+    say(f"added {author_id}; next: twin source add {author_id} PLATFORM WHERE")
 
 
 @author.command("list")
@@ -328,7 +299,7 @@ def collect(author_id: str, platform: str | None, as_json: bool) -> None:
     opened = stores()
     with running.dagster_instance() as instance:
         running.register(instance, opened)
-        finish(running.collect(instance, opened, author_id, tell, platform), as_json)
+        finish(running.collect(instance, opened, author_id, tell_outcome, platform), as_json)
 
 
 @main.command()
@@ -346,7 +317,7 @@ def run(author_id: str, recipes: tuple[str, ...], until: str, as_json: bool) -> 
     opened = stores()
     chosen = recipes or tuple(choice.name for choice in opened.warehouse.profile(author_id).recipes)
     with running.dagster_instance() as instance:
-        finish(running.run_graph(instance, opened, author_id, chosen, until, tell), as_json)
+        finish(running.run_graph(instance, opened, author_id, chosen, until, tell_outcome), as_json)
 
 
 @main.command()
@@ -435,8 +406,6 @@ def models(author_id: str, as_json: bool) -> None:
 
 
 def _promote(author_id: str, version: str, reason: str) -> None:
-    import getpass
-
     from twin_assets import running
 
     opened = stores()
@@ -447,24 +416,20 @@ def _promote(author_id: str, version: str, reason: str) -> None:
     say(f"{author_id}@{version} is in production")
 
 
-@main.command()
-@click.argument("author_id", metavar="ID")
-@click.argument("version")
-@reason_option
-@plain_errors
-def approve(author_id: str, version: str, reason: str) -> None:
-    """Put a version into production."""
-    _promote(author_id, version, reason)
+def _promotion(name: str, text: str) -> None:
+    """A command that puts a version into production."""
+
+    @main.command(name, help=text)
+    @click.argument("author_id", metavar="ID")
+    @click.argument("version")
+    @reason_option
+    @plain_errors
+    def promotion(author_id: str, version: str, reason: str) -> None:
+        _promote(author_id, version, reason)
 
 
-@main.command()
-@click.argument("author_id", metavar="ID")
-@click.argument("version")
-@reason_option
-@plain_errors
-def rollback(author_id: str, version: str, reason: str) -> None:
-    """Put an earlier version back into production."""
-    _promote(author_id, version, reason)
+_promotion("approve", "Put a version into production.")
+_promotion("rollback", "Put an earlier version back into production.")
 
 
 @main.command()
@@ -474,8 +439,6 @@ def rollback(author_id: str, version: str, reason: str) -> None:
 @plain_errors
 def reject(author_id: str, version: str, reason: str) -> None:
     """Mark a version so that it is never promoted."""
-    import getpass
-
     stores().models.reject(author_id, version, getpass.getuser(), reason)
     say(f"{author_id}@{version} is rejected")
 
@@ -522,9 +485,7 @@ def serve(host: str | None, port: int | None) -> None:
 
 @main.command()
 @click.option("--author", "author_id", default="wren", show_default=True, help="Author id.")
-@click.option(
-    "--source", "sources", default="", help="Feeds, sites, folders or zips, separated by spaces; default: the sample."
-)
+@click.option("--source", "sources", default="", help="Feeds, sites, folders or zips; default: the sample.")
 @click.option("--recipe", default="tiny-cpu", show_default=True)
 @click.option("--serve/--no-serve", "with_servers", default=True, help="Serve the Dagster UI and the app afterwards.")
 @plain_errors
@@ -532,7 +493,7 @@ def demo(author_id: str, sources: str, recipe: str, with_servers: bool) -> None:
     """Take an author through the whole graph; what `make demo` calls."""
     from twin_assets.demo import run_demo
 
-    run_demo(stores(), author_id, sources.split(), recipe, with_servers)
+    run_demo(stores(), author_id, shlex.split(sources), recipe, with_servers)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from twin_assets.overview import author_status, evaluation_text, status_text
 from twin_assets.settings import project_root
 from twin_assets.sources import add_source
 from twin_assets.stores import Stores
+from twin_assets.terminal import tell_outcome
 
 SAMPLE = Path(__file__).parent / "sample"
 SAMPLE_AUTHOR = "wren"
@@ -30,7 +31,7 @@ def run_demo(stores: Stores, author: str, sources: list[str], recipe: str, with_
     _prepare(stores, author, sources, recipe)
     say_title(f"The graph for {author}: collect, clean, chunk, embed, build a dataset, train, evaluate")
     with running.dagster_instance() as instance:
-        outcomes = running.run_graph(instance, stores, author, [recipe], running.RECIPE[-1], _tell)
+        outcomes = running.run_graph(instance, stores, author, [recipe], running.RECIPE[-1], tell_outcome)
         manifest = _newest(stores, author, recipe)
         if manifest is not None:
             _approve(instance, stores, manifest)
@@ -53,12 +54,6 @@ def run_demo(stores: Stores, author: str, sources: list[str], recipe: str, with_
 def say_title(text: str) -> None:
     """A line that stands out."""
     click.echo("\n" + click.style(text, bold=True))
-
-
-def _tell(outcome: running.Outcome) -> None:
-    from twin_assets.cli import tell
-
-    tell(outcome)
 
 
 def _prepare(stores: Stores, author: str, sources: list[str], recipe: str) -> None:
@@ -95,7 +90,9 @@ def _approve(instance: dg.DagsterInstance, stores: Stores, manifest: ModelManife
     if failed:
         click.echo(f"    not promoted: {manifest.version} failed {', '.join(failed)}; drafts come from what is there")
         return
-    _tell(running.promote(instance, manifest.author, manifest.version, "make demo", "the demo approves by itself"))
+    tell_outcome(
+        running.promote(instance, manifest.author, manifest.version, "make demo", "the demo approves by itself")
+    )
     click.echo("    the demo approved this version itself; elsewhere a person does: `twin approve`")
 
 

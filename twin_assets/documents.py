@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any, Literal, Self
 
@@ -90,6 +90,16 @@ class Consent(Stored):
 
     who: str
     when: datetime = Field(default_factory=utcnow)
+
+    @classmethod
+    def stated(cls, text: str) -> Self:
+        """`who` or `who, 2026-11-24`; without a date it is stated now."""
+        who, _, day = (part.strip() for part in text.rpartition(","))
+        try:
+            when = datetime.combine(date.fromisoformat(day), datetime.min.time()).astimezone()
+        except ValueError:
+            return cls(who=text.strip())
+        return cls(who=who, when=when)
 
 
 class Source(Stored):
