@@ -10,6 +10,7 @@ AUTHOR ?= wren
 SOURCE ?=
 RECIPE ?= tiny-cpu
 SERVE ?= 1
+WORKERS ?= 2
 # The first that runs and is new enough: pyenv leaves names on the PATH that start nothing.
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
   if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then command -v $$name; exit; fi; done; \
@@ -23,7 +24,7 @@ demo: .venv/installed
 
 test: .venv/installed-dev
 	@$(BIN)/python -m twin_assets_tests.browser
-	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term:skip-covered $(ARGS)
 
 check: .venv/installed-dev
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
