@@ -143,19 +143,19 @@ class Generator:
         stop_event: threading.Event | None,
         on_token: Callable[[], None] | None,
     ) -> PieceStream:
-        from tokenizers.decoders import DecodeStream
-
-        decoded = DecodeStream(skip_special_tokens=True)
+        decoded = _DecodedStream(self.tokenizer)
         with self._using(adapter):
             for token in self._tokens(ids, sampling, adapter):
                 if stop_event is not None and stop_event.is_set():
                     return
                 if token in self._end_ids:
-                    return
+                    break
                 if on_token is not None:
                     on_token()
-                if piece := decoded.step(self.tokenizer.backend_tokenizer, token):
+                if piece := decoded.step(token):
                     yield piece
+            if piece := decoded.rest():
+                yield piece
 
     def _tokens(self, ids: list[int], sampling: Sampling, adapter: str | None) -> Iterator[int]:
         import torch
@@ -227,6 +227,38 @@ class Generator:
         idle = [name for name in self._adapters if not self._in_use[name]]
         for name in idle[: max(0, len(self._adapters) - MAX_ADAPTERS)]:
             self._model.delete_adapter(self._adapters.pop(name))
+
+
+class _DecodedStream:
+    """Text of tokens that come one by one: a piece is given out once no further token can change it.
+
+    Not tokenizers' DecodeStream, which raises on a model that draws bytes that are no UTF-8 (a small one does). The
+    window of tokens that are decoded again is that of text-generation-inference.
+    See: https://github.com/huggingface/text-generation-inference/blob/main/server/text_generation_server/models/model.py
+    """
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
+        self._tokenizer = tokenizer
+        self._ids: list[int] = []
+        self._before = self._given = 0
+
+    def step(self, token: int) -> str:
+        """The text that this token completes; empty while it ends in the middle of a character."""
+        self._ids.append(token)
+        waits = self._decode(self._ids[self._before :]).endswith("\N{REPLACEMENT CHARACTER}")
+        # Four bytes are the longest character: what is still none after that will never be one.
+        return "" if waits and len(self._ids) - self._given < 4 else self.rest()
+
+    def rest(self) -> str:
+        """What was not given out yet."""
+        known = self._decode(self._ids[self._before : self._given])
+        text = self._decode(self._ids[self._before :])
+        new = text[len(known) :] if text.startswith(known) else self._decode(self._ids[self._given :])
+        self._before, self._given = self._given, len(self._ids)
+        return new
+
+    def _decode(self, ids: list[int]) -> str:
+        return str(self._tokenizer.decode(ids, skip_special_tokens=True))
 
 
 class _Sampler:

@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from twin_assets.documents import BaseModelRef, DatasetRef, ModelManifest
 from twin_assets.errors import BadInput, BadRecipe, NotThere
@@ -258,3 +260,40 @@ def test_other_weights_than_the_adapter_was_trained_on_are_refused(stores: Store
     moved = manifest.model_copy(update={"base": BaseModelRef(name=manifest.base.name, revision="0" * 64)})
     with pytest.raises(BadRecipe, match="other weights"):
         Generators(stores).for_manifest(moved)
+
+
+@pytest.fixture(scope="module")
+def with_byte_fallback():
+    """A tokenizer as Llama 2's and Mistral's: words with a leading mark, and a token for each byte."""
+    from tokenizers import Tokenizer, decoders, models, normalizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["▁", "a", "b", "é", "\n", "▁a", "▁b", "ab", "▁ab"]
+    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *words]
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    merges = [("▁", "a"), ("▁", "b"), ("a", "b"), ("▁a", "b")]
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges, byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
+
+
+@given(text=st.text(alphabet="ab é\n潮🌊✔", max_size=30))
+def test_text_that_comes_token_by_token_is_the_text(with_byte_fallback, text):
+    ids = with_byte_fallback(text, add_special_tokens=False)["input_ids"]
+    stream = generation._DecodedStream(with_byte_fallback)
+    pieces = [stream.step(token) for token in ids]
+    assert "".join([*pieces, stream.rest()]) == with_byte_fallback.decode(ids)
+    assert not [piece for piece in pieces if "\N{REPLACEMENT CHARACTER}" in piece]
+
+
+@given(ids=st.lists(st.integers(3, 267), max_size=40))
+def test_bytes_that_are_no_text_never_break_a_draft(with_byte_fallback, ids):
+    stream = generation._DecodedStream(with_byte_fallback)
+    whole = "".join([*(stream.step(token) for token in ids), stream.rest()])
+    words = [with_byte_fallback.convert_ids_to_tokens(token) for token in ids]
+    # Words between the bytes come out whole and in order, whatever the bytes are.
+    assert whole.count("é") >= words.count("é")
+    assert whole.count("b") >= sum(word.count("b") for word in words if not word.startswith("<"))
