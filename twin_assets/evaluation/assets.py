@@ -4,14 +4,14 @@
 `production_model` is the only place that moves the alias: the app, `twin` and the UI all execute it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from twin_assets.child_process import run_child
 from twin_assets.documents import ModelManifest
-from twin_assets.errors import NotThere
+from twin_assets.errors import BadRecipe, NotThere
 from twin_assets.evaluation import report
 from twin_assets.evaluation.checks import check_results, check_specs
 from twin_assets.evaluation.evaluate import FILE, stored_evaluation
@@ -25,16 +25,29 @@ ADAPTER = dg.AssetKey("adapter")
 
 
 class EvaluationConfig(dg.Config):
-    """How much is scored and drafted."""
+    """How much is scored and drafted; what is not given is the recipe's, else the default."""
 
-    max_clusters: int = Field(default=Options().max_clusters, description="Held-out clusters scored at most.")
-    max_rows_per_cluster: int = Field(default=Options().max_rows_per_cluster, description="Rows scored of a cluster.")
-    n_drafts: int = Field(default=Options().n_drafts, description="Held-out prompts drafted for.")
-    draft_tokens: int = Field(default=Options().draft_tokens, description="Longest draft, in tokens.")
+    max_clusters: int | None = Field(default=None, description="Held-out clusters scored at most.")
+    max_rows_per_cluster: int | None = Field(default=None, description="Rows scored of a cluster.")
+    n_drafts: int | None = Field(default=None, description="Held-out prompts drafted for.")
+    draft_tokens: int | None = Field(default=None, description="Longest draft, in tokens.")
 
-    def options(self) -> Options:
-        """The same as the evaluation process takes them."""
-        return Options.model_validate(self.model_dump())
+    def options(self, recipe: Mapping[str, object]) -> Options:
+        """What the evaluation process takes. Raises BadRecipe for a recipe's key or value that is none."""
+        try:
+            return Options.model_validate({**options_of(recipe), **self.model_dump(exclude_none=True)})
+        except ValidationError as error:
+            problem = error.errors()[0]
+            known = ", ".join(Options.model_fields)
+            raise BadRecipe(
+                f"evaluation.{'.'.join(map(str, problem['loc']))}: {problem['msg']} (known: {known})"
+            ) from error
+
+
+def options_of(recipe: Mapping[str, object]) -> dict[str, object]:
+    """The recipe's `evaluation` section."""
+    section = recipe.get("evaluation") or {}
+    return dict(section) if isinstance(section, Mapping) else {}
 
 
 @dg.asset(
@@ -53,7 +66,7 @@ def evaluation_report(
     """Adapter against base on writing that neither saw: bits per byte, copying, style; and the verdict."""
     stores, author = open_stores(), author_of(context)
     manifest = _version(stores, author, recipe_of(context), _data_version(context))
-    options = config.options()
+    options = config.options(manifest.recipe)
     evaluation = _held(manifest, options)
     known = evaluation is not None
     if evaluation is None:

@@ -57,6 +57,9 @@ class Recipe(_Section):
     answer_tokens: int = Field(ge=16, description="What a draft may take of it; the rest is the prompt's.")
     lora: Lora = Lora()
     training: Training = Training()
+    evaluation: dict[str, int] = Field(
+        default_factory=dict, description="How much the evaluation scores and drafts; see `evaluation/result.py`."
+    )
     gates: dict[str, float] = Field(default_factory=dict, description="Limits of the evaluation's gates.")
 
     @model_validator(mode="after")

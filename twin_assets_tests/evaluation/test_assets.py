@@ -8,7 +8,8 @@ import dagster as dg
 import pytest
 
 from twin_assets.documents import Gate, ModelManifest
-from twin_assets.evaluation.assets import evaluation_report, production_model
+from twin_assets.errors import BadRecipe
+from twin_assets.evaluation.assets import EvaluationConfig, evaluation_report, production_model
 from twin_assets.evaluation.gates import LIMITS
 from twin_assets.evaluation.result import Options
 from twin_assets.partitions import author_recipe
@@ -132,3 +133,12 @@ def test_nothing_that_passed_is_a_clear_failure_and_moves_nothing(
     with pytest.raises(Exception, match="no candidate that passed every gate"):
         promote(instance)
     assert own_stores.models.production("ada") is None
+
+
+def test_a_recipe_says_how_much_is_evaluated_and_a_run_may_say_otherwise():
+    recipe = {"evaluation": {"n_drafts": 2, "max_clusters": 9}}
+    assert EvaluationConfig().options(recipe) == Options(n_drafts=2, max_clusters=9)
+    assert EvaluationConfig(n_drafts=5).options(recipe) == Options(n_drafts=5, max_clusters=9)
+    assert EvaluationConfig().options({}) == Options()
+    with pytest.raises(BadRecipe, match=r"evaluation\.drafts: .*known: max_clusters"):
+        EvaluationConfig().options({"evaluation": {"drafts": 2}})
