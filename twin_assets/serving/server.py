@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -61,10 +62,9 @@ def serve(stores: Stores, host: str, port: int, promote: Promote) -> None:
         shown = f"[{host}]" if ":" in host else host
         sys.stderr.write(f"the app: http://{shown}:{listener.getsockname()[1]}   its API: …/v1   (Ctrl-C ends it)\n")
         sys.stderr.flush()
-        try:
+        with suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])
-        except KeyboardInterrupt:
-            sys.stderr.write("ended\n")
+        sys.stderr.write("ended\n")
 
 
 def _listen(host: str, port: int) -> socket.socket:

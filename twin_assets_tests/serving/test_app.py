@@ -153,7 +153,7 @@ def test_in_a_browser_a_prompt_becomes_a_streamed_draft_beside_its_sources(chrom
     stores = open_world(tmp_path / "data", parts.base)
     write(stores, "ada", {"gauge": ("post", f"I check the tide gauge by hand. {EVIL}")})
     parts.publish(stores, "ada", "v1", recipe={"context_tokens": 1000, "answer_tokens": 400})
-    outside, problems, lengths = [], [], set()
+    outside, problems = [], []
     with running(build_app(stores, "127.0.0.1", stores.models.promote)) as url:
         page = chromium.new_page()
         page.on(
@@ -186,12 +186,17 @@ def test_in_a_browser_a_prompt_becomes_a_streamed_draft_beside_its_sources(chrom
         page.wait_for_selector(".twin-stage.production")
         assert stores.models.production("ada").version == "v1"
         page.get_by_role("tab", name="Write").click()
+        # Watched from within the page: from outside, a busy machine would show the end only.
+        page.evaluate(
+            "() => { window.lengths = new Set(); const draft = document.querySelector('#draft textarea');"
+            " window.setInterval(() => window.lengths.add(draft.value.length), 5) }"
+        )
         page.click("#go")
         page.wait_for_selector("#status .busy")
-        while not page.query_selector("#status .done"):
-            lengths.add(len(page.input_value("#draft textarea")))
-            page.wait_for_timeout(20)
-        assert len(lengths) > 3, "the draft came in one piece"
+        page.wait_for_selector("#status .done")
+        lengths = set(page.evaluate("() => [...window.lengths]"))
+        final = len(page.input_value("#draft textarea"))
+        assert [length for length in lengths if 0 < length < final], "the draft came in one piece"
         assert "by v1" in page.inner_text("#status")
         assert page.title() == "LLM Twin"
         page.close()

@@ -197,10 +197,10 @@ def test_unknown_fields_are_refused():
         RawDocument.model_validate(raw("a", "x").model_dump() | {"titel": "typo"})
 
 
-def test_the_newest_documents_come_first_and_without_their_texts(warehouse):
+def test_the_newest_documents_come_first_and_without_their_texts(stores):
     dated = [raw(str(n), "text", published_at=datetime(2026, 1, n + 1, tzinfo=UTC)) for n in range(6)]
-    warehouse.upsert_documents([*dated, raw("undated", "text")])
-    warehouse.bury([dated[5].id])
-    newest = warehouse.newest_documents("ada", "files", 3)
+    stores.warehouse.upsert_documents([*dated, raw("undated", "text")])
+    stores.warehouse.bury([dated[5].id])
+    newest = stores.warehouse.newest_documents("ada", "files", 3)
     assert [row["title"] for row in newest] == ["4", "3", "2"]
     assert "content" not in newest[0]
