@@ -6,7 +6,6 @@ What is up to date is skipped: a materialization carries the data versions of wh
 
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -136,15 +135,17 @@ def _until_interrupted(
             result.set_exception(error)
 
     before = {signum: signal.signal(signum, signal.default_int_handler) for signum in (signal.SIGINT, signal.SIGTERM)}
+    # In a step Dagster turns stderr into a file that another process shows; Ctrl-C ends that process too.
+    terminal = os.dup(2)
     threading.Thread(target=run, name="dagster-run", daemon=True).start()
     try:
         return result.result()
     except KeyboardInterrupt:
         cancel_own_runs(instance)
-        sys.stderr.write("\ninterrupted: what was done is kept, the same command goes on from there\n")
-        sys.stderr.flush()
+        os.write(terminal, b"\ninterrupted: what was done is kept, the same command goes on from there\n")
         os._exit(130)
     finally:
+        os.close(terminal)
         for signum, handler in before.items():
             signal.signal(signum, handler)
 

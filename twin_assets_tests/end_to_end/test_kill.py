@@ -1,6 +1,7 @@
 """Killed at any instant and started again, a run ends in the same state as one that was never killed."""
 
 import json
+import os
 import signal
 from pathlib import Path
 
@@ -154,7 +155,7 @@ def test_ctrl_c_ends_a_run_at_once_as_cancelled_and_not_as_an_error_to_retry(mak
     project = make_project("project", like=featured)
     run = project.start("run", AUTHOR, "--until", "adapter")
     project.until(lambda: whole_checkpoint(project), 120, every_s=0.01)
-    run.send_signal(signal.SIGINT)
+    os.killpg(run.pid, signal.SIGINT)  # as a terminal does it
     assert run.wait(timeout=20) == 130
     assert "the same command goes on from there" in project.said()
     with project.instance() as instance:
