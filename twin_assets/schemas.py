@@ -1,99 +1,123 @@
-"""The pyarrow schema of every feature-store table.
+"""The schema of every feature-store table, as plain columns; pyarrow's form of it is made when it is asked for.
 
+Definitions show these columns in the UI and must load fast, and pyarrow is slower to import than all of them together.
 Each row carries `input_hash` (what it was made from) and `made_by` (how); a row is redone when either differs.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-TIME = pa.timestamp("us", tz="UTC")
+TIME = "timestamp[us, tz=UTC]"
+PASSAGES = "list<item: struct<chunk_id: string, title: string, url: string, text: string>>"
+VECTOR = "fixed_size_list<item: float>"
 
-_LINEAGE = [
-    pa.field("input_hash", pa.string(), nullable=False),
-    pa.field("made_by", pa.string(), nullable=False),
-]
 
-_DOCUMENT = [
-    pa.field("document_id", pa.string(), nullable=False),
-    pa.field("platform", pa.string(), nullable=False),
-    pa.field("category", pa.string(), nullable=False),
-    pa.field("title", pa.string()),
-    pa.field("url", pa.string()),
-    pa.field("language", pa.string()),
-    pa.field("published_at", TIME),
-    pa.field("cluster_id", pa.string(), nullable=False),
-    pa.field("trainable", pa.bool_(), nullable=False),
-    pa.field("quotable", pa.bool_(), nullable=False),
-]
+@dataclass(frozen=True)
+class Column:
+    """A column; `type` is the name that pyarrow prints for its type."""
 
-CLEANED_DOCUMENTS = pa.schema(
-    [
-        *_DOCUMENT,
-        pa.field("source_id", pa.string(), nullable=False),
-        pa.field("visibility", pa.string(), nullable=False),
-        pa.field("text", pa.string(), nullable=False),
-        pa.field("n_words", pa.int32(), nullable=False),
-        *_LINEAGE,
-    ]
+    name: str
+    type: str = "string"
+    nullable: bool = False
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns of a table, in order."""
+
+    columns: tuple[Column, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """The columns' names, in order."""
+        return [column.name for column in self.columns]
+
+    @cached_property
+    def arrow(self) -> "pa.Schema":
+        """The same as a pyarrow schema."""
+        import pyarrow as pa
+
+        return pa.schema([pa.field(one.name, _arrow_type(one.type), nullable=one.nullable) for one in self.columns])
+
+
+_LINEAGE = (Column("input_hash"), Column("made_by"))
+
+_DOCUMENT = (
+    Column("document_id"),
+    Column("platform"),
+    Column("category"),
+    Column("title", nullable=True),
+    Column("url", nullable=True),
+    Column("language", nullable=True),
+    Column("published_at", TIME, nullable=True),
+    Column("cluster_id"),
+    Column("trainable", "bool"),
+    Column("quotable", "bool"),
 )
 
-CHUNKS = pa.schema(
-    [
-        pa.field("chunk_id", pa.string(), nullable=False),
+CLEANED_DOCUMENTS = Schema(
+    (
         *_DOCUMENT,
-        pa.field("position", pa.int32(), nullable=False),
-        pa.field("heading_path", pa.string(), nullable=False),
-        pa.field("start", pa.int32(), nullable=False),
-        pa.field("end", pa.int32(), nullable=False),
-        pa.field("text", pa.string(), nullable=False),
-        pa.field("n_tokens", pa.int32(), nullable=False),
+        Column("source_id"),
+        Column("visibility"),
+        Column("text"),
+        Column("n_words", "int32"),
         *_LINEAGE,
-    ]
+    )
+)
+
+CHUNKS = Schema(
+    (
+        Column("chunk_id"),
+        *_DOCUMENT,
+        Column("position", "int32"),
+        Column("heading_path"),
+        Column("start", "int32"),
+        Column("end", "int32"),
+        Column("text"),
+        Column("n_tokens", "int32"),
+        *_LINEAGE,
+    )
 )
 
 
-def embeddings(dimension: int) -> pa.Schema:
+def embeddings(dimension: int) -> Schema:
     """`chunks` with a unit vector of `dimension` float32 each."""
-    return CHUNKS.append(pa.field("vector", pa.list_(pa.float32(), dimension), nullable=False))
+    return Schema((*CHUNKS.columns, Column("vector", f"{VECTOR}[{dimension}]")))
 
 
-PASSAGE = pa.struct(
-    [
-        pa.field("chunk_id", pa.string()),
-        pa.field("title", pa.string()),
-        pa.field("url", pa.string()),
-        pa.field("text", pa.string()),
-    ]
+INSTRUCTION_DATASET = Schema(
+    (
+        Column("example_id"),
+        Column("document_id"),
+        Column("cluster_id"),
+        Column("split"),
+        Column("task"),
+        Column("category"),
+        Column("language", nullable=True),
+        Column("published_at", TIME, nullable=True),
+        Column("instruction"),
+        Column("passages", PASSAGES),
+        Column("answer"),
+        *_LINEAGE,
+    )
 )
 
-INSTRUCTION_DATASET = pa.schema(
-    [
-        pa.field("example_id", pa.string(), nullable=False),
-        pa.field("document_id", pa.string(), nullable=False),
-        pa.field("cluster_id", pa.string(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("category", pa.string(), nullable=False),
-        pa.field("language", pa.string()),
-        pa.field("published_at", TIME),
-        pa.field("instruction", pa.string(), nullable=False),
-        pa.field("passages", pa.list_(PASSAGE), nullable=False),
-        pa.field("answer", pa.string(), nullable=False),
+PREFERENCE_PAIRS = Schema(
+    (
+        Column("pair_id"),
+        Column("example_id"),
+        Column("instruction"),
+        Column("passages", PASSAGES),
+        Column("chosen"),
+        Column("rejected"),
         *_LINEAGE,
-    ]
-)
-
-PREFERENCE_PAIRS = pa.schema(
-    [
-        pa.field("pair_id", pa.string(), nullable=False),
-        pa.field("example_id", pa.string(), nullable=False),
-        pa.field("instruction", pa.string(), nullable=False),
-        pa.field("passages", pa.list_(PASSAGE), nullable=False),
-        pa.field("chosen", pa.string(), nullable=False),
-        pa.field("rejected", pa.string(), nullable=False),
-        *_LINEAGE,
-    ]
+    )
 )
 
 KEYS = {
@@ -106,11 +130,18 @@ KEYS = {
 """The column that identifies a row of each table."""
 
 
-def align(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """`rows` with exactly the columns of `schema`, in its order and types. Raises KeyError on a missing column."""
-    return pa.table([rows.column(field.name).cast(field.type) for field in schema], schema=schema)
-
-
-def from_dicts(rows: Sequence[dict[str, object]], schema: pa.Schema) -> pa.Table:
+def from_dicts(rows: Sequence[dict[str, object]], schema: Schema) -> "pa.Table":
     """A table of `schema` from plain dicts, one per row; a value of the wrong type raises pyarrow.ArrowInvalid."""
-    return pa.Table.from_pylist(list(rows), schema=schema)
+    import pyarrow as pa
+
+    return pa.Table.from_pylist(list(rows), schema=schema.arrow)
+
+
+def _arrow_type(name: str) -> "pa.DataType":
+    import pyarrow as pa
+
+    if name.startswith(VECTOR):
+        return pa.list_(pa.float32(), int(name.removeprefix(f"{VECTOR}[").removesuffix("]")))
+    passage = pa.struct([pa.field(field, pa.string()) for field in ("chunk_id", "title", "url", "text")])
+    named = (pa.string(), pa.int32(), pa.bool_(), pa.timestamp("us", tz="UTC"), pa.list_(passage))
+    return {str(type_): type_ for type_ in named}[name]

@@ -110,6 +110,10 @@ class Settings(BaseSettings):
         """Copies of what lies elsewhere; deleting it costs time and nothing else."""
         return self.data_dir / "cache"
 
+    def web_cache(self, author: str) -> Path:
+        """Answers of the sites that an author's sources lie on."""
+        return self.cache_dir / "http" / f"{author}.db"
+
     def library_environment(self) -> dict[str, str]:
         """What a child process needs to see the same settings and stay as silent as its parent."""
         own = {f"TWIN_{name.upper()}": str(value) for name, value in self._plain().items() if value is not None}

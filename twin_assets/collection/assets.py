@@ -76,7 +76,7 @@ def _crawl_all(
     sources = [s for s in stores.warehouse.profile(author).sources if s.platform == crawler.platform]
     if not sources:
         context.log.info(f"{author} has no {crawler.platform} source: nothing to do")
-    with WebClient(stores.settings) as http:
+    with WebClient(stores.settings, stores.settings.web_cache(author)) as http:
         for source in sources:
             report = crawl(author, source, crawler, stores.warehouse, http, context.log.info)
             context.log.info(_line(report))

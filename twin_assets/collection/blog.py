@@ -55,14 +55,12 @@ class BlogCrawler:
     def collect(self, source: Source, state: dict[str, Any], http: WebClient) -> Iterator[Event]:
         """The blog's articles, from the listing that the URL leads to."""
         url = state.get("listing") or source.where
-        answer = _listing(http, url, state.get("validators"))
-        if answer.unchanged and state.get("kind") == "feed":
-            yield Unchanged(tuple(state.get("ids", ())))
+        answer = _listing(http, url)
+        if answer.unchanged and state.get("kind") == "feed" and state.get("complete"):
+            yield Unchanged(tuple(state["ids"]))
             return
-        if answer.unchanged:
-            answer = _listing(http, url, None)
         kind, answer = _recognise(answer, source.where, http)
-        listing = {"listing": answer.url, "kind": kind, "validators": answer.validators}
+        listing = {"listing": answer.url, "kind": kind}
         if kind == "feed":
             yield from _feed(answer, http, listing)
         elif kind == "sitemap":
@@ -71,9 +69,9 @@ class BlogCrawler:
             yield from _single_page(answer)
 
 
-def _listing(http: WebClient, url: str, validators: dict[str, str] | None) -> Answer:
+def _listing(http: WebClient, url: str) -> Answer:
     try:
-        return http.get(url, validators)
+        return http.get(url)
     except BadItem as error:
         raise BadSource(f"{error}: nothing is taken as deleted; mend the URL if it moved") from error
 
@@ -169,9 +167,8 @@ def _feed(answer: Answer, http: WebClient, listing: dict[str, Any]) -> Iterator[
             ids.append(name)
         except BadItem as error:
             yield Failed(name, str(error))
-    # An entry that failed must be tried again: without validators the next listing comes whole.
-    complete = len(ids) == len(entries)
-    yield Checkpoint(listing | {"ids": ids, "validators": listing["validators"] if complete else {}})
+    # An entry that failed must be tried again, though the feed has not changed by then.
+    yield Checkpoint(listing | {"ids": ids, "complete": len(ids) == len(entries)})
 
 
 def _is_half(reference: bytes) -> bool:
@@ -234,7 +231,7 @@ def _page_item(answer: Answer, url: str | None = None) -> Item:
 
 
 def _sitemap(answer: Answer, http: WebClient, state: dict[str, Any], listing: dict[str, Any]) -> Iterator[Event]:
-    pages: dict[str, Any] = dict(state.get("pages", {}))
+    pages: dict[str, str | None] = dict(state.get("pages", {}))
     urls: dict[str, str | None] = {}
     complete = True
     for event in _sitemap_urls(answer, http):
@@ -249,26 +246,25 @@ def _sitemap(answer: Answer, http: WebClient, state: dict[str, Any], listing: di
     for number, (url, modified) in enumerate(urls.items(), 1):
         yield _visit(url, modified, pages, http)
         if number % PAGES_PER_CHECKPOINT == 0:
-            yield Checkpoint(listing | {"validators": {}, "pages": dict(pages)})
+            yield Checkpoint(listing | {"pages": dict(pages)})
     yield Checkpoint(listing | {"pages": {url: about for url, about in pages.items() if url in urls}})
     if complete and urls:
         yield ListingComplete()
 
 
-def _visit(url: str, modified: str | None, pages: dict[str, Any], http: WebClient) -> Event:
-    """One page of a sitemap: fetched only when it may have changed; `pages` remembers its validators."""
-    known = pages.get(url)
-    if known and modified and known.get("modified") == modified:
+def _visit(url: str, modified: str | None, pages: dict[str, str | None], http: WebClient) -> Event:
+    """One page of a sitemap: fetched only when it may have changed. pages: what was read, with its `lastmod`."""
+    if modified and pages.get(url) == modified:
         return Unchanged((url,))
     try:
-        answer = http.get(url, known.get("validators") if known else None)
-        if answer.unchanged:
-            pages[url] = {**(known or {}), "modified": modified}
+        answer = http.get(url)
+        if answer.unchanged and url in pages:
+            pages[url] = modified
             return Unchanged((url,))
         item = _page_item(answer, url)
     except BadItem as error:
         return Failed(url, str(error))
-    pages[url] = {"modified": modified, "validators": answer.validators}
+    pages[url] = modified
     return Found(item)
 
 

@@ -5,13 +5,8 @@ being quoted). Without a category a file is code by its extension, else an artic
 unpacked to disk, and a name or size that could harm is refused by name.
 """
 
-import stat
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import date, datetime
-from lzma import LZMAError
+from collections.abc import Iterator
+from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
@@ -26,6 +21,7 @@ from twin_assets.collection.crawler import (
     ListingComplete,
     register,
 )
+from twin_assets.content.archives import Entry, Refused, decode, file_entry, open_zip, zip_members
 from twin_assets.content.extraction import parse_date
 from twin_assets.content.web import WebClient
 from twin_assets.documents import Category, Source, Visibility
@@ -51,18 +47,6 @@ SHEBANGS = {
     "node": "javascript",
 }  # fmt: skip
 SKIPPED_FOLDERS = frozenset({"node_modules", "__pycache__", "__MACOSX", "venv", "dist", "build", "vendor"})
-MAX_RATIO = 200
-"""Uncompressed over compressed size of an archive's member; text reaches 20, a bomb thousands."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A file of a folder or an archive, not read yet. name: relative, with '/'."""
-
-    name: str
-    size: int
-    modified_at: datetime | None
-    read: Callable[[], bytes]
 
 
 @register
@@ -123,8 +107,7 @@ def _folder_entries(root: Path) -> Iterator[Entry | Failed | LeftOut]:
             elif not path.is_file():
                 yield LeftOut(name, "is no regular file")
             else:
-                status = path.stat()
-                yield Entry(name, status.st_size, parse_date(datetime.fromtimestamp(status.st_mtime)), path.read_bytes)
+                yield file_entry(path, root)
         except OSError as error:
             yield Failed(name, f"cannot be read: {error.strerror}")
 
@@ -150,51 +133,14 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _zip_entries(path: Path) -> Iterator[Entry | Failed | LeftOut]:
-    try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise BadSource(
-            f"{path} is no zip archive that can be read ({error}): make it again, or give a folder"
-        ) from error
-    with archive:
-        for info in sorted(archive.infolist(), key=lambda info: info.filename):
-            name = info.filename
-            if info.is_dir():
-                continue
-            if reason := _dangerous(info):
-                yield Failed(name, reason)
-            elif reason := _left_out(name):
-                yield LeftOut(name, reason)
+    with open_zip(path) as archive:
+        for member in zip_members(archive):
+            if isinstance(member, Refused):
+                yield Failed(member.name, member.reason)
+            elif reason := _left_out(member.name):
+                yield LeftOut(member.name, reason)
             else:
-                yield Entry(name, info.file_size, _zip_time(info), lambda info=info: _member(archive, info))  # type: ignore[misc]
-
-
-def _dangerous(info: zipfile.ZipInfo) -> str | None:
-    parts = PurePosixPath(info.filename.replace("\\", "/")).parts
-    if ".." in parts or info.filename.startswith(("/", "\\")) or (parts and ":" in parts[0]):
-        return "has a name that leads out of the archive: rename it"
-    if stat.S_ISLNK(info.external_attr >> 16):
-        return "is a symbolic link: put the file itself into the archive"
-    if info.flag_bits & 1:
-        return "is encrypted: make the archive without a password"
-    if info.file_size > 1_000_000 and info.file_size > MAX_RATIO * max(1, info.compress_size):
-        return f"grows {info.file_size // max(1, info.compress_size)} times when unpacked: looks like a bomb, left out"
-    return None
-
-
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    try:
-        with archive.open(info) as member:
-            return member.read(info.file_size + 1)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, zlib.error, LZMAError) as error:
-        raise BadItem(f"is damaged in the archive ({error}): make the archive again") from error
-
-
-def _zip_time(info: zipfile.ZipInfo) -> datetime | None:
-    try:
-        return parse_date(datetime(*info.date_time))
-    except ValueError:
-        return None
+                yield member
 
 
 def _left_out_folder(name: str) -> bool:
@@ -226,28 +172,12 @@ def _item(entry: Entry, limit: int) -> Item:
         raise BadItem(f"cannot be read: {error.strerror}") from error
     if not data.strip():
         raise BadItem("is empty: write something into it, or delete it")
-    text = _text(data)
+    text = decode(data)
     suffix = PurePosixPath(entry.name).suffix.lower()
     if suffix in HTML:
         return _html_item(entry, text)
     language = _code_language(entry.name, suffix, text)
     return _code_item(entry, text, language) if language else _markdown_item(entry, text)
-
-
-def _text(data: bytes) -> str:
-    if b"\0" in data[:100_000] and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise BadItem("is binary, whatever its name says: give text")
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16", errors="replace")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        from charset_normalizer import from_bytes
-
-        best = from_bytes(data).best()
-        if best is None:
-            raise BadItem("is in no text encoding that can be told: save it as UTF-8") from None
-        return str(best)
 
 
 def _code_language(name: str, suffix: str, text: str) -> str | None:

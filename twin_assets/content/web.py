@@ -1,8 +1,11 @@
-"""The one way to a URL that comes from outside: http(s) only, public addresses only, bounded, polite.
+"""The one way to a URL that comes from outside: http(s) only, public addresses only, bounded, cached, polite.
 
 The address is checked where it counts: an audit hook on `socket.connect` sees every connection that any library makes
 while a guard is open, at each redirect, after DNS has answered. A check of the name before the request would lose to
 DNS rebinding.
+
+Answers are kept by RFC 9111 (hishel) and asked about again each time, so that what did not change costs a 304 and its
+body is at hand all the same. A request that carries a token is not kept: its headers would lie on the disk.
 """
 
 import ipaddress
@@ -12,9 +15,10 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
@@ -29,7 +33,12 @@ if TYPE_CHECKING:
 USER_AGENT = "twin_assets/0.1 (collects its operator's own writing)"
 RETRIED_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 MAX_RETRY_AFTER_S = 60.0
+"""A server that asks for a longer pause is asked again by the next crawl."""
 ATTEMPTS = 4
+MAX_CACHE_BYTES = 500_000_000
+MAX_ERROR_BYTES = 100_000
+"""Of an error's body: APIs say there what was wrong."""
+SECRET_HEADERS = frozenset({"authorization", "private-token", "cookie"})
 
 _guarded: ContextVar[bool] = ContextVar("guarded", default=False)
 
@@ -38,12 +47,20 @@ class AddressRefused(BadItem):
     """A connection to an address that is not public."""
 
 
+class StatusError(BadItem):
+    """An error status. body: the start of what came with it, for APIs that say there what was wrong."""
+
+    def __init__(self, message: str, status: int, body: bytes) -> None:
+        super().__init__(message)
+        self.status, self.body = status, body
+
+
 class _TryAgain(Exception):
     """A signal to tenacity, never seen outside."""
 
-    def __init__(self, reason: str, after_s: float | None = None) -> None:
+    def __init__(self, reason: str, after_s: float | None = None, status: int | None = None, body: bytes = b"") -> None:
         super().__init__(reason)
-        self.after_s = after_s
+        self.after_s, self.status, self.body = after_s, status, body
 
 
 @cache
@@ -80,19 +97,14 @@ def only_public_addresses(active: bool = True) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a URL gave. validators: what to send next time to get a 304 when nothing changed."""
+    """What a URL gave. unchanged: the server says that it is what it was at the last visit."""
 
     url: str
     status: int
     content_type: str
     body: bytes
     encoding: str
-    validators: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def unchanged(self) -> bool:
-        """The server says that nothing changed since the validators."""
-        return self.status == HTTPStatus.NOT_MODIFIED
+    unchanged: bool = False
 
     @property
     def text(self) -> str:
@@ -118,18 +130,14 @@ def host_of(url: str) -> str | None:
 
 
 class WebClient:
-    """A guarded httpx client for one crawl; it waits `request_interval_s` between two requests to one host."""
+    """A guarded httpx client for one crawl; it waits `request_interval_s` between two requests to one host.
 
-    def __init__(self, settings: Settings) -> None:
-        import httpx
+    cache: a file that keeps answers between crawls, one per author, so that erasing an author is deleting it.
+    """
 
+    def __init__(self, settings: Settings, cache: Path | None = None) -> None:
         self._settings = settings
-        self._client = httpx.Client(
-            headers={"User-Agent": USER_AGENT},
-            timeout=settings.request_timeout_s,
-            follow_redirects=True,
-            max_redirects=10,
-        )
+        self._client = _client(settings, cache)
         self._last_request: dict[str, float] = {}
         self._robots: dict[str, Any] = {}
         self.requests = 0
@@ -140,17 +148,26 @@ class WebClient:
     def __exit__(self, *_: object) -> None:
         self._client.close()
 
-    def get(self, url: str, validators: Mapping[str, str] | None = None) -> Answer:
-        """The answer to a GET; 304 only when validators were given.
+    def get(self, url: str) -> Answer:
+        """The answer to a GET of a page or feed, allowed by the site's robots.txt.
 
-        Raises BadItem, naming the URL: not http(s), refused address, disallowed by robots.txt, unreachable, an error
-        status, or more than `max_response_bytes` after decompression.
+        Raises BadItem, naming the URL: not http(s), refused address, disallowed by robots.txt, unreachable, or more
+        than `max_response_bytes` after decompression; StatusError for an error status.
         """
-        if not host_of(url):
-            raise BadItem(f"{url} is no http(s) URL")
+        _check_http(url)
         if not self._allowed(url):
             raise BadItem(f"{url} is disallowed by the site's robots.txt: ask its owner, or give an export instead")
-        return self._fetch(url, _conditions(validators))
+        return self._fetch("GET", url, {})
+
+    def api(
+        self, url: str, *, method: str = "GET", headers: Mapping[str, str] | None = None, json: Any = None
+    ) -> Answer:
+        """The answer of an API, which its own terms govern and not robots.txt. Raises as `get` does.
+
+        headers: may carry a token; it is sent to this URL's host alone, and stands in no error. json: a body to send.
+        """
+        _check_http(url)
+        return self._fetch(method, url, dict(headers or {}), json=json)
 
     def _allowed(self, url: str) -> bool:
         from protego import Protego
@@ -159,29 +176,34 @@ class WebClient:
         home = f"{parts.scheme}://{parts.netloc}"
         if home not in self._robots:
             try:
-                self._robots[home] = Protego.parse(self._fetch(f"{home}/robots.txt", {}, attempts=1).text)
+                self._robots[home] = Protego.parse(self._fetch("GET", f"{home}/robots.txt", {}, attempts=1).text)
             except BadItem:
                 # RFC 9309, section 2.3.1.3: an unavailable robots.txt allows everything.
                 self._robots[home] = Protego.parse("")
         return bool(self._robots[home].can_fetch(url, USER_AGENT))
 
-    def _fetch(self, url: str, headers: Mapping[str, str], attempts: int = ATTEMPTS) -> Answer:
+    def _fetch(
+        self, method: str, url: str, headers: Mapping[str, str], *, json: Any = None, attempts: int = ATTEMPTS
+    ) -> Answer:
         retrying = Retrying(
             retry=retry_if_exception_type(_TryAgain), stop=stop_after_attempt(attempts), wait=_wait, reraise=True
         )
         try:
-            return retrying(self._once, url, headers)
+            return retrying(self._once, method, url, headers, json)
         except _TryAgain as error:
-            raise BadItem(f"{url} {error} ({attempts} tries)") from error
+            reason = f"{url} {error} ({attempts} tries)"
+            raise StatusError(reason, error.status, error.body) if error.status else BadItem(reason) from error
 
-    def _once(self, url: str, headers: Mapping[str, str]) -> Answer:
+    def _once(self, method: str, url: str, headers: Mapping[str, str], json: Any) -> Answer:
         import httpx
 
         self._wait_for_turn(url)
+        # What is cached is asked about again: somebody pressed "collect", and wants to see their last edit.
+        fresh = {"Cache-Control": "no-store" if SECRET_HEADERS & {name.lower() for name in headers} else "no-cache"}
         try:
             with (
                 only_public_addresses(not self._settings.allow_private_addresses),
-                self._client.stream("GET", url, headers=dict(headers)) as response,
+                self._client.stream(method, url, headers=fresh | dict(headers), json=json) as response,
             ):
                 return self._read(url, response)
         except httpx.TooManyRedirects as error:
@@ -195,25 +217,28 @@ class WebClient:
             raise _TryAgain(f"could not be reached: {error}") from error
 
     def _read(self, url: str, response: "httpx.Response") -> Answer:
-        if response.status_code in RETRIED_STATUS:
-            reason = f"answered {response.status_code} {response.reason_phrase}"
-            raise _TryAgain(reason, _retry_after_s(response.headers.get("Retry-After")))
-        if response.status_code >= HTTPStatus.BAD_REQUEST:
-            raise BadItem(f"{url} answered {response.status_code} {response.reason_phrase}")
+        status, answered = response.status_code, f"answered {response.status_code} {response.reason_phrase}"
+        if status >= HTTPStatus.BAD_REQUEST:
+            said = _start_of(response)
+            pause_s = _retry_after_s(response.headers.get("Retry-After"))
+            if status in RETRIED_STATUS and (pause_s or 0) <= MAX_RETRY_AFTER_S:
+                raise _TryAgain(answered, pause_s, status, said)
+            later = f" and asks for a pause of {pause_s / 60:.0f} minutes: collect again then" if pause_s else ""
+            raise StatusError(f"{url} {answered}{later}", status, said)
         limit = self._settings.max_response_bytes
         body = bytearray()
         for block in response.iter_bytes():
             body += block
             if len(body) > limit:
                 raise BadItem(f"{url} is larger than {limit // 1_000_000} MB (TWIN_MAX_RESPONSE_BYTES): left out")
-        names = {"ETag": "etag", "Last-Modified": "last_modified"}
+        caching = response.extensions.get("caching")
         return Answer(
             url=str(response.url),
-            status=response.status_code,
+            status=status,
             content_type=response.headers.get("Content-Type", "").split(";")[0].strip().lower(),
             body=bytes(body),
             encoding=response.charset_encoding or "utf-8",
-            validators={name: response.headers[header] for header, name in names.items() if header in response.headers},
+            unchanged=bool(caching and caching["from_cache"]),
         )
 
     def _wait_for_turn(self, url: str) -> None:
@@ -225,9 +250,37 @@ class WebClient:
         self.requests += 1
 
 
-def _conditions(validators: Mapping[str, str] | None) -> dict[str, str]:
-    headers = {"etag": "If-None-Match", "last_modified": "If-Modified-Since"}
-    return {headers[name]: value for name, value in (validators or {}).items() if name in headers}
+def _client(settings: Settings, cache: Path | None) -> "httpx.Client":
+    import httpx
+
+    options: dict[str, Any] = {
+        "headers": {"User-Agent": USER_AGENT},
+        "timeout": settings.request_timeout_s,
+        "follow_redirects": True,
+        "max_redirects": 10,
+    }
+    if cache is None:
+        return httpx.Client(**options)
+    from hishel import CacheOptions, SqliteStorage
+    from hishel.httpx import CacheClient
+
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    storage = SqliteStorage(database_path=cache, max_size=MAX_CACHE_BYTES)
+    return CacheClient(storage=storage, rfc=CacheOptions(shared=False), **options)
+
+
+def _check_http(url: str) -> None:
+    if not host_of(url):
+        raise BadItem(f"{url} is no http(s) URL")
+
+
+def _start_of(response: "httpx.Response") -> bytes:
+    body = bytearray()
+    for block in response.iter_bytes():
+        body += block
+        if len(body) >= MAX_ERROR_BYTES:
+            break
+    return bytes(body[:MAX_ERROR_BYTES])
 
 
 def _retry_after_s(value: str | None) -> float | None:
@@ -235,11 +288,11 @@ def _retry_after_s(value: str | None) -> float | None:
     if not value:
         return None
     if value.strip().isdecimal():
-        return min(float(value), MAX_RETRY_AFTER_S)
+        return float(value)
     from email.utils import parsedate_to_datetime
 
     try:
-        return min(max(0.0, parsedate_to_datetime(value).timestamp() - time.time()), MAX_RETRY_AFTER_S)
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
     except ValueError:
         return None
 

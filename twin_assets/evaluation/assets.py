@@ -14,9 +14,8 @@ from twin_assets.documents import ModelManifest
 from twin_assets.errors import BadRecipe, NotThere
 from twin_assets.evaluation import report
 from twin_assets.evaluation.checks import check_results, check_specs
-from twin_assets.evaluation.evaluate import FILE, stored_evaluation
 from twin_assets.evaluation.gates import gates, limits_of, verdict
-from twin_assets.evaluation.result import EVALUATION_VERSION, Evaluation, Options
+from twin_assets.evaluation.result import EVALUATION_VERSION, FILE, Evaluation, Options, stored_evaluation
 from twin_assets.partitions import CHANGED, author_of, authors, authors_recipes, authors_to_recipes, recipe_of
 from twin_assets.stores import Stores, open_stores
 

@@ -8,8 +8,7 @@ do. The same version gives the same bytes: rows are chosen and drafts seeded by 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from filelock import FileLock
 
@@ -19,17 +18,20 @@ from twin_assets.errors import BadInput
 from twin_assets.evaluation.held_out import Row, choose, draft_rows
 from twin_assets.evaluation.likelihood import ScoredRow, by_cluster, likelihoods
 from twin_assets.evaluation.recitation import Recitation, recitation
-from twin_assets.evaluation.result import Copying, Draft, Evaluation, Options, StyleDistance
+from twin_assets.evaluation.result import (
+    Copying,
+    Draft,
+    Evaluation,
+    Options,
+    StyleDistance,
+    store_evaluation,
+    stored_evaluation,
+)
 from twin_assets.evaluation.style import StyleSpace, blocks
 from twin_assets.language.generation import Generator, Generators, Sampling
 from twin_assets.language.prompts import DraftRequest, encode_example, encode_prompt, windows
 from twin_assets.stores import Stores, open_stores
 from twin_assets.stores.features import TableHandle
-
-if TYPE_CHECKING:
-    from upath import UPath
-
-FILE = "evaluation.json"
 
 COLUMNS = (
     "example_id",
@@ -182,33 +184,6 @@ def _styles(drafts: Sequence[Draft], held_out: Sequence[Row], training: dict[Kin
             StyleDistance(kind=kind[0], english=kind[1], n_blocks=n, base=base, adapter=adapter, author=author)
         )
     return found
-
-
-def stored_evaluation(manifest: ModelManifest, options: Options) -> Evaluation | None:
-    """What stands beside the adapter already, when it was made by this code with these options."""
-    path = _file(manifest)
-    if not path.exists():
-        return None
-    found = Evaluation.model_validate_json(path.read_text())
-    return found if (found.made_by, found.version) == (options.made_by, manifest.version) else None
-
-
-def store_evaluation(manifest: ModelManifest, evaluation: Evaluation) -> None:
-    """Write an evaluation beside the adapter, whole or not at all."""
-    path = _file(manifest)
-    text = evaluation.model_dump_json(indent=1)
-    if getattr(path, "protocol", ""):
-        path.write_text(text)
-        return
-    new = Path(f"{path}.new")
-    new.write_text(text)
-    new.replace(str(path))
-
-
-def _file(manifest: ModelManifest) -> "UPath":
-    from upath import UPath
-
-    return UPath(manifest.path) / FILE
 
 
 def run(stores: Stores, author: str, version: str, options: Options, tell: Tell) -> Evaluation:

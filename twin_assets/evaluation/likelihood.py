@@ -9,8 +9,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import numpy as np
-
 from twin_assets.documents import Stored
 
 RESAMPLES = 2_000
@@ -99,6 +97,8 @@ def _likelihood(name: str, scores: Sequence[ClusterScore]) -> Likelihood:
 
 def difference_interval(scores: Sequence[ClusterScore]) -> tuple[float, float]:
     """95% percentile bootstrap interval, over clusters, of adapter minus base bits per byte. Deterministic."""
+    import numpy as np
+
     gained = np.asarray([score.adapter_nats - score.base_nats for score in scores]) / math.log(2)
     n_bytes = np.asarray([score.n_bytes for score in scores], dtype=np.float64)
     drawn = np.random.default_rng(0).integers(0, len(scores), size=(RESAMPLES, len(scores)))

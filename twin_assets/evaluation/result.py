@@ -2,12 +2,18 @@
 `evaluation` in the version's manifest. It holds no times and no machine, so that the same evaluation is the same bytes.
 """
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from twin_assets.documents import Stored, digest
+from twin_assets.documents import ModelManifest, Stored, digest
 from twin_assets.evaluation.likelihood import Likelihood
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+FILE = "evaluation.json"
 
 EVALUATION_VERSION = "1"
 """Raise it when a figure would come out differently; every version is then evaluated anew when its turn comes."""
@@ -103,3 +109,30 @@ class Evaluation(Stored):
             "author_style_distance": self.style("author"),
         }
         return {name: round(float(value), 4) for name, value in found.items() if value is not None}
+
+
+def stored_evaluation(manifest: ModelManifest, options: Options) -> Evaluation | None:
+    """What stands beside the adapter already, when it was made by this code with these options."""
+    path = _file(manifest)
+    if not path.exists():
+        return None
+    found = Evaluation.model_validate_json(path.read_text())
+    return found if (found.made_by, found.version) == (options.made_by, manifest.version) else None
+
+
+def store_evaluation(manifest: ModelManifest, evaluation: Evaluation) -> None:
+    """Write an evaluation beside the adapter, whole or not at all."""
+    path = _file(manifest)
+    text = evaluation.model_dump_json(indent=1)
+    if getattr(path, "protocol", ""):
+        path.write_text(text)
+        return
+    new = Path(f"{path}.new")
+    new.write_text(text)
+    new.replace(str(path))
+
+
+def _file(manifest: ModelManifest) -> "UPath":
+    from upath import UPath
+
+    return UPath(manifest.path) / FILE

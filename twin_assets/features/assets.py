@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator
 
 import dagster as dg
-import pyarrow as pa
 
 from twin_assets import schemas
 from twin_assets.content.chunking import Chunker
@@ -186,7 +185,7 @@ def instruction_dataset(context: dg.AssetExecutionContext, embeddings: TableHand
         cleaned = stores.features.table_at(author, "cleaned_documents", pinned.inputs["cleaned_documents"])
         before = stores.features.table(author, "instruction_dataset").count()
         built = build(cleaned, embeddings, load_embedder(stores.settings), stores.settings, context.log.info)
-        rows: pa.Table = dataset_rows(built)
+        rows = dataset_rows(built)
         texts = {row["document_id"]: row["text"] for row in cleaned.rows(["document_id", "text"], "trainable = true")}
         answers = zip(rows.column("document_id").to_pylist(), rows.column("answer").to_pylist(), strict=True)
         verdicts = [

@@ -7,9 +7,7 @@ that cost follows the change.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from twin_assets import schemas
 from twin_assets.content.chunking import CHUNKING_VERSION, Chunker
@@ -19,6 +17,9 @@ from twin_assets.language.embedding import EMBEDDING_VERSION, Embedder, model_id
 from twin_assets.settings import Settings
 from twin_assets.stores.features import Changes, TableHandle, data_version_after
 from twin_assets.stores.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Progress = Callable[[str], None]
 
@@ -138,6 +139,8 @@ def embedding_changes(
     chunks: TableHandle, current: TableHandle, embedder: Embedder, made_by: str, progress: Progress
 ) -> Update:
     """Embed the chunks that are new or changed, drop those that are gone."""
+    import pyarrow as pa
+
     wanted = {chunk_id: (digest([*lineage], 32), made_by) for chunk_id, lineage in chunks.lineage().items()}
     before = current.lineage()
     stale = [chunk_id for chunk_id, lineage in wanted.items() if before.get(chunk_id) != lineage]
@@ -147,15 +150,19 @@ def embedding_changes(
         group = stale[start : start + EMBED_GROUP]
         tables.append(_embedded(chunks, group, embedder, schema, wanted))
         progress(f"embedded {start + len(group)} of {len(stale)} chunks")
-    rows = pa.concat_tables(tables) if tables else schema.empty_table()
+    rows = pa.concat_tables(tables) if tables else schema.arrow.empty_table()
     inputs = {**chunks.pinned.inputs, "chunks": chunks.pinned.version}
     about = {"embedding_model": embedder.identity, "dimension": embedder.dimension}
     return _update(before, rows, sorted(before.keys() - wanted.keys()), "chunk_id", inputs, about)
 
 
 def _embedded(
-    chunks: TableHandle, ids: list[str], embedder: Embedder, schema: pa.Schema, wanted: Mapping[str, tuple[str, str]]
-) -> pa.Table:
+    chunks: TableHandle,
+    ids: list[str],
+    embedder: Embedder,
+    schema: schemas.Schema,
+    wanted: Mapping[str, tuple[str, str]],
+) -> "pa.Table":
     rows = list(chunks.rows_in(schemas.CHUNKS.names, "chunk_id", ids))
     vectors = embedder.encode([embedded_text(row) for row in rows])
     for row, vector in zip(rows, vectors, strict=True):
@@ -172,7 +179,7 @@ def embedded_text(chunk: Mapping[str, Any]) -> str:
 
 def _update(
     before: Mapping[str, tuple[str, str]],
-    upserts: pa.Table,
+    upserts: "pa.Table",
     gone: list[str],
     key: str,
     inputs: Mapping[str, int],

@@ -6,13 +6,15 @@ it passed, so that the history shows when a number began to move.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-import numpy as np
-import pyarrow as pa
 
 from twin_assets.partitions import authors
+from twin_assets.schemas import Schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -62,15 +64,15 @@ def report(asset: str, verdicts: Iterable[Verdict]) -> Iterator[dg.AssetCheckRes
         raise dg.Failure(text, allow_retries=False)
 
 
-def schema(rows: pa.Table, expected: pa.Schema, key: str) -> Verdict:
+def schema(rows: "pa.Table", expected: Schema, key: str) -> Verdict:
     """Columns, types, required values and unique keys of the rows to be written."""
     problems = []
-    if not rows.schema.equals(expected, check_metadata=False):
+    if not rows.schema.equals(expected.arrow, check_metadata=False):
         problems.append(f"columns are {rows.schema.names}, expected {expected.names}, or types differ")
     else:
         problems += [
             f"{field.name} is empty in {rows.column(field.name).null_count} rows"
-            for field in expected
+            for field in expected.columns
             if not field.nullable and rows.column(field.name).null_count
         ]
         doubled = rows.num_rows - len(rows.column(key).unique())
@@ -107,8 +109,10 @@ def chunks_have_documents(chunked: Iterable[str], cleaned: Iterable[str]) -> Ver
     return Verdict("chunks_have_documents", not orphans and not missing, text, {"orphans": orphans, "missing": missing})
 
 
-def vectors_unit_and_finite(rows: pa.Table) -> Verdict:
+def vectors_unit_and_finite(rows: "pa.Table") -> Verdict:
     """Every vector to be written is finite and its length is 1 to within 1e-3."""
+    import numpy as np
+
     if not rows.num_rows:
         return Verdict("vectors_unit_and_finite", True, "no new vectors", {"vectors": 0})
     column: Any = rows.column("vector").combine_chunks()
@@ -119,7 +123,7 @@ def vectors_unit_and_finite(rows: pa.Table) -> Verdict:
     return Verdict("vectors_unit_and_finite", bad == 0, text, {"vectors": rows.num_rows, "bad": bad})
 
 
-def no_leak(rows: pa.Table) -> Verdict:
+def no_leak(rows: "pa.Table") -> Verdict:
     """No cluster stands in two splits, and no answer of one split stands in another."""
     leaks = 0
     for column in ("cluster_id", "answer"):

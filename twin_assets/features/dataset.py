@@ -1,8 +1,7 @@
 """Put the dataset together: cleaned texts from one pinned table, context from the real retriever over another."""
 
 from collections.abc import Callable
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from twin_assets import schemas
 from twin_assets.features.instructions import Built, build_dataset, made_by_instructions, split_clusters, topic_of
@@ -11,6 +10,9 @@ from twin_assets.language.prompts import Passage
 from twin_assets.language.search import search
 from twin_assets.settings import Settings
 from twin_assets.stores.features import TableHandle
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 CANDIDATES = 12
 """Chunks looked at per example: enough for three once the held-out and the answer's own are passed over."""
@@ -54,6 +56,6 @@ def build(
     return build_dataset(documents, splits, retrieve, settings.answer_bytes, made_by)
 
 
-def dataset_rows(built: Built) -> pa.Table:
+def dataset_rows(built: Built) -> "pa.Table":
     """The built examples as a table."""
     return schemas.from_dicts(built.rows, schemas.INSTRUCTION_DATASET)

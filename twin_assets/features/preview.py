@@ -2,15 +2,17 @@
 
 from collections import Counter
 from collections.abc import Mapping
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from twin_assets.markdown import table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 ROWS = 5
 
 
-def preview(rows: pa.Table, name: str) -> str:
+def preview(rows: "pa.Table", name: str) -> str:
     """The first rows written: title or instruction, category, and the start of the text."""
     if not rows.num_rows:
         return "Nothing new to write."
@@ -20,7 +22,7 @@ def preview(rows: pa.Table, name: str) -> str:
     return f"{body}\n\n{rows.num_rows} rows written."
 
 
-def dataset_card(rows: pa.Table, left_out: Mapping[str, int]) -> str:
+def dataset_card(rows: "pa.Table", left_out: Mapping[str, int]) -> str:
     """Counts by split, task and category, and what was left out and why."""
     columns = [rows.column(name).to_pylist() for name in ("split", "task", "category")]
     counts = Counter(zip(*columns, strict=True))

@@ -9,13 +9,12 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
 from twin_assets.errors import TwinError
 from twin_assets.settings import Settings
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from sentence_transformers import SentenceTransformer
     from tokenizers import Tokenizer
 
@@ -77,8 +76,10 @@ class Embedder:
         """Length of a vector."""
         return int(self._model.get_embedding_dimension())
 
-    def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    def encode(self, texts: Sequence[str]) -> "npt.NDArray[np.float32]":
         """Unit vectors, shape (len(texts), dimension); sentence-transformers batches them by length."""
+        import numpy as np
+
         vectors = self._model.encode(
             list(texts),
             batch_size=self._settings.embedding_batch_size,

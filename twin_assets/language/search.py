@@ -8,15 +8,16 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from twin_assets.documents import Category
 from twin_assets.language.embedding import Embedder
 from twin_assets.language.prompts import Passage
 from twin_assets.stores.features import TableHandle, is_in
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 VECTOR_WEIGHT = 0.7
 RANK_CONSTANT = 60
@@ -69,7 +70,7 @@ def search(
     category: Category | str | None = None,
     exclude_clusters: Collection[str] = (),
     quotable_only: bool = False,
-    query_vector: npt.NDArray[np.float32] | None = None,
+    query_vector: "npt.NDArray[np.float32] | None" = None,
 ) -> list[Hit]:
     """The k best chunks for `query`, best first, at most one of each chunk text.
 

@@ -14,7 +14,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 from filelock import FileLock
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
@@ -23,6 +22,7 @@ from twin_assets.errors import NotThere
 from twin_assets.schemas import KEYS
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from lancedb.db import DBConnection
     from lancedb.table import LanceTable
     from upath import UPath
@@ -59,7 +59,7 @@ class Changes:
     inputs: table name to pinned version, all the way up; about: facts the next reader needs, e.g. the embedding model.
     """
 
-    upserts: pa.Table
+    upserts: "pa.Table"
     deletes: tuple[str, ...] = ()
     inputs: Mapping[str, int] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class Changes:
 class Snapshot:
     """A whole immutable version of a table, written as a table of its own."""
 
-    rows: pa.Table
+    rows: "pa.Table"
     inputs: Mapping[str, int] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
     data_version: str = ""
@@ -115,7 +115,7 @@ class TableHandle:
 
     def scan(
         self, columns: Sequence[str], where: str | None = None, batch_size: int = 1_000
-    ) -> Iterator[pa.RecordBatch]:
+    ) -> Iterator["pa.RecordBatch"]:
         """The rows for which SQL filter `where` holds, in batches; nothing when the table does not exist."""
         if not self.exists:
             return
@@ -124,8 +124,10 @@ class TableHandle:
             query = query.where(where)
         yield from query.to_batches(batch_size)
 
-    def read(self, columns: Sequence[str], where: str | None = None) -> pa.Table | None:
+    def read(self, columns: Sequence[str], where: str | None = None) -> "pa.Table | None":
         """Like `scan`, as one table; None when there is no row. For columns that are small, or few rows."""
+        import pyarrow as pa
+
         batches = [batch for batch in self.scan(columns, where) if batch.num_rows]
         return pa.Table.from_batches(batches).select(list(columns)) if batches else None
 
@@ -164,7 +166,7 @@ def data_version_after(before: Mapping[str, tuple[str, str]], changes: Changes, 
     return digest(sorted([name, *value] for name, value in after.items()), 32)
 
 
-def snapshot_data_version(rows: pa.Table, key: str) -> str:
+def snapshot_data_version(rows: "pa.Table", key: str) -> str:
     """Hash over the rows themselves, whatever their order."""
     return digest(sorted(rows.to_pylist(), key=lambda row: str(row[key])), 32)
 
@@ -242,7 +244,7 @@ class FeatureStore:
         table.optimize(cleanup_older_than=KEEP_VERSIONS)
         return self._publish(author, name, name, table, data_version, changes)
 
-    def _as_published(self, author: str, name: str, schema: pa.Schema) -> "LanceTable":
+    def _as_published(self, author: str, name: str, schema: "pa.Schema") -> "LanceTable":
         """The table to write on; what a killed run wrote and did not publish is undone."""
         db, published = self.connect(author), self.published(author, name)
         if published is None:

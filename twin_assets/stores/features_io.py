@@ -4,8 +4,8 @@ Inputs arrive as read-only handles that pin a version on first use; outputs are 
 """
 
 import dagster as dg
-import pyarrow as pa
 
+from twin_assets.schemas import Schema
 from twin_assets.stores import open_stores
 from twin_assets.stores.features import Changes, Snapshot, TableHandle
 
@@ -37,12 +37,12 @@ class FeaturesIOManager(dg.ConfigurableIOManager):
         )
 
 
-def column_schema(schema: pa.Schema) -> dg.TableSchema:
+def column_schema(schema: Schema) -> dg.TableSchema:
     """A table's schema as Dagster shows it."""
     return dg.TableSchema(
         columns=[
-            dg.TableColumn(field.name, str(field.type), constraints=dg.TableColumnConstraints(nullable=field.nullable))
-            for field in schema
+            dg.TableColumn(one.name, one.type, constraints=dg.TableColumnConstraints(nullable=one.nullable))
+            for one in schema.columns
         ]
     )
 

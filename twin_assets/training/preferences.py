@@ -1,16 +1,18 @@
 """Preference pairs: an edit that the author made, and allowed to be learned from, is chosen over the draft."""
 
 from collections.abc import Iterable
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from twin_assets.documents import Interaction, digest
 from twin_assets.schemas import PREFERENCE_PAIRS, from_dicts
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 PREFERENCES_VERSION = "1"
 
 
-def preference_rows(interactions: Iterable[Interaction]) -> pa.Table:
+def preference_rows(interactions: Iterable[Interaction]) -> "pa.Table":
     """One pair per consented edit that changed something. An edit is never an answer to imitate on its own."""
     rows: list[dict[str, object]] = [
         {

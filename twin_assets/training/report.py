@@ -1,11 +1,13 @@
 """A training as a person reads it: a summary and the loss curve."""
 
 from collections.abc import Mapping, Sequence
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from twin_assets.documents import ModelManifest
 from twin_assets.markdown import picture, table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PAIRS_SHOWN = 5
 
@@ -29,7 +31,7 @@ def markdown(manifest: ModelManifest) -> str:
     return f"{about}\n\n{table(['', ''], rows)}"
 
 
-def preference_preview(rows: pa.Table) -> str:
+def preference_preview(rows: "pa.Table") -> str:
     """The first pairs, as far as a preview may show them."""
     names = ["instruction", "chosen", "rejected"]
     shown = rows.slice(0, PAIRS_SHOWN).select(names).to_pylist()

@@ -20,7 +20,7 @@ def collect(stores, settings):
     def run(where: object) -> CrawlReport:
         platform = platform_for(str(where))
         source = Source(id=source_id_for(platform, str(where), {}), platform=platform, where=str(where))
-        with WebClient(settings) as http:
+        with WebClient(settings, settings.web_cache("ada")) as http:
             return crawl("ada", source, crawlers()[platform], stores.warehouse, http)
 
     return run

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
 
 
 @dataclass
@@ -16,18 +17,30 @@ class Page:
     etag: str | None = None
 
 
+@dataclass(frozen=True)
+class Request:
+    """What an API was asked: path without its query, the query's first values, and what came with it."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: bytes
+
+
 class Site:
-    """pages: path -> Page, or a function that makes one per request."""
+    """pages: path -> Page, or a function that makes one per request. api: answers what no page does."""
 
     def __init__(self) -> None:
         self.pages: dict[str, Page | Callable[[], Page]] = {}
+        self.api: Callable[[Request], Page] | None = None
         self.asked: list[tuple[str, dict[str, str]]] = []
         site = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 site.asked.append((self.path, dict(self.headers)))
-                found = site.pages.get(self.path, Page(b"not here", status=404))
+                found = site.pages.get(self.path) or site._from_api(self)
                 page = found() if callable(found) else found
                 unchanged = page.etag is not None and self.headers.get("If-None-Match") == page.etag
                 self.send_response(304 if unchanged else page.status)
@@ -42,11 +55,21 @@ class Site:
                     with suppress(ConnectionError):  # a client that has read enough hangs up
                         self.wfile.write(page.body)
 
+            do_POST = do_GET  # noqa: N815
+
             def log_message(self, *_: object) -> None: ...
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def _from_api(self, handler: BaseHTTPRequestHandler) -> Page:
+        if self.api is None:
+            return Page(b"not here", status=404)
+        parts = urlsplit(handler.path)
+        query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
+        body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
+        return self.api(Request(handler.command, parts.path, query, dict(handler.headers), body))
 
     def paths(self) -> list[str]:
         """Paths asked for, robots.txt aside."""

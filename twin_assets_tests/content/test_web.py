@@ -3,7 +3,7 @@ import urllib.request
 
 import pytest
 
-from twin_assets.content.web import AddressRefused, WebClient, only_public_addresses
+from twin_assets.content.web import AddressRefused, StatusError, WebClient, only_public_addresses
 from twin_assets.errors import BadItem
 from twin_assets_tests.collection.site import Page, Site
 
@@ -71,11 +71,64 @@ def test_robots_txt_is_obeyed(http, site):
         http.get(f"{site.url}/private/x")
 
 
-def test_validators_are_sent_and_a_304_is_unchanged(http, site):
+def test_an_answer_is_kept_and_a_304_gives_it_back(settings, site):
     site.pages["/"] = Page(b"x", etag='"7"')
-    first = http.get(f"{site.url}/")
-    assert not first.unchanged
-    assert http.get(f"{site.url}/", first.validators).unchanged
+    for expected in (False, True):
+        with WebClient(settings, settings.web_cache("ada")) as client:
+            answer = client.get(f"{site.url}/")
+        assert (answer.body, answer.unchanged) == (b"x", expected)
+    site.pages["/"] = Page(b"y", etag='"8"')
+    with WebClient(settings, settings.web_cache("ada")) as client:
+        assert client.get(f"{site.url}/").body == b"y"
+    assert site.paths() == ["/"] * 3
+
+
+def test_a_fresh_answer_is_asked_about_again(settings, site):
+    """Who presses "collect" after an edit wants to see the edit, whatever the site says about its age."""
+    site.pages["/"] = Page(b"x", headers={"Cache-Control": "max-age=86400"})
+    with WebClient(settings, settings.web_cache("ada")) as client:
+        assert client.get(f"{site.url}/").body == b"x"
+        site.pages["/"] = Page(b"y")
+        assert client.get(f"{site.url}/").body == b"y"
+
+
+def test_an_answer_that_was_cut_off_is_not_kept(settings, site):
+    small = settings.model_copy(update={"max_response_bytes": 1_000_000})
+    site.pages["/"] = Page(b"0" * 5_000_000, etag='"7"')
+    with WebClient(small, settings.web_cache("ada")) as client, pytest.raises(BadItem, match="larger than 1 MB"):
+        client.get(f"{site.url}/")
+    with WebClient(settings, settings.web_cache("ada")) as client:
+        answer = client.get(f"{site.url}/")
+    assert (len(answer.body), answer.unchanged) == (5_000_000, False)
+
+
+def test_a_token_is_sent_to_its_host_alone_and_stands_in_no_file_and_no_error(settings, site):
+    other = Site()
+    other.pages["/there"] = Page(b"", status=403)
+    site.pages["/api"] = Page(b"", status=302, headers={"Location": f"{other.url}/there"})
+    with WebClient(settings, settings.web_cache("ada")) as client, pytest.raises(StatusError) as caught:
+        client.api(f"{site.url}/api", headers={"Authorization": "Bearer s3cr3t-t0ken"})
+    other.close()
+    assert caught.value.status == 403
+    assert "s3cr3t" not in str(caught.value)
+    assert [headers.get("Authorization") for _, headers in site.asked] == ["Bearer s3cr3t-t0ken"]
+    assert [headers.get("Authorization") for _, headers in other.asked] == [None]
+    written = [path.read_bytes() for path in settings.cache_dir.rglob("*") if path.is_file()]
+    assert not any(b"s3cr3t" in content for content in written)
+
+
+def test_an_api_says_in_the_body_what_was_wrong(http, site):
+    site.pages["/api"] = Page(b'{"message": "expired"}', status=401)
+    with pytest.raises(StatusError, match="answered 401") as caught:
+        http.api(f"{site.url}/api")
+    assert caught.value.body == b'{"message": "expired"}'
+
+
+def test_a_long_pause_is_not_waited_for(http, site):
+    site.pages["/"] = Page(b"", status=429, headers={"Retry-After": "3600"})
+    with pytest.raises(StatusError, match="asks for a pause of 60 minutes: collect again then"):
+        http.get(f"{site.url}/")
+    assert site.paths() == ["/"]
 
 
 def test_requests_to_one_host_keep_their_distance(settings, site):

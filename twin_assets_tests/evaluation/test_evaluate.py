@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from twin_assets.evaluation.evaluate import evaluate, store_evaluation, stored_evaluation
+from twin_assets.evaluation.evaluate import evaluate
 from twin_assets.evaluation.gates import gates, limits_of, verdict
-from twin_assets.evaluation.result import Evaluation, Options
+from twin_assets.evaluation.result import Evaluation, Options, store_evaluation, stored_evaluation
 from twin_assets.language.prompts import DraftRequest, encode_example, windows
 from twin_assets.stores import Stores
 from twin_assets_tests.evaluation.conftest import World, dataset_rows, publish_version, row

@@ -1,0 +1,183 @@
+"""Archives as people get them: a zip, or the folder that it was unpacked to. They are data from outside.
+
+Nothing is unpacked to disk: members are read one at a time, within a limit, and a name, link or ratio that could harm
+is refused by name. An export often holds one folder with everything in it; names are given without that folder.
+"""
+
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from lzma import LZMAError
+from pathlib import Path, PurePosixPath
+
+from twin_assets.content.extraction import parse_date
+from twin_assets.errors import BadItem, BadSource
+
+MAX_RATIO = 200
+"""Uncompressed over compressed size of an archive's member; text reaches 20, a bomb thousands."""
+MAX_MEMBERS = 200_000
+SIGNATURE = b"PK"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of a folder or an archive, not read yet. name: relative, with '/'."""
+
+    name: str
+    size: int
+    modified_at: datetime | None
+    read: Callable[[], bytes]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A member that is not given out, and why."""
+
+    name: str
+    reason: str
+
+
+class Archive:
+    """A platform's export: its members by name, apart from the one folder that some wrap around everything."""
+
+    def __init__(self, path: Path, members: list[Entry | Refused]) -> None:
+        self.path = path
+        self.refused = [member for member in members if isinstance(member, Refused)]
+        entries = [member for member in members if isinstance(member, Entry)]
+        tops = {entry.name.partition("/")[0] if "/" in entry.name else "" for entry in entries}
+        prefix = f"{tops.pop()}/" if len(tops) == 1 and "" not in tops else ""
+        self.entries = {entry.name.removeprefix(prefix): entry for entry in entries}
+
+    @property
+    def names(self) -> list[str]:
+        """The members' names, in order."""
+        return list(self.entries)
+
+    @cached_property
+    def made_at(self) -> datetime:
+        """When the export was made: its newest member's time, else the file's own. Never in the future."""
+        times = [entry.modified_at for entry in self.entries.values() if entry.modified_at]
+        newest = max(times, default=None) or datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
+        return min(newest, datetime.now(UTC))
+
+    def read(self, name: str, max_bytes: int) -> bytes:
+        """A member's bytes. Raises BadItem when it is damaged or larger than `max_bytes`."""
+        entry = self.entries[name]
+        if entry.size > max_bytes:
+            raise BadItem(
+                f"is {entry.size / 1e6:.0f} MB, more than {max_bytes / 1e6:.0f} MB (TWIN_MAX_DOCUMENT_BYTES): split it"
+            )
+        try:
+            return entry.read()
+        except OSError as error:
+            raise BadItem(f"cannot be read: {error.strerror}") from error
+
+    def text(self, name: str, max_bytes: int) -> str:
+        """A member's text, whatever its encoding. Raises BadItem as `read` does, and for what is no text."""
+        return decode(self.read(name, max_bytes))
+
+
+def is_archive(path: Path) -> bool:
+    """Whether the path is a folder, or a file that begins as a zip does, whatever its name."""
+    if path.is_dir():
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(2) == SIGNATURE
+    except OSError:
+        return False
+
+
+@contextmanager
+def open_archive(path: Path) -> Iterator[Archive]:
+    """The export at `path`, open until the end of the `with`. Raises BadSource when it cannot be read at all."""
+    if path.is_dir():
+        home = path.resolve()
+        files = sorted(file for file in path.rglob("*") if file.is_file() and file.resolve().is_relative_to(home))
+        yield Archive(path, [file_entry(file, path) for file in files])
+        return
+    with open_zip(path) as archive:
+        yield Archive(path, list(zip_members(archive)))
+
+
+def file_entry(file: Path, root: Path) -> Entry:
+    """A file below `root`."""
+    status = file.stat()
+    modified_at = datetime.fromtimestamp(status.st_mtime, UTC)
+    return Entry(file.relative_to(root).as_posix(), status.st_size, modified_at, file.read_bytes)
+
+
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """Raises BadSource for what is no zip, or holds more members than anybody writes."""
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise BadSource(
+            f"{path} is no zip archive that can be read ({error}): make it again, or give a folder"
+        ) from error
+    if len(archive.infolist()) > MAX_MEMBERS:
+        archive.close()
+        raise BadSource(f"{path} holds more than {MAX_MEMBERS:,} files: give the folder with the writing alone")
+    return archive
+
+
+def zip_members(archive: zipfile.ZipFile) -> Iterator[Entry | Refused]:
+    """Every file of a zip in the order of names; one that could harm is refused by name."""
+    for info in sorted(archive.infolist(), key=lambda info: info.filename):
+        if info.is_dir():
+            continue
+        if reason := _dangerous(info):
+            yield Refused(info.filename, reason)
+        else:
+            yield Entry(info.filename, info.file_size, _zip_time(info), lambda info=info: _member(archive, info))  # type: ignore[misc]
+
+
+def decode(data: bytes) -> str:
+    """Bytes of a text file as text: UTF-8, UTF-16 by its mark, else what charset-normalizer tells. Raises BadItem."""
+    marked = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    if b"\0" in data[:100_000] and not marked:
+        raise BadItem("is binary, whatever its name says: give text")
+    if marked:
+        return data.decode("utf-16", errors="replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        from charset_normalizer import from_bytes
+
+        best = from_bytes(data).best()
+        if best is None:
+            raise BadItem("is in no text encoding that can be told: save it as UTF-8") from None
+        return str(best)
+
+
+def _dangerous(info: zipfile.ZipInfo) -> str | None:
+    parts = PurePosixPath(info.filename.replace("\\", "/")).parts
+    if ".." in parts or info.filename.startswith(("/", "\\")) or (parts and ":" in parts[0]):
+        return "has a name that leads out of the archive: rename it"
+    if stat.S_ISLNK(info.external_attr >> 16):
+        return "is a symbolic link: put the file itself into the archive"
+    if info.flag_bits & 1:
+        return "is encrypted: make the archive without a password"
+    if info.file_size > 1_000_000 and info.file_size > MAX_RATIO * max(1, info.compress_size):
+        return f"grows {info.file_size // max(1, info.compress_size)} times when unpacked: looks like a bomb, left out"
+    return None
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    try:
+        with archive.open(info) as member:
+            return member.read(info.file_size + 1)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, zlib.error, LZMAError) as error:
+        raise BadItem(f"is damaged in the archive ({error}): make the archive again") from error
+
+
+def _zip_time(info: zipfile.ZipInfo) -> datetime | None:
+    try:
+        return parse_date(datetime(*info.date_time))
+    except ValueError:
+        return None
