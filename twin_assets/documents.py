@@ -61,11 +61,12 @@ class RawDocument(Stored):
     published_at: datetime | None = None
     updated_at: datetime | None = None
     fetched_at: datetime = Field(default_factory=utcnow)
+    archived_at: datetime | None = Field(default=None, description="when the export it came from was made")
     metadata: dict[str, Any] = Field(default_factory=dict)
     deleted_at: datetime | None = None
     left_out: list[Use] = Field(default_factory=list)
 
-    @field_validator("published_at", "updated_at", "fetched_at", "deleted_at")
+    @field_validator("published_at", "updated_at", "fetched_at", "archived_at", "deleted_at")
     @classmethod
     def _aware(cls, value: datetime | None) -> datetime | None:
         if value is None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from twin_assets.collection.crawler import crawlers, source_id_for
+from twin_assets.collection.crawler import crawlers, reads, source_id_for
 from twin_assets.documents import Source
 from twin_assets.errors import BadSource, NotThere
 
@@ -29,10 +29,10 @@ def add_source(
     if platform not in known:
         raise BadSource(f"no crawler for platform {platform!r}: use one of {', '.join(sorted(known))}")
     crawler = known[platform]
-    if not crawler.accepts(where):
+    if not reads(crawler, where):
         raise BadSource(f"{platform} cannot read {where}: give {crawler.accepted}")
     path = Path(where).expanduser().absolute()
-    if path.exists() and crawler.accepts(str(path)):
+    if path.exists() and reads(crawler, str(path)):
         # The daemon that crawls has another working directory.
         where = str(path)
     if cron is not None:

@@ -2,27 +2,34 @@
 
 A crawler knows its platform and nothing of the warehouse; the loop writes documents, saves the state at each checkpoint
 after its documents, counts, and alone decides what is gone. A new platform is one file in this folder: a class with
-`platform`, `accepted`, `accepts` and `collect`, registered by `@register`.
+`platform`, `accepted`, `accepts` and `collect`, registered by `@register`; one whose platform gives its members an
+export archive adds `recognises`, `import_archive` and `archive_steps`.
 """
 
 import importlib
 import pkgutil
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
-from typing import Any, ClassVar, Protocol, TypeVar
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 from urllib.parse import urlsplit
 
 from twin_assets import collection
+from twin_assets.content.archives import Archive, is_archive, open_archive
 from twin_assets.content.web import WebClient
 from twin_assets.documents import Category, RawDocument, Source, Visibility, utcnow
 from twin_assets.errors import BadSource
 from twin_assets.stores.warehouse import KnownDocument, Warehouse
 
-NO_CRAWLERS = frozenset({"assets", "crawler", "sensors"})
-"""Modules of this folder that make Dagster definitions of the crawlers, and so cannot hold one."""
+NO_CRAWLERS = frozenset({"assets", "crawler", "inbox", "sensors"})
+"""Modules of this folder that make use of the crawlers, and so cannot hold one."""
+GENERAL = frozenset({"blog", "files"})
+"""Platforms that read what is nobody else's: any URL, any folder."""
+INBOX = "inbox"
+"""A source's place when it has no live way in: archives are dropped into the author's inbox folder."""
 
 BATCH = 100
 """Documents held before they are written; a killed crawl loses no more than these."""
@@ -91,7 +98,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class ListingComplete:
-    """Every item of the source was named: what was not named is gone."""
+    """Every item of the source was named: what was not named is gone. Of an archive: gone by the archive's date."""
 
 
 Event = Found | Unchanged | Gone | Failed | LeftOut | Checkpoint | ListingComplete
@@ -108,6 +115,23 @@ class Crawler(Protocol):
 
     def collect(self, source: Source, state: dict[str, Any], http: WebClient) -> Iterator[Event]:
         """The source's items. Raises BadSource when the source as a whole cannot be read."""
+
+
+@runtime_checkable
+class ArchiveCrawler(Crawler, Protocol):
+    """A platform that gives its members an export. The loop dates its items, so that none overwrites newer text."""
+
+    archive_steps: ClassVar[str]
+    """How the member asks for one, step by step, in the platform's own words."""
+
+    def recognises(self, names: Collection[str]) -> bool:
+        """Whether an archive with members of these names is an export of this platform."""
+
+    def needs_archives(self, source: Source) -> bool:
+        """Whether this source's history comes by archive only, so that the member is reminded of a new one."""
+
+    def import_archive(self, source: Source, archive: Archive) -> Iterator[Event]:
+        """The archive's items. Raises BadSource when it cannot be read as a whole."""
 
 
 C = TypeVar("C", bound=type[Crawler])
@@ -133,10 +157,35 @@ def crawlers() -> dict[str, Crawler]:
     return dict(sorted(_registry.items()))
 
 
+def archive_platform(archive: Archive) -> str | None:
+    """The platform whose export this is, told by its members and never by its own name."""
+    names = archive.names
+    known = crawlers().items()
+    return next((p for p, crawler in known if isinstance(crawler, ArchiveCrawler) and crawler.recognises(names)), None)
+
+
+def reads(crawler: Crawler, where: str) -> bool:
+    """Whether the crawler takes the place: live, as its platform's export, or by the inbox."""
+    if crawler.accepts(where):
+        return True
+    return isinstance(crawler, ArchiveCrawler) and (where == INBOX or _is_export(crawler, where))
+
+
+def _is_export(crawler: ArchiveCrawler, where: str) -> bool:
+    path = Path(where).expanduser()
+    if not where.strip() or not is_archive(path):
+        return False
+    try:
+        with open_archive(path) as archive:
+            return crawler.recognises(archive.names)
+    except BadSource:
+        return False
+
+
 def platform_for(where: str) -> str:
-    """The platform that reads a place. Raises BadSource naming what is accepted."""
-    for platform, crawler in crawlers().items():
-        if crawler.accepts(where):
+    """The platform that reads a place, one that knows it rather than a general one. Raises BadSource."""
+    for platform, crawler in sorted(crawlers().items(), key=lambda known: known[0] in GENERAL):
+        if where != INBOX and reads(crawler, where):
             return platform
     known = "; ".join(f"{platform}: {crawler.accepted}" for platform, crawler in crawlers().items())
     raise BadSource(f"{where!r} is nothing that can be collected from. Give {known}")
@@ -178,6 +227,8 @@ class CrawlReport:
     requests: int = 0
     bytes_read: int = 0
     error: str | None = None
+    archived_at: datetime | None = None
+    """When the export that was read had been made; None for a live source."""
 
     @property
     def writes(self) -> int:
@@ -193,22 +244,42 @@ def crawl(
     http: WebClient,
     progress: Callable[[str], None] = lambda _: None,
 ) -> CrawlReport:
-    """Consume a crawler's events. A BadSource ends it and stands in the report's `error`; nothing is buried then."""
+    """Crawl a source. A BadSource ends it and stands in the report's `error`; nothing is buried then."""
     report = CrawlReport(source.id, source.platform, source.where)
-    consumer = _Consumer(author, source, warehouse, report, progress)
     warehouse.crawl_begins(author, source.id)
     before = http.requests
     try:
-        for event in crawler.collect(source, warehouse.crawl_state(author, source.id), http):
-            consumer.take(event)
+        path = Path(source.where).expanduser()
+        if isinstance(crawler, ArchiveCrawler) and not crawler.accepts(source.where):
+            if source.where != INBOX:
+                with open_archive(path) as archive:
+                    read_archive(author, source, crawler, archive, warehouse, report, progress)
+        else:
+            consumer = _Consumer(author, source, warehouse, report, progress)
+            consumer.consume(crawler.collect(source, warehouse.crawl_state(author, source.id), http))
     except BadSource as error:
         report.error = str(error)
-        report.complete = False
-    consumer.finish()
     report.requests = http.requests - before
     report.finished_at = utcnow()
     warehouse.save_crawl(author, source.id, vars(report))
     return report
+
+
+def read_archive(
+    author: str,
+    source: Source,
+    crawler: ArchiveCrawler,
+    archive: Archive,
+    warehouse: Warehouse,
+    report: CrawlReport,
+    progress: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Take an export's items into a source. Raises BadSource when it cannot be read as a whole."""
+    report.archived_at = archive.made_at
+    consumer = _Consumer(author, source, warehouse, report, progress)
+    for refused in archive.refused:
+        consumer.take(Failed(refused.name, refused.reason))
+    consumer.consume(crawler.import_archive(source, archive))
 
 
 class _Consumer:
@@ -229,6 +300,17 @@ class _Consumer:
         self._gone: set[str] = set()
         self._waiting: list[RawDocument] = []
 
+    def consume(self, events: Iterator[Event]) -> None:
+        """All of a crawl's events. What came before a BadSource is kept, and then nothing is buried."""
+        try:
+            for event in events:
+                self.take(event)
+        except BadSource:
+            self._report.complete = False
+            self.finish()
+            raise
+        self.finish()
+
     def take(self, event: Event) -> None:
         """One event of the crawler."""
         match event:
@@ -248,7 +330,8 @@ class _Consumer:
                 self._flush()
                 # The crawl goes on from this state and will not say again what it called deleted.
                 self._bury()
-                self._warehouse.save_crawl_state(self._author, self._source.id, state)
+                if self._report.archived_at is None:
+                    self._warehouse.save_crawl_state(self._author, self._source.id, state)
             case ListingComplete():
                 self._report.complete = True
 
@@ -256,22 +339,44 @@ class _Consumer:
         """Write what waits and bury what is gone: only after a complete listing, only within this source."""
         self._flush()
         if self._report.complete:
-            self._gone |= self._known.keys() - self._named
+            self._gone |= {name for name in self._known.keys() - self._named if self._was_there(self._known[name])}
         self._bury()
 
     def _bury(self) -> None:
         if self._gone:
-            self._report.gone += self._warehouse.bury(sorted(self._gone))
+            at = self._report.archived_at or utcnow()
+            self._report.gone += self._warehouse.bury(sorted(self._gone), at)
             for name in self._gone & self._known.keys():
-                self._known[name] = replace(self._known[name], deleted=True)
+                self._known[name] = self._known[name].model_copy(update={"deleted_at": at})
             self._gone.clear()
+
+    def _was_there(self, known: KnownDocument) -> bool:
+        """Whether an archive that lacks the document would hold it, had it not been deleted."""
+        archived_at = self._report.archived_at
+        return archived_at is None or (known.archived_at or known.fetched_at) < archived_at
+
+    def _is_older(self, item: Item, known: KnownDocument) -> bool:
+        """Whether an archive's item says less than what is stored: a live source wins, else the later date."""
+        archived_at = self._report.archived_at
+        if archived_at is None:
+            return False
+        if known.deleted_at is not None:
+            return archived_at <= known.deleted_at
+        if known.archived_at is None:
+            return True
+        return (item.updated_at or archived_at) < (known.updated_at or known.archived_at)
 
     def _id(self, external_id: str) -> str:
         return f"{self._author}:{self._source.id}:{external_id}"
 
     def _found(self, item: Item) -> None:
+        archived_at = self._report.archived_at
         document = RawDocument(
-            author=self._author, source_id=self._source.id, platform=self._source.platform, **vars(item)
+            author=self._author,
+            source_id=self._source.id,
+            platform=self._source.platform,
+            archived_at=archived_at,
+            **vars(item),
         )
         if document.id in self._named:
             return
@@ -284,8 +389,13 @@ class _Consumer:
             return
         self._report.bytes_read += len(item.content.encode())
         known = self._known.get(document.id)
-        if known is not None and not known.deleted and known.content_hash == document.content_hash:
+        if known is not None and self._is_older(item, known):
             self._report.unchanged += 1
+            return
+        if known is not None and known.deleted_at is None and known.content_hash == document.content_hash:
+            self._report.unchanged += 1
+            if known.archived_at and not archived_at:
+                self._waiting.append(document)  # from now on the live source stands behind it
             return
         if known is None:
             self._report.new += 1

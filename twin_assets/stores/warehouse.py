@@ -6,10 +6,11 @@ Every write is an idempotent upsert on a natural key, so that a run killed betwe
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel
 
 from twin_assets.documents import (
     AuthorProfile,
@@ -41,13 +42,15 @@ INDEXES: dict[str, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True)
-class KnownDocument:
+class KnownDocument(BaseModel):
     """What a crawl must know of a stored document to tell new, changed and unchanged apart."""
 
     content_hash: str
-    updated_at: datetime | None
-    deleted: bool
+    fetched_at: datetime
+    updated_at: datetime | None = None
+    deleted_at: datetime | None = None
+    archived_at: datetime | None = None
+    """When the export it came from was made; None when it came from a live source."""
 
 
 class Warehouse:
@@ -103,12 +106,12 @@ class Warehouse:
             written += len(group)
         return written
 
-    def bury(self, ids: Sequence[str]) -> int:
-        """Turn documents into tombstones. Returns how many were alive."""
+    def bury(self, ids: Sequence[str], at: datetime | None = None) -> int:
+        """Turn documents into tombstones, as of now or of `at`. Returns how many were alive."""
         buried = 0
         for group in _id_groups(ids):
             result = self._db["raw_documents"].update_many(
-                {"_id": {"$in": group}, "deleted_at": None}, {"$set": {"deleted_at": utcnow()}}
+                {"_id": {"$in": group}, "deleted_at": None}, {"$set": {"deleted_at": at or utcnow()}}
             )
             buried += result.modified_count
         return buried
@@ -137,12 +140,10 @@ class Warehouse:
 
     def known_documents(self, author: str, source_id: str) -> dict[str, KnownDocument]:
         """What is stored of one source, by `_id`, without the texts."""
-        fields = {"content_hash": 1, "updated_at": 1, "deleted_at": 1}
-        rows = self._db["raw_documents"].find({"author": author, "source_id": source_id}, fields)
-        return {
-            row["_id"]: KnownDocument(row["content_hash"], row.get("updated_at"), row.get("deleted_at") is not None)
-            for row in rows
-        }
+        fields = dict.fromkeys(KnownDocument.model_fields, 1)
+        query = {"author": author, "source_id": source_id}
+        rows = self._db["raw_documents"].find(query, fields)
+        return {row["_id"]: KnownDocument.model_validate(row) for row in rows}
 
     def fingerprints(self, author: str, platform: str | None = None) -> list[dict[str, Any]]:
         """`_id, content_hash, deleted_at, left_out` of every document of the author, ordered by id."""

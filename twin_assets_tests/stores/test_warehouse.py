@@ -122,7 +122,10 @@ def test_what_a_crawl_must_know_of_a_source_comes_without_the_texts(stores):
     stores.warehouse.upsert_documents([raw("a", "one"), raw("b", "two"), raw("c", "three", source_id="other")])
     stores.warehouse.bury(["ada:files:b"])
     known = stores.warehouse.known_documents("ada", "files")
-    assert {name: document.deleted for name, document in known.items()} == {"ada:files:a": False, "ada:files:b": True}
+    assert {name: document.deleted_at is not None for name, document in known.items()} == {
+        "ada:files:a": False,
+        "ada:files:b": True,
+    }
     assert known["ada:files:a"].content_hash == raw("a", "one").content_hash
 
 
