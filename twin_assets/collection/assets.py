@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from twin_assets.collection.crawler import Crawler, CrawlReport, crawl, crawlers
+from twin_assets.collection.inbox import archive_notice, import_waiting
 from twin_assets.content.web import WebClient
 from twin_assets.markdown import table
 from twin_assets.partitions import author_of, authors
@@ -72,17 +73,26 @@ def _alive(stores: Stores, author: str, platform: str) -> int:
 def _crawl_all(
     context: dg.AssetExecutionContext, stores: Stores, author: str, crawler: Crawler
 ) -> Iterator[CrawlReport]:
-    """Each source of the platform, one after the other; one that fails does not stop the next."""
+    """Each source of the platform, then the inbox; one that fails does not stop the next."""
+    reports = _reports(context, stores, author, crawler)
+    for report in reports:
+        context.log.info(_line(report))
+        for failure in report.failed[:SHOWN_FAILURES]:
+            context.log.warning(f"{failure['item']} {failure['reason']}")
+        yield report
+    for source in stores.warehouse.profile(author).sources:
+        if source.platform == crawler.platform and (notice := archive_notice(stores, author, source)):
+            context.log.info(f"{source.id}: {notice}")
+
+
+def _reports(context: dg.AssetExecutionContext, stores: Stores, author: str, crawler: Crawler) -> Iterator[CrawlReport]:
     sources = [s for s in stores.warehouse.profile(author).sources if s.platform == crawler.platform]
     if not sources:
         context.log.info(f"{author} has no {crawler.platform} source: nothing to do")
     with WebClient(stores.settings, stores.settings.web_cache(author)) as http:
         for source in sources:
-            report = crawl(author, source, crawler, stores.warehouse, http, context.log.info)
-            context.log.info(_line(report))
-            for failure in report.failed[:SHOWN_FAILURES]:
-                context.log.warning(f"{failure['item']} {failure['reason']}")
-            yield report
+            yield crawl(author, source, crawler, stores.warehouse, http, context.log.info)
+    yield from import_waiting(stores, author, crawler.platform, context.log.info)
 
 
 def _line(report: CrawlReport) -> str:
@@ -137,6 +147,7 @@ def _metadata(
         "bytes_read": sum(report.bytes_read for report in reports),
         "preview": dg.MetadataValue.md(_preview(stores, author, platform)),
         "sources": dg.MetadataValue.md(_sources_table(reports)),
+        "archives": dg.MetadataValue.md(_archives_table(stores, author, platform)),
         "not_read": dg.MetadataValue.md(_failure_table(reports)),
         "warehouse": str(stores.settings.warehouse_path) if not stores.settings.mongodb_uri else "MongoDB",
     }
@@ -156,6 +167,12 @@ def _sources_table(reports: list[CrawlReport]) -> str:
         [*(getattr(report, name) for name in names), len(report.failed), len(report.left_out)] for report in reports
     ]
     return table(["source", "new", "changed", "unchanged", "gone", "failed", "left out"], rows)
+
+
+def _archives_table(stores: Stores, author: str, platform: str) -> str:
+    sources = [source for source in stores.warehouse.profile(author).sources if source.platform == platform]
+    notices = [[source.id, notice] for source in sources if (notice := archive_notice(stores, author, source))]
+    return table(["source", "export"], notices) if notices else "Nothing here comes by an export archive."
 
 
 def _failure_table(reports: list[CrawlReport]) -> str:

@@ -22,6 +22,7 @@ from twin_assets.collection.crawler import (
     register,
 )
 from twin_assets.content.extraction import extract_page, parse_date
+from twin_assets.content.walls import refuse_walls
 from twin_assets.content.web import Answer, WebClient, host_of
 from twin_assets.documents import Category, Source
 from twin_assets.errors import BadItem, BadSource
@@ -204,6 +205,7 @@ def _entry_time(entry: Any, name: str) -> datetime | None:
 
 
 def _page(answer: Answer) -> Any:
+    refuse_walls(answer)
     page = extract_page(answer.text, answer.url)
     if page is None:
         raise BadItem(f"{answer.url} has no main text (got {answer.described()})")

@@ -280,6 +280,7 @@ def read_archive(
     for refused in archive.refused:
         consumer.take(Failed(refused.name, refused.reason))
     consumer.consume(crawler.import_archive(source, archive))
+    warehouse.save_import(author, source.id, archive.made_at, {**vars(report), "file": archive.path.name})
 
 
 class _Consumer:

@@ -9,6 +9,7 @@ body is at hand all the same. A request that carries a token is not kept: its he
 """
 
 import ipaddress
+import re
 import socket
 import sys
 import time
@@ -39,6 +40,8 @@ MAX_CACHE_BYTES = 500_000_000
 MAX_ERROR_BYTES = 100_000
 """Of an error's body: APIs say there what was wrong."""
 SECRET_HEADERS = frozenset({"authorization", "private-token", "cookie"})
+
+_CHALLENGE = re.compile(rb"/cdn-cgi/challenge-platform/|_cf_chl_opt|captcha-delivery|px-captcha|<title>Just a moment")
 
 _guarded: ContextVar[bool] = ContextVar("guarded", default=False)
 
@@ -223,6 +226,8 @@ class WebClient:
             pause_s = _retry_after_s(response.headers.get("Retry-After"))
             if status in RETRIED_STATUS and (pause_s or 0) <= MAX_RETRY_AFTER_S:
                 raise _TryAgain(answered, pause_s, status, said)
+            if status in (HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS) and _CHALLENGE.search(said):
+                answered += ": it asks visitors to prove that they are human; use the platform's export, or its feed"
             later = f" and asks for a pause of {pause_s / 60:.0f} minutes: collect again then" if pause_s else ""
             raise StatusError(f"{url} {answered}{later}", status, said)
         limit = self._settings.max_response_bytes

@@ -39,6 +39,7 @@ INDEXES: dict[str, tuple[str, ...]] = {
     "interactions": ("author",),
     "monitoring_reports": ("author",),
     "crawls": ("author",),
+    "imports": ("author",),
 }
 
 
@@ -202,6 +203,21 @@ class Warehouse:
     def crawls(self, author: str) -> dict[str, dict[str, Any]]:
         """The latest crawl of each of the author's sources, by source id."""
         return {row["source_id"]: _own(row) for row in self._db["crawls"].find({"author": author})}
+
+    def save_import(self, author: str, source_id: str, archived_at: datetime, report: dict[str, Any]) -> None:
+        """Keep the outcome of reading an export that was made at `archived_at`."""
+        key = f"{author}:{source_id}:{archived_at.isoformat()}"
+        about = {"author": author, "source_id": source_id, "archived_at": archived_at, "imported_at": utcnow()}
+        self._replace("imports", key, {**report, **about})
+
+    def imports(self, author: str) -> list[dict[str, Any]]:
+        """The author's exports that were read, oldest first."""
+        rows = [_own(row) for row in self._db["imports"].find({"author": author})]
+        return sorted(rows, key=lambda row: row["archived_at"])
+
+    def last_archive(self, author: str, source_id: str) -> datetime | None:
+        """When the newest export that was read into a source had been made."""
+        return max((row["archived_at"] for row in self.imports(author) if row["source_id"] == source_id), default=None)
 
     def ask_for_crawl(self, author: str, source_id: str) -> None:
         """Ask the crawl sensor for a crawl now."""

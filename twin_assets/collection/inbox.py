@@ -1,0 +1,141 @@
+"""Export archives that somebody dropped into `data/inbox/<author>/`: told by their contents, read, moved aside.
+
+An archive leaves the inbox only after its documents stand in the warehouse: one that was killed on the way is simply
+read again. Nothing is deleted: what was read lies in `imported/`, what could not be in `refused/` with the reason.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from twin_assets.collection.crawler import (
+    INBOX,
+    ArchiveCrawler,
+    CrawlReport,
+    archive_platform,
+    crawlers,
+    read_archive,
+)
+from twin_assets.content.archives import is_archive, open_archive
+from twin_assets.documents import Source, utcnow
+from twin_assets.errors import BadSource
+from twin_assets.stores import Stores
+
+IMPORTED, REFUSED = "imported", "refused"
+SETTLED_S = 5.0
+"""A file that changed less than this ago may still be on its way into the folder."""
+COMPLETE_S = 60.0
+"""A zip that cannot be read is given this long: the end of a slow copy may still come."""
+REMIND_AFTER = timedelta(days=30)
+
+
+def inbox_of(stores: Stores, author: str) -> Path:
+    """The author's inbox folder; it need not be there yet."""
+    return stores.settings.data_dir / "inbox" / author
+
+
+def waiting(stores: Stores, author: str) -> list[Path]:
+    """What lies in the inbox and has stopped growing, oldest first."""
+    folder = inbox_of(stores, author)
+    if not folder.is_dir():
+        return []
+    paths = [
+        path for path in folder.iterdir() if path.name not in (IMPORTED, REFUSED) and not path.name.startswith(".")
+    ]
+    settled = [(path.stat().st_mtime, path) for path in paths if path.exists()]
+    return [path for changed_at, path in sorted(settled) if time.time() - changed_at >= SETTLED_S]
+
+
+def platform_of(path: Path) -> str:
+    """The platform whose export this is. Raises BadSource for what is none."""
+    if not is_archive(path):
+        raise BadSource(f"{path.name} is no zip archive: drop the export as the platform sent it")
+    with open_archive(path) as archive:
+        platform = archive_platform(archive)
+        names = archive.names
+    if platform is None:
+        known = ", ".join(name for name, crawler in crawlers().items() if isinstance(crawler, ArchiveCrawler))
+        raise BadSource(
+            f"{path.name} is no export that is known (it holds {', '.join(names[:5]) or 'nothing'} …): drop one of "
+            f"{known}; for a folder or zip of one's own files use `twin source add ID files {path.name}`"
+        )
+    return platform
+
+
+def set_aside(path: Path, folder: str, why: str | None = None) -> Path:
+    """Move a file of the inbox into `imported/` or `refused/`, under a name of its own; `why` is written beside it."""
+    target = path.parent / folder / path.name
+    number = 1
+    while target.exists():
+        number += 1
+        target = path.parent / folder / f"{path.stem}-{number}{path.suffix}"
+    target.parent.mkdir(exist_ok=True)
+    path.rename(target)
+    if why:
+        target.with_name(f"{target.name}.why.txt").write_text(f"{why}\n", encoding="utf-8")
+    return target
+
+
+def import_waiting(
+    stores: Stores, author: str, platform: str, progress: Callable[[str], None] = lambda _: None
+) -> Iterator[CrawlReport]:
+    """Read every waiting export of one platform into the author's source there, oldest first."""
+    crawler = crawlers()[platform]
+    if not isinstance(crawler, ArchiveCrawler):
+        return
+    for path in sorted(waiting(stores, author), key=_made_at):
+        try:
+            if platform_of(path) != platform:
+                continue
+        except BadSource as error:
+            progress(str(error))
+            continue
+        source = _source(stores, author, platform)
+        report = CrawlReport(source.id, platform, str(path))
+        try:
+            with open_archive(path) as archive:
+                read_archive(author, source, crawler, archive, stores.warehouse, report, progress)
+        except BadSource as error:
+            report.error = str(error)
+        report.finished_at = utcnow()
+        set_aside(path, REFUSED if report.error else IMPORTED, report.error)
+        yield report
+
+
+def archive_notice(stores: Stores, author: str, source: Source) -> str | None:
+    """How old the last export of a source is, and how to ask for a new one when it is more than 30 days old.
+
+    None where the platform gives everything live.
+    """
+    crawler = crawlers().get(source.platform)
+    if not isinstance(crawler, ArchiveCrawler) or not crawler.needs_archives(source):
+        return None
+    last = stores.warehouse.last_archive(author, source.id)
+    if last is None:
+        return f"no export of {source.platform} has been read yet. {crawler.archive_steps}"
+    age = datetime.now(UTC) - last
+    text = f"the last export of {source.platform} is {age.days} days old ({last:%Y-%m-%d})"
+    return f"{text}: time for a new one. {crawler.archive_steps}" if age > REMIND_AFTER else text
+
+
+def _source(stores: Stores, author: str, platform: str) -> Source:
+    """The author's only source on the platform; with none, or several, one that stands for the inbox."""
+    profile = stores.warehouse.profile(author)
+    there = [source for source in profile.sources if source.platform == platform]
+    if len(there) == 1:
+        return there[0]
+    if found := next((source for source in there if source.where == INBOX), None):
+        return found
+    source = Source(id=f"{platform}-{INBOX}", platform=platform, where=INBOX)
+    profile.sources = [*profile.sources, source]
+    stores.warehouse.save_profile(profile)
+    return source
+
+
+def _made_at(path: Path) -> datetime:
+    try:
+        with open_archive(path) as archive:
+            return archive.made_at
+    except BadSource:
+        return datetime.max.replace(tzinfo=UTC)

@@ -1,0 +1,116 @@
+"""Pages that stand where a text should: a challenge, a consent wall, a "not found" with status 200, a teaser.
+
+Stored as the article, any of them would be learned from. Each is told by marks that its makers put there for programs
+(schema.org's `isAccessibleForFree`, Cloudflare's challenge script), or by a title that says so above hardly any text.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from twin_assets.content.web import Answer
+from twin_assets.errors import BadItem
+
+LITTLE_TEXT = 1_500
+"""Characters of visible text; an article with one of these titles ("404: how I lost my blog") has more."""
+
+_CHALLENGE = re.compile(
+    r"^\s*(just a moment|attention required|access denied|are you a robot|verify(ing)? (that )?you are (a )?human|"
+    r"security check|pardon our interruption|ddos-guard|one more step)",
+    re.IGNORECASE,
+)
+_CHALLENGE_SCRIPT = re.compile(rb"/cdn-cgi/challenge-platform/|_cf_chl_opt|geo\.captcha-delivery\.com|px-captcha")
+_CONSENT = re.compile(
+    r"^\s*(before you continue|your privacy (choices|options)|(manage )?cookie (consent|settings|preferences)|"
+    r"privacy & cookies|we value your privacy)",
+    re.IGNORECASE,
+)
+_NOT_FOUND = re.compile(
+    r"\b(404|(page|post|story|article) (was )?not found|not found|page (doesn.t|does not) exist|out of nothing|"
+    r"seite nicht gefunden|page introuvable|p[áa]gina no encontrada)\b",
+    re.IGNORECASE,
+)
+_TEASER = re.compile(
+    r"(this (post|article|story|content) is for (paid|paying) (subscribers|members)|member-only story|"
+    r"(subscribe|sign in|upgrade) to (continue|keep) reading|keep reading with a \d+-day free trial|"
+    r"create an account to read the full story)",
+    re.IGNORECASE,
+)
+
+
+def refuse_walls(answer: Answer) -> None:
+    """Raises BadItem, saying which it is and what to do, for a page that is no article."""
+    if reason := wall(answer.body, answer.url):
+        raise BadItem(f"{answer.url} {reason}")
+
+
+def wall(body: bytes, url: str) -> str | None:
+    """What stands in the text's place, in words; None for a page that looks like what it should be."""
+    from lxml import etree, html
+
+    try:
+        tree = html.fromstring(body)
+    except (ValueError, etree.ParserError):
+        return None
+    title = str(tree.findtext(".//title") or "")
+    heading = " ".join("".join(map(str, h1.itertext())) for h1 in tree.iterfind(".//h1"))
+    if _CHALLENGE_SCRIPT.search(body) and _CHALLENGE.search(title):
+        return _challenge()
+    if _locked(tree):
+        return _teaser()
+    text = _visible_text(tree)
+    if len(text) > LITTLE_TEXT:
+        return None
+    if _CHALLENGE.search(title) or _CHALLENGE_SCRIPT.search(body):
+        return _challenge()
+    if _CONSENT.search(title) or (urlsplit(url).hostname or "").startswith("consent."):
+        return "asks for consent to cookies instead of showing its text: give the feed or an export instead"
+    if _NOT_FOUND.search(title) or _NOT_FOUND.search(heading):
+        return "says that there is no such page, with status 200: mend the link, or take it out of the listing"
+    if _TEASER.search(text):
+        return _teaser()
+    return None
+
+
+def _challenge() -> str:
+    return "asks visitors to prove that they are human: use the platform's export, or its feed"
+
+
+def _teaser() -> str:
+    return "shows the beginning only, the rest is for subscribers: use your own export, which has the whole text"
+
+
+def _visible_text(tree: Any) -> str:
+    # Any: lxml's elements are untyped here.
+    hidden = {"script", "style", "noscript", "template", "title"}
+    parts = [
+        element.text or "" for element in tree.iter() if element.tag not in hidden and isinstance(element.tag, str)
+    ]
+    parts += [element.tail or "" for element in tree.iter()]
+    return " ".join(" ".join(parts).split())
+
+
+def _locked(tree: Any) -> bool:
+    """Marked as not free to read; see https://schema.org/isAccessibleForFree and Open Graph's article:content_tier."""
+    if tree.xpath("//meta[@property='article:content_tier' and (@content='locked' or @content='metered')]"):
+        return True
+    for script in tree.iterfind(".//script[@type='application/ld+json']"):
+        try:
+            found = json.loads(script.text or "")
+        except ValueError:
+            continue
+        if any(str(about.get("isAccessibleForFree", "true")).lower() == "false" for about in _things(found)):
+            return True
+    return False
+
+
+def _things(value: Any) -> Iterator[dict[str, Any]]:
+    """The page's own things in JSON-LD: what stands at the top or in its graph, not parts such as a paywalled box."""
+    if isinstance(value, list):
+        for one in value:
+            yield from _things(one)
+    elif isinstance(value, dict):
+        yield value
+        yield from _things(value.get("@graph", []))
