@@ -40,7 +40,7 @@ def test_an_author_without_an_inbox_has_nothing_waiting(stores):
 
 
 def test_what_is_no_export_is_refused_with_what_to_do(drop, tmp_path):
-    with pytest.raises(BadSource, match=r"notes\.zip is no export that is known .* twin source add ID files"):
+    with pytest.raises(BadSource, match=r"notes\.zip is no export that is known .*twin source add ID files"):
         inbox.platform_of(drop("notes.zip", {"notes.md": "# Hello"}))
     (tmp_path / "a.txt").write_text("hello")
     with pytest.raises(BadSource, match=r"a\.txt is no zip archive"):
