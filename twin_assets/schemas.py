@@ -67,6 +67,8 @@ CLEANED_DOCUMENTS = Schema(
         Column("visibility"),
         Column("text"),
         Column("n_words", "int32"),
+        Column("text_hash"),
+        Column("signature", "binary"),
         *_LINEAGE,
     )
 )
@@ -143,5 +145,5 @@ def _arrow_type(name: str) -> "pa.DataType":
     if name.startswith(VECTOR):
         return pa.list_(pa.float32(), int(name.removeprefix(f"{VECTOR}[").removesuffix("]")))
     passage = pa.struct([pa.field(field, pa.string()) for field in ("chunk_id", "title", "url", "text")])
-    named = (pa.string(), pa.int32(), pa.bool_(), pa.timestamp("us", tz="UTC"), pa.list_(passage))
+    named = (pa.string(), pa.binary(), pa.int32(), pa.bool_(), pa.timestamp("us", tz="UTC"), pa.list_(passage))
     return {str(type_): type_ for type_ in named}[name]

@@ -6,16 +6,17 @@ that cost follows the change.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from twin_assets import schemas
 from twin_assets.content.chunking import CHUNKING_VERSION, Chunker
 from twin_assets.documents import AuthorProfile, Category, digest
 from twin_assets.features.cleaning import CLEANING_VERSION, cleaned_row
+from twin_assets.features.duplicates import DUPLICATES_VERSION, Member, clusters, signature, text_hash
 from twin_assets.language.embedding import EMBEDDING_VERSION, Embedder, model_identity
 from twin_assets.settings import Settings
-from twin_assets.stores.features import Changes, TableHandle, data_version_after
+from twin_assets.stores.features import LINEAGE, Changes, TableHandle, data_version_after
 from twin_assets.stores.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Update:
 
 def made_by_cleaning() -> str:
     """How `cleaned_documents` are made now."""
-    return digest(["cleaning", CLEANING_VERSION], 16)
+    return digest(["cleaning", CLEANING_VERSION, DUPLICATES_VERSION], 16)
 
 
 def made_by_chunking(settings: Settings) -> str:
@@ -62,17 +63,57 @@ def made_by_embedding(settings: Settings) -> str:
 
 
 def cleaning_changes(warehouse: Warehouse, profile: AuthorProfile, current: TableHandle, progress: Progress) -> Update:
-    """Clean the documents that are new or changed, drop those that are gone, left out of everything, or empty."""
+    """Clean the documents that are new or changed, drop those that are gone, left out of everything, or empty.
+
+    A document whose cluster has changed, since a copy of it came or went, is written again as it stands.
+    """
     made_by = made_by_cleaning()
     stored = warehouse.fingerprints(profile.id)
     alive = {
-        row["_id"]: (digest([row["content_hash"], sorted(row["left_out"]), profile.train_private], 32), made_by)
+        row["_id"]: digest([row["content_hash"], sorted(row["left_out"]), profile.train_private], 32)
         for row in stored
         if row["deleted_at"] is None and set(row["left_out"]) != {"training", "quoting"}
     }
-    before = current.lineage()
-    stale = [document_id for document_id, lineage in alive.items() if before.get(document_id) != lineage]
-    rows, empty = [], []
+    before = {row["document_id"]: row for row in current.rows(["document_id", "cluster_id", *LINEAGE])}
+    fresh = {
+        name
+        for name, row in before.items()
+        if name in alive and _lineage(row) == (_input_hash(alive[name], row["cluster_id"]), made_by)
+    }
+    rows, empty = _cleaned(warehouse, profile, [name for name in alive if name not in fresh], progress)
+    gone = sorted((before.keys() - alive.keys()) | (before.keys() & empty))
+    if rows or gone:
+        rows = _clustered(current, fresh, rows, {name: before[name]["cluster_id"] for name in fresh})
+    for row in rows:
+        row["input_hash"], row["made_by"] = _input_hash(alive[row["document_id"]], row["cluster_id"]), made_by
+    # What vanished from the warehouse without a tombstone, or lost its text to new code, nobody asked for.
+    lost = before.keys() - {row["_id"] for row in stored}
+    emptied = {
+        name
+        for name in before.keys() & empty
+        if before[name]["input_hash"] == _input_hash(alive[name], before[name]["cluster_id"])
+    }
+    lineage = {name: _lineage(row) for name, row in before.items()}
+    update = _update(lineage, schemas.from_dicts(rows, schemas.CLEANED_DOCUMENTS), gone, "document_id", {}, {})
+    explained = len(gone) - len(lost) - len(emptied)
+    left_out = {"no text after cleaning": len(empty)} if empty else {}
+    return replace(update, explained=explained, left_out=left_out)
+
+
+def _lineage(row: Mapping[str, Any]) -> tuple[str, str]:
+    return row["input_hash"], row["made_by"]
+
+
+def _input_hash(document: str, cluster_id: str) -> str:
+    """What a cleaned row is made from: the document as it is stored and used, and the cluster that it is in."""
+    return digest([document, cluster_id], 32)
+
+
+def _cleaned(
+    warehouse: Warehouse, profile: AuthorProfile, stale: list[str], progress: Progress
+) -> tuple[list[dict[str, Any]], set[str]]:
+    """Rows of these documents without their cluster, and the ids of those that no text is left of."""
+    rows, empty = [], set()
     for document in warehouse.documents_by_id(stale):
         public = document.visibility == "public"
         row = cleaned_row(
@@ -81,20 +122,24 @@ def cleaning_changes(warehouse: Warehouse, profile: AuthorProfile, current: Tabl
             quotable=public and "quoting" not in document.left_out,
         )
         if row is None:
-            empty.append(document.id)
+            empty.add(document.id)
             continue
-        input_hash, _ = alive[document.id]
-        rows.append(row | {"input_hash": input_hash, "made_by": made_by})
+        rows.append(row | {"text_hash": text_hash(row["text"]), "signature": signature(row["text"])})
         if len(rows) % 500 == 0:
             progress(f"cleaned {len(rows)} of {len(stale)} documents")
-    gone = sorted((before.keys() - alive.keys()) | (before.keys() & set(empty)))
-    # What vanished from the warehouse without a tombstone, or lost its text to new code, nobody asked for.
-    lost = before.keys() - {row["_id"] for row in stored}
-    emptied = {name for name in before.keys() & set(empty) if before[name][0] == alive[name][0]}
-    update = _update(before, schemas.from_dicts(rows, schemas.CLEANED_DOCUMENTS), gone, "document_id", {}, {})
-    explained = len(gone) - len(lost) - len(emptied)
-    left_out = {"no text after cleaning": len(empty)} if empty else {}
-    return replace(update, explained=explained, left_out=left_out)
+    return rows, empty
+
+
+def _clustered(
+    current: TableHandle, fresh: Collection[str], rows: list[dict[str, Any]], clusters_before: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """`rows` in their clusters, and the rows of `fresh` documents whose cluster is another one now."""
+    names = [field.name for field in fields(Member)]
+    kept = [row for row in current.rows(names) if row["document_id"] in fresh]
+    found = clusters([Member(**{name: row[name] for name in names}) for row in (*kept, *rows)])
+    moved = [name for name, cluster_id in clusters_before.items() if found[name] != cluster_id]
+    again = current.rows_in(schemas.CLEANED_DOCUMENTS.names, "document_id", moved)
+    return [row | {"cluster_id": found[row["document_id"]]} for row in (*rows, *again)]
 
 
 def chunking_changes(cleaned: TableHandle, current: TableHandle, chunker: Chunker, made_by: str) -> Update:

@@ -21,6 +21,7 @@ def document(name: str = "a", **more: object) -> dict[str, object]:
         "document_id": name, "platform": "files", "category": "post", "title": None, "url": None, "language": None,
         "published_at": None, "cluster_id": "c", "trainable": True, "quotable": True, "source_id": "s",
         "visibility": "public", "text": "words", "n_words": 1, "input_hash": "h", "made_by": "m",
+        "text_hash": "t", "signature": b"s",
     }  # fmt: skip
     return fields | more
 

@@ -2,7 +2,7 @@ import pytest
 
 from twin_assets.documents import Category
 from twin_assets.features.cleaning import clean, cleaned_row
-from twin_assets.features.cleaning.document import cluster_of, without_tracking
+from twin_assets.features.cleaning.document import without_tracking
 from twin_assets_tests.conftest import raw
 
 
@@ -30,11 +30,6 @@ def test_broken_encoding_is_repaired_and_typography_kept():
 )
 def test_only_tracking_parameters_go(url, expected):
     assert without_tracking(url) == expected
-
-
-def test_equal_texts_are_one_cluster_whatever_their_white_space():
-    assert cluster_of("a b\n\nc") == cluster_of(" a  b c ")
-    assert cluster_of("a b c") != cluster_of("a b d")
 
 
 def test_language_is_a_property_of_the_document():

@@ -64,4 +64,4 @@ def test_without_anything_trainable_the_dataset_is_empty_and_says_why(built):
     result, _ = built([raw(str(n), f"A private page, number {n}. " * 4, visibility="private") for n in range(3)])
     assert result.rows == []
     assert result.left_out == {"document left out of training": 3}
-    assert dataset_rows(result).schema == schemas.INSTRUCTION_DATASET
+    assert dataset_rows(result).schema == schemas.INSTRUCTION_DATASET.arrow

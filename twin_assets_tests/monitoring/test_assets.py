@@ -22,6 +22,7 @@ def watched(project, ada):
         "document_id": "ada:files-writing:a", "platform": "files", "category": "article", "title": "A", "url": None,
         "language": "en", "published_at": utcnow(), "cluster_id": "c", "trainable": True, "quotable": True,
         "source_id": "files-writing", "visibility": "public", "text": "Some words of hers.", "n_words": 4,
+        "text_hash": "t", "signature": b"s",
         "input_hash": "h", "made_by": "m",
     }  # fmt: skip
     changes = Changes(schemas.from_dicts([row], schemas.CLEANED_DOCUMENTS))

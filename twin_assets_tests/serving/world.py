@@ -76,7 +76,7 @@ def _cleaned(author: str, n: int, name: str, category: str, text: str) -> dict[s
         "url": f"https://example.org/{name}", "language": None if category == "code" else "en",
         "published_at": datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=n), "cluster_id": f"{n:08x}",
         "trainable": True, "quotable": name != "secret", "source_id": "files", "visibility": "public", "text": text,
-        "n_words": len(text.split()), "input_hash": text, "made_by": "m",
+        "n_words": len(text.split()), "text_hash": "t", "signature": b"s", "input_hash": text, "made_by": "m",
     }  # fmt: skip
 
 

@@ -4,7 +4,6 @@ Articles become markdown, posts keep line breaks, emoji, hashtags and mentions b
 exact. Line breaks, emoji and quotes survive: a model learns what it sees.
 """
 
-import hashlib
 import re
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -21,7 +20,7 @@ _BLANK_LINES = re.compile(r"\n{3,}")
 
 
 def cleaned_row(document: RawDocument, *, trainable: bool, quotable: bool) -> dict[str, Any] | None:
-    """The row without its lineage columns; None when nothing is left of the text."""
+    """The row without its cluster and lineage; None when nothing is left of the text."""
     text = clean(document)
     if not text.strip():
         return None
@@ -34,7 +33,6 @@ def cleaned_row(document: RawDocument, *, trainable: bool, quotable: bool) -> di
         "url": document.url,
         "language": language,
         "published_at": document.published_at,
-        "cluster_id": cluster_of(text),
         "trainable": trainable,
         "quotable": quotable,
         "source_id": document.source_id,
@@ -52,11 +50,6 @@ def clean(document: RawDocument) -> str:
         return text.rstrip("\n") + "\n" if text.strip() else ""
     text = _URL.sub(lambda match: without_tracking(match[0]), _repaired(text))
     return _BLANK_LINES.sub("\n\n", _TRAILING.sub("", text)).strip() + "\n"
-
-
-def cluster_of(text: str) -> str:
-    """Documents of exactly equal text, white space aside, are one cluster: the same article met on two platforms."""
-    return hashlib.sha256(" ".join(text.split()).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def without_tracking(url: str) -> str:
