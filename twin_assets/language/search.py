@@ -72,7 +72,7 @@ def search(
     quotable_only: bool = False,
     query_vector: "npt.NDArray[np.float32] | None" = None,
 ) -> list[Hit]:
-    """The k best chunks for `query`, best first, at most one of each chunk text.
+    """The k best chunks for `query`, best first: one of each chunk text, and one document of each cluster.
 
     query_vector: the query's unit vector, shape (dimension,), when the caller has it already.
     Returns nothing when the author has no embeddings yet or the query no words.
@@ -126,9 +126,10 @@ def _hit(row: dict[str, Any], score: float) -> Hit:
 
 def _distinct(hits: list[Hit], k: int) -> list[Hit]:
     seen: set[str] = set()
+    documents: dict[str, str] = {}
     kept: list[Hit] = []
     for hit in hits:
-        if hit.text not in seen:
+        if hit.text not in seen and documents.setdefault(hit.cluster_id, hit.document_id) == hit.document_id:
             seen.add(hit.text)
             kept.append(hit)
         if len(kept) == k:

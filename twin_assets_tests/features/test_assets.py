@@ -1,3 +1,4 @@
+import random
 from collections import Counter
 
 import pytest
@@ -5,7 +6,7 @@ import pytest
 from twin_assets.documents import digest
 from twin_assets.language.embedding import load_embedder
 from twin_assets.language.search import search
-from twin_assets_tests.conftest import raw
+from twin_assets_tests.conftest import WORDS, raw
 
 ALL = ("cleaned_documents", "chunks", "embeddings", "instruction_dataset")
 
@@ -128,6 +129,33 @@ def test_the_same_text_on_two_platforms_is_one_cluster_and_one_example(project, 
     assert sorted(clusters.values())[-1] == 2
     examples = [row["answer"] for row in project.features.table("ada", "instruction_dataset").rows(["answer"])]
     assert len(examples) == len(set(examples))
+
+
+def test_an_edited_copy_that_arrives_later_joins_its_cluster_and_leaves_it_again(project, materialize, writing):
+    essay = " ".join(random.Random(1).choices(WORDS, k=300))
+    mine = raw("essay", f"{essay} And so it ends.", url="https://ada.example/essay")
+    copy = raw("copy", f"{essay} Read more on my blog.", source_id="medium", platform="medium")
+    project.warehouse.upsert_documents([*writing, mine])
+    materialize()
+    before = {name: lineage(project, name) for name in ALL[:3]}
+
+    project.warehouse.upsert_documents([copy])
+    result = materialize()
+    rows = list(project.features.table("ada", "cleaned_documents").rows(["document_id", "cluster_id", "url"]))
+    clusters = {row["document_id"]: row["cluster_id"] for row in rows}
+    assert clusters[mine.id] == clusters[copy.id]
+    assert written(result, "cleaned_documents") <= 2
+    answered = {
+        row["document_id"] for row in project.features.table("ada", "instruction_dataset").rows(["document_id"])
+    }
+    assert len({mine.id, copy.id} & answered) == 1
+    embedder = load_embedder(project.settings)
+    hits = search(project.features.table("ada", "embeddings"), embedder, essay[:80], 10)
+    assert len({mine.id, copy.id} & {hit.document_id for hit in hits}) == 1
+
+    project.warehouse.bury([copy.id])
+    materialize()
+    assert {name: lineage(project, name) for name in ALL[:3]} == before
 
 
 def test_the_dataset_names_the_versions_it_was_made_from(project, materialize, writing):
