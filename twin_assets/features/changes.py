@@ -135,7 +135,8 @@ def _clustered(
 ) -> list[dict[str, Any]]:
     """`rows` in their clusters, and the rows of `fresh` documents whose cluster is another one now."""
     names = [field.name for field in fields(Member)]
-    kept = [row for row in current.rows(names) if row["document_id"] in fresh]
+    # A table that other code made may lack these columns; then nothing in it is fresh.
+    kept = [row for row in current.rows(names) if row["document_id"] in fresh] if fresh else []
     found = clusters([Member(**{name: row[name] for name in names}) for row in (*kept, *rows)])
     moved = [name for name, cluster_id in clusters_before.items() if found[name] != cluster_id]
     again = current.rows_in(schemas.CLEANED_DOCUMENTS.names, "document_id", moved)

@@ -1,11 +1,14 @@
 import random
 from collections import Counter
 
+import pyarrow as pa
 import pytest
 
+from twin_assets import schemas
 from twin_assets.documents import digest
 from twin_assets.language.embedding import load_embedder
 from twin_assets.language.search import search
+from twin_assets.stores.features import Changes
 from twin_assets_tests.conftest import WORDS, raw
 
 ALL = ("cleaned_documents", "chunks", "embeddings", "instruction_dataset")
@@ -156,6 +159,21 @@ def test_an_edited_copy_that_arrives_later_joins_its_cluster_and_leaves_it_again
     project.warehouse.bury([copy.id])
     materialize()
     assert {name: lineage(project, name) for name in ALL[:3]} == before
+
+
+def test_a_table_that_older_code_made_with_fewer_columns_is_made_anew(project, materialize, writing):
+    project.warehouse.upsert_documents(writing)
+    materialize()
+    handle = project.features.table("ada", "cleaned_documents")
+    rows = handle.lance.to_arrow().drop_columns(["text_hash", "signature"])
+    made_by = pa.array(["older code"] * rows.num_rows)
+    rows = rows.set_column(rows.schema.get_field_index("made_by"), rows.schema.field("made_by"), made_by)
+    project.features.commit("ada", "cleaned_documents", Changes(rows))
+    assert "signature" not in project.features.table("ada", "cleaned_documents").lance.schema.names
+
+    materialize()
+    assert project.features.table("ada", "cleaned_documents").lance.schema.equals(schemas.CLEANED_DOCUMENTS.arrow)
+    assert project.features.table("ada", "cleaned_documents").count() == len(writing)
 
 
 def test_the_dataset_names_the_versions_it_was_made_from(project, materialize, writing):
