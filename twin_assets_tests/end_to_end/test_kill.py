@@ -80,16 +80,24 @@ def test_a_training_killed_after_a_checkpoint_ends_with_the_same_weights(make_pr
     assert nothing_is_left_running(killed)
 
 
-def test_everything_killed_at_once_in_training_is_brought_up_to_date_by_a_restarted_daemon(
-    make_project, featured, trained
+def test_everything_killed_at_once_in_embedding_and_in_training_is_brought_up_to_date_by_a_restarted_daemon(
+    make_project, collected, trained
 ):
-    project = make_project("project", like=featured, TWIN_MIN_NEW_EXAMPLES="5")
+    project = make_project("project", like=collected, TWIN_MIN_NEW_EXAMPLES="5")
     project.start_daemon()
-    project.until(lambda: whole_checkpoint(project), 200, every_s=0.02)
+    project.until(lambda: embedding(project), 120, every_s=0.1)
+    project.kill_everything()
+    assert set(project.data_versions()) == {"cleaned_documents", "chunks"}, "killed too late"
+    with project.instance() as instance:
+        (features,) = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+
+    project.start_daemon()
+    project.until(lambda: whole_checkpoint(project), 300, every_s=0.02)
     assert len([process for process in project.processes() if TRAINER in process.cmdline()]) == 1
     project.kill_everything()
     assert project.weights() == {}, "killed too late"
     with project.instance() as instance:
+        assert instance.get_run_by_id(features.run_id).status is dg.DagsterRunStatus.FAILURE
         (abandoned,) = instance.get_runs(dg.RunsFilter(job_name="train", statuses=[dg.DagsterRunStatus.STARTED]))
         assert slots_taken(instance) == 1
 
@@ -112,6 +120,14 @@ def step_has_begun(project: Project, step: str) -> bool:
         (run,) = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
         begun = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_START)
         return step in [entry.step_key for entry in begun]
+
+
+def embedding(project: Project) -> bool:
+    """Whether the daemon's run has come to the embeddings."""
+    with project.instance() as instance:
+        return bool(instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))) and step_has_begun(
+            project, "embeddings"
+        )
 
 
 def whole_checkpoint(project: Project) -> Path | None:
