@@ -11,10 +11,12 @@ from twin_assets.stores.features import TableHandle
 
 
 def author_status(stores: Stores, author: str) -> dict[str, Any]:
-    """Documents by platform and category, chunks, examples by split, dataset version, models with stage and metrics.
+    """Documents, exports and their age, chunks, examples by split, dataset version, models with stage and metrics.
 
     Counts come from the warehouse and the publication records: no table is opened.
     """
+    from twin_assets.collection.inbox import archive_notice
+
     profile = stores.warehouse.profile(author)
     chunks = stores.features.published(author, "chunks")
     dataset = stores.features.published(author, "instruction_dataset")
@@ -30,6 +32,9 @@ def author_status(stores: Stores, author: str) -> dict[str, Any]:
         "models": [model_row(manifest) for manifest in stores.models.versions(author)],
         "production": production.version if production else None,
         "crawls": stores.warehouse.crawls(author),
+        "exports": {
+            source.id: notice for source in profile.sources if (notice := archive_notice(stores, author, source))
+        },
     }
 
 
@@ -39,6 +44,8 @@ def status_text(status: dict[str, Any]) -> str:
     for row in status["documents"]:
         gone = f", {row['deleted']} gone" if row["deleted"] else ""
         lines.append(f"  {row['platform']:<10} {row['category']:<8} {row['alive']:>6}{gone}")
+    if status["exports"]:
+        lines += ["", "exports", *(f"  {source}: {notice}" for source, notice in status["exports"].items())]
     splits = ", ".join(f"{count} {split}" for split, count in sorted(status["examples"].items())) or "none"
     version = f" (version {status['dataset_version']})" if status["dataset_version"] else ""
     lines += ["", f"chunks    {status['chunks']}", f"examples  {splits}{version}", "", "models"]

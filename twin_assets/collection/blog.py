@@ -6,7 +6,6 @@ the server says did not change (304, `lastmod`) is not fetched again.
 
 import re
 from collections.abc import Iterator
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urljoin, urlsplit
 
@@ -21,7 +20,8 @@ from twin_assets.collection.crawler import (
     Unchanged,
     register,
 )
-from twin_assets.content.extraction import extract_page, parse_date
+from twin_assets.content.extraction import extract_page
+from twin_assets.content.feeds import FeedEntry, absolute_url, read_feed
 from twin_assets.content.walls import refuse_walls
 from twin_assets.content.web import Answer, WebClient, host_of
 from twin_assets.documents import Category, Source
@@ -37,7 +37,6 @@ MIN_FULL_TEXT = 600
 
 _FEED_ROOTS = frozenset({"rss", "feed", "rdf"})
 _SITEMAP_ROOTS = frozenset({"urlset", "sitemapindex"})
-_NUMBERED = re.compile(rb"&#([xX][0-9a-fA-F]{4}|[0-9]{5});")
 _FEED_TYPE = re.compile("rss|atom", re.IGNORECASE)
 _FEED_NAME = re.compile(r"(\.(xml|rss|atom|rdf)$)|(/(feed|rss|atom)/?$)", re.IGNORECASE)
 
@@ -136,72 +135,44 @@ def _announced_feeds(answer: Answer) -> list[str]:
         return []
     links = [link for link in tree.iterfind(".//link[@rel='alternate']") if _FEED_TYPE.search(link.get("type", ""))]
     addresses = [link.get("href", "") for link in links]
-    joined = [_joined(answer.url, address) for address in addresses if address and "comments" not in address]
+    joined = [absolute_url(answer.url, address) for address in addresses if address and "comments" not in address]
     return [url for url in joined if url]
 
 
-def _joined(base: str, link: str) -> str | None:
-    """An http(s) URL from a link as a page writes it; None when it is not one."""
-    try:
-        url = urljoin(base, link)
-    except ValueError:
-        return None
-    return url if host_of(url) else None
-
-
 def _feed(answer: Answer, http: WebClient, listing: dict[str, Any]) -> Iterator[Event]:
-    import feedparser
-
-    # Half a character makes feedparser raise; an emoji written as two of them is a common mistake of feeds.
-    body = _NUMBERED.sub(lambda found: b"&#xFFFD;" if _is_half(found[1]) else found[0], answer.body)
-    entries = feedparser.parse(body, response_headers={"content-type": answer.content_type}).entries
+    entries = read_feed(answer)
     if not entries:
         raise BadSource(f"feed {answer.url} has no entries: nothing is taken as deleted; give the site's URL instead")
     ids = []
     for entry in entries:
-        name = str(entry.get("id") or entry.get("link") or entry.get("title") or "")
-        if not name:
+        if not entry.name:
             yield Failed(answer.url, "an entry without id, link or title cannot be told from others")
             continue
         try:
-            yield Found(_entry_item(name, entry, answer.url, http))
-            ids.append(name)
+            yield Found(_entry_item(entry, http))
+            ids.append(entry.name)
         except BadItem as error:
-            yield Failed(name, str(error))
+            yield Failed(entry.name, str(error))
     # An entry that failed must be tried again, though the feed has not changed by then.
     yield Checkpoint(listing | {"ids": ids, "complete": len(ids) == len(entries)})
 
 
-def _is_half(reference: bytes) -> bool:
-    """Whether a numeric character reference names a surrogate, which is no character."""
-    number = int(reference[1:], 16) if reference[:1] in b"xX" else int(reference)
-    return 0xD800 <= number <= 0xDFFF
-
-
-def _entry_item(name: str, entry: Any, feed_url: str, http: WebClient) -> Item:
-    # Any: feedparser's entries are dicts with attributes of every kind.
-    content = entry.get("content") or [{}]
-    html = str(content[0].get("value") or entry.get("summary") or "")
-    url = _joined(feed_url, str(entry.get("link"))) if entry.get("link") else None
+def _entry_item(entry: FeedEntry, http: WebClient) -> Item:
     fields: dict[str, Any] = {
-        "external_id": name,
+        "external_id": entry.name,
         "category": Category.ARTICLE,
-        "url": url,
-        "title": str(entry.get("title")) if entry.get("title") else None,
-        "published_at": _entry_time(entry, "published") or _entry_time(entry, "updated"),
-        "updated_at": _entry_time(entry, "updated"),
-        "metadata": {"tags": [str(tag.get("term")) for tag in entry.get("tags", []) if tag.get("term")]},
+        "url": entry.url,
+        "title": entry.title,
+        "published_at": entry.published_at,
+        "updated_at": entry.updated_at,
+        "metadata": {"tags": list(entry.tags)},
     }
-    if len(html) < MIN_FULL_TEXT and not entry.get("content") and url:
-        page = _page(http.get(url))
+    if len(entry.html) < MIN_FULL_TEXT and not entry.is_whole and entry.url:
+        page = _page(http.get(entry.url))
         return Item(**fields | {"content": page.text, "language": page.language})
-    if not html.strip():
+    if not entry.html.strip():
         raise BadItem("has no text and no link to a page")
-    return Item(**fields | {"content": html, "content_type": "text/html"})
-
-
-def _entry_time(entry: Any, name: str) -> datetime | None:
-    return parse_date(entry.get(name))
+    return Item(**fields | {"content": entry.html, "content_type": "text/html"})
 
 
 def _page(answer: Answer) -> Any:

@@ -9,6 +9,7 @@ export archive adds `recognises`, `import_archive` and `archive_steps`.
 import importlib
 import pkgutil
 import re
+import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,18 +22,22 @@ from twin_assets import collection
 from twin_assets.content.archives import Archive, is_archive, open_archive
 from twin_assets.content.web import WebClient
 from twin_assets.documents import Category, RawDocument, Source, Visibility, utcnow
-from twin_assets.errors import BadSource
+from twin_assets.errors import BadInput, BadSource
 from twin_assets.stores.warehouse import KnownDocument, Warehouse
 
-NO_CRAWLERS = frozenset({"assets", "crawler", "inbox", "sensors"})
+NO_CRAWLERS = frozenset({"assets", "crawler", "forge", "inbox", "sensors"})
 """Modules of this folder that make use of the crawlers, and so cannot hold one."""
 GENERAL = frozenset({"blog", "files"})
 """Platforms that read what is nobody else's: any URL, any folder."""
+COMMON = frozenset({"com", "feed", "http", "https", "in", "rss"})
+"""Words of addresses that say nothing of whose they are."""
 INBOX = "inbox"
 """A source's place when it has no live way in: archives are dropped into the author's inbox folder."""
 
 BATCH = 100
 """Documents held before they are written; a killed crawl loses no more than these."""
+NOTE_S = 1.0
+"""How often a running crawl's report is kept for whoever watches it."""
 
 
 @dataclass(frozen=True)
@@ -199,9 +204,15 @@ def source_id_for(platform: str, where: str, taken: dict[str, str]) -> str:
     for source_id, place in taken.items():
         if place == where and source_id.startswith(f"{platform}-"):
             return source_id
-    parts = urlsplit(where)
-    name = parts.hostname if parts.scheme in ("http", "https") else where.rstrip("/").rsplit("/", 1)[-1]
-    slug = re.sub(r"[^a-z0-9]+", "-", (name or "source").lower()).strip("-")[:40] or "source"
+    parts = urlsplit(where.removeprefix(f"{platform}:"))
+    if parts.scheme in ("http", "https"):
+        # What tells two sources of a platform apart is the name on it; of the web at large it is the host.
+        name = parts.hostname or ""
+        name = name if platform in GENERAL else f"{name}{parts.path}".removeprefix("www.")
+    else:
+        name = where.rstrip("/").rsplit("/", 1)[-1]
+    words = [word for word in re.findall(r"[a-z0-9]+", name.lower()) if platform in GENERAL or word not in COMMON]
+    slug = "-".join(word for word in words if word != platform)[:40].strip("-") or "source"
     wanted, number = f"{platform}-{slug}", 2
     while wanted in taken:
         wanted, number = f"{platform}-{slug}-{number}", number + 1
@@ -244,9 +255,17 @@ def crawl(
     http: WebClient,
     progress: Callable[[str], None] = lambda _: None,
 ) -> CrawlReport:
-    """Crawl a source. A BadSource ends it and stands in the report's `error`; nothing is buried then."""
+    """Crawl a source. A BadSource ends it and stands in the report's `error`; nothing is buried then.
+
+    Until the crawl ends, the warehouse holds its report so far, without `finished_at`.
+    """
     report = CrawlReport(source.id, source.platform, source.where)
+
+    def keep_report() -> None:
+        warehouse.save_crawl(author, source.id, vars(report))
+
     warehouse.crawl_begins(author, source.id)
+    keep_report()
     before = http.requests
     try:
         path = Path(source.where).expanduser()
@@ -256,13 +275,24 @@ def crawl(
                     read_archive(author, source, crawler, archive, warehouse, report, progress)
         else:
             consumer = _Consumer(author, source, warehouse, report, progress)
-            consumer.consume(crawler.collect(source, warehouse.crawl_state(author, source.id), http))
-    except BadSource as error:
+            events = crawler.collect(source, warehouse.crawl_state(author, source.id), http)
+            consumer.consume(_noting(events, keep_report))
+    except BadInput as error:  # a source that cannot be read, or a token that is not set
         report.error = str(error)
     report.requests = http.requests - before
     report.finished_at = utcnow()
-    warehouse.save_crawl(author, source.id, vars(report))
+    keep_report()
     return report
+
+
+def _noting(events: Iterator[Event], keep_report: Callable[[], None]) -> Iterator[Event]:
+    """The same events; what came of them is kept about every NOTE_S."""
+    noted_at = time.monotonic()
+    for event in events:
+        yield event
+        if time.monotonic() - noted_at >= NOTE_S:
+            keep_report()
+            noted_at = time.monotonic()
 
 
 def read_archive(
@@ -306,7 +336,7 @@ class _Consumer:
         try:
             for event in events:
                 self.take(event)
-        except BadSource:
+        except BadInput:
             self._report.complete = False
             self.finish()
             raise

@@ -1,12 +1,19 @@
 """A folder or zip of one's own writing: markdown with front matter, HTML and code.
 
-Front matter: title, date, url, category (article, post, code), tags, language, private or draft (true keeps it from
-being quoted). Without a category a file is code by its extension, else an article. Archives are data: nothing is
-unpacked to disk, and a name or size that could harm is refused by name.
+Front matter is YAML, TOML or JSON as Jekyll, Hugo, Zola, Eleventy and Middleman have it: title, date, url, category
+(article, post, code), tags, language; private, draft, `published: false` or a `_drafts` folder keeps a text from being
+quoted. Without a category a file is code by its extension, else an article. Archives are data: nothing is unpacked to
+disk, and a name or size that could harm is refused by name.
+
+See: https://jekyllrb.com/docs/front-matter/, https://gohugo.io/content-management/front-matter/
 """
 
-from collections.abc import Iterator
-from datetime import date
+import json
+import re
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
@@ -22,31 +29,24 @@ from twin_assets.collection.crawler import (
     register,
 )
 from twin_assets.content.archives import Entry, Refused, decode, file_entry, open_zip, zip_members
+from twin_assets.content.code import CODE, CODE_NAMES, HTML, MARKDOWN, code_language
 from twin_assets.content.extraction import parse_date
-from twin_assets.content.web import WebClient
+from twin_assets.content.web import WebClient, host_of
 from twin_assets.documents import Category, Source, Visibility
 from twin_assets.errors import BadItem, BadSource
 from twin_assets.settings import Settings
 
-MARKDOWN = frozenset({".md", ".markdown", ".mdx", ".txt", ".text", ".rst"})
-HTML = frozenset({".html", ".htm", ".xhtml"})
-CODE: dict[str, str] = {
-    ".py": "python", ".pyi": "python", ".sh": "shell", ".bash": "shell", ".c": "c", ".h": "c", ".cc": "c++",
-    ".cpp": "c++", ".hpp": "c++", ".rs": "rust", ".go": "go", ".java": "java", ".kt": "kotlin", ".js": "javascript",
-    ".mjs": "javascript", ".jsx": "javascript", ".ts": "typescript", ".tsx": "typescript", ".rb": "ruby", ".pl": "perl",
-    ".php": "php", ".swift": "swift", ".scala": "scala", ".clj": "clojure", ".ex": "elixir", ".erl": "erlang",
-    ".hs": "haskell", ".ml": "ocaml", ".lisp": "lisp", ".el": "emacs lisp", ".scm": "scheme", ".lua": "lua", ".r": "r",
-    ".jl": "julia", ".sql": "sql", ".css": "css", ".scss": "css", ".vim": "vim script", ".asm": "assembly",
-    ".s": "assembly", ".awk": "awk", ".bat": "batch", ".ps1": "powershell", ".tf": "terraform", ".zig": "zig",
-    ".d": "d", ".nim": "nim", ".dart": "dart", ".m": "objective-c", ".f90": "fortran", ".pas": "pascal",
-    ".toml": "toml", ".yaml": "yaml", ".yml": "yaml", ".mk": "make", ".cmake": "cmake",
-}  # fmt: skip
-CODE_NAMES = {"makefile": "make", "dockerfile": "docker", "gnumakefile": "make", "rakefile": "ruby"}
-SHEBANGS = {
-    "python": "python", "bash": "shell", "sh": "shell", "perl": "perl", "ruby": "ruby", "awk": "awk",
-    "node": "javascript",
-}  # fmt: skip
-SKIPPED_FOLDERS = frozenset({"node_modules", "__pycache__", "__MACOSX", "venv", "dist", "build", "vendor"})
+SKIPPED_FOLDERS = frozenset(
+    {"node_modules", "__pycache__", "__MACOSX", "venv", "dist", "build", "vendor"}
+    | {"_site", "_layouts", "_includes", "_sass"}  # Jekyll's; _posts and _drafts hold writing
+)
+
+_DATED_NAME = re.compile(r"(\d{4}-\d{1,2}-\d{1,2})-(.+)")
+_TEMPLATE = re.compile(r"\{%-?\s*for\b")
+_DATES = ("date", "pubdate", "publishdate", "published_at", "published", "created")
+_UPDATES = ("lastmod", "last_modified_at", "updated", "modified")
+_ADDRESSES = ("canonical_url", "canonicalurl", "canonical", "url", "permalink", "slug", "aliases")
+_LABELS = ("tags", "categories", "keywords")
 
 
 @register
@@ -75,11 +75,9 @@ class FilesCrawler:
                 complete = complete and not (isinstance(entry, Failed) and entry.item.endswith("/"))
                 yield entry
                 continue
-            try:
-                yield Found(_item(entry, limit))
-                found += 1
-            except BadItem as error:
-                yield Failed(entry.name, str(error))
+            event = _event(entry, limit)
+            yield event
+            found += isinstance(event, Found)
             if found and found % BATCH == 0:
                 yield Checkpoint({})
         if not found:
@@ -161,7 +159,15 @@ def _left_out(name: str) -> str | None:
     return None
 
 
-def _item(entry: Entry, limit: int) -> Item:
+def _event(entry: Entry, limit: int) -> Found | Failed | LeftOut:
+    try:
+        item = _item(entry, limit)
+    except BadItem as error:
+        return Failed(entry.name, str(error))
+    return Found(item) if item else LeftOut(entry.name, "is the page of a section or a list, without text of its own")
+
+
+def _item(entry: Entry, limit: int) -> Item | None:
     if entry.size > limit:
         raise BadItem(
             f"is {entry.size / 1e6:.0f} MB, more than {limit / 1e6:.0f} MB (TWIN_MAX_DOCUMENT_BYTES): split it"
@@ -171,25 +177,22 @@ def _item(entry: Entry, limit: int) -> Item:
     except OSError as error:
         raise BadItem(f"cannot be read: {error.strerror}") from error
     if not data.strip():
+        if _is_section(entry.name):
+            return None
         raise BadItem("is empty: write something into it, or delete it")
     text = decode(data)
-    suffix = PurePosixPath(entry.name).suffix.lower()
-    if suffix in HTML:
+    is_html = PurePosixPath(entry.name).suffix.lower() in HTML
+    language = None if is_html else code_language(entry.name, text)
+    if language:
+        return _code_item(entry, text, language)
+    about, content = _front_matter(text)
+    if is_html and not about:
         return _html_item(entry, text)
-    language = _code_language(entry.name, suffix, text)
-    return _code_item(entry, text, language) if language else _markdown_item(entry, text)
-
-
-def _code_language(name: str, suffix: str, text: str) -> str | None:
-    if suffix in CODE:
-        return CODE[suffix]
-    base = PurePosixPath(name).name.lower()
-    if base in CODE_NAMES:
-        return CODE_NAMES[base]
-    if not suffix and text.startswith("#!"):
-        first = text.partition("\n")[0]
-        return next((language for program, language in SHEBANGS.items() if program in first), "shell")
-    return None
+    if not content and _is_section(entry.name):
+        return None
+    if is_html and _TEMPLATE.search(content):
+        return None
+    return _written_item(entry, about, content, "text/html" if is_html else "text/markdown")
 
 
 def _code_item(entry: Entry, text: str, language: str) -> Item:
@@ -222,61 +225,196 @@ def _html_item(entry: Entry, text: str) -> Item:
     )
 
 
-def _markdown_item(entry: Entry, text: str) -> Item:
+@dataclass(frozen=True)
+class _Fenced:
+    """A handler for python-frontmatter, whose own for TOML needs a library that knows TOML 0.5 only."""
+
+    fence: re.Pattern[str]
+    load: Callable[[str], object]
+
+    def detect(self, text: str) -> bool:
+        return bool(self.fence.match(text))
+
+    def split(self, text: str) -> tuple[str, str]:
+        _, front, content = self.fence.split(text, 2)
+        return front, content
+
+
+class _BareJson:
+    """Hugo's JSON: an object in front of the text, which may follow on the same line."""
+
+    _start = re.compile(r"\{\s*\"[^\"\n]*\"\s*:")
+
+    def detect(self, text: str) -> bool:
+        return bool(self._start.match(text))
+
+    def split(self, text: str) -> tuple[str, str]:
+        _, end = _parsed_json(lambda: json.JSONDecoder().raw_decode(text))
+        return text[:end], text[end:]
+
+    def load(self, front: str) -> object:
+        return _json(front)
+
+
+def _toml(front: str) -> object:
+    try:
+        return tomllib.loads(front)
+    except (ValueError, RecursionError) as error:
+        line = re.search(r"at (line \d+)", str(error))
+        where = f", {line[1]}" if line else ""
+        raise BadItem(
+            f"has front matter that is no TOML{where} ({error}): quote every text and date it holds"
+        ) from error
+
+
+def _json(front: str) -> object:
+    """JSON as an object, or as Middleman has it, an object's inside."""
+    return _parsed_json(lambda: json.loads(front if front.lstrip().startswith("{") else f"{{{front}}}"))
+
+
+def _parsed_json(parse: Callable[[], Any]) -> Any:
+    try:
+        return parse()
+    except json.JSONDecodeError as error:
+        raise BadItem(
+            f"has front matter that is no JSON, line {error.lineno} ({error.msg}): mend a comma or a quote there"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise BadItem(f"has front matter that is no JSON ({error}): mend it") from error
+
+
+# `---toml` and `---json` end with `---`, which opens YAML where it is not after a line.
+_HANDLERS = (
+    _Fenced(re.compile(r"^\+{3,}\s*$", re.MULTILINE), _toml),
+    _Fenced(re.compile(r"^---(?:toml|(?<=\n---))[ \t]*$", re.MULTILINE), _toml),
+    _Fenced(re.compile(r"^---(?:json|(?<=\n---))[ \t]*$", re.MULTILINE), _json),
+    _Fenced(re.compile(r"^;{3,}\s*$", re.MULTILINE), _json),
+    _BareJson(),
+)
+
+
+def _front_matter(text: str) -> tuple[dict[str, Any], str]:
+    """What a text says about itself in front of it, and the text. Raises BadItem, with the line, for damage."""
     import frontmatter
     import yaml
+    from frontmatter.default_handlers import YAMLHandler
 
+    text = text.lstrip("\ufeff").replace("\r\n", "\n").strip()
+    handler = next((handler for handler in (*_HANDLERS, YAMLHandler()) if handler.detect(text)), None)
+    if handler is None:
+        return {}, text
     try:
-        metadata, content = frontmatter.parse(text)
-    except ValueError as error:
+        metadata, content = frontmatter.parse(text, handler=handler)
+    except (ValueError, OverflowError) as error:
         raise BadItem(f"has front matter with a date that does not exist ({error}): mend it") from error
-    except yaml.YAMLError as error:
+    # The last four for values that are not what their tag says, such as `!!bool x`.
+    except (yaml.YAMLError, RecursionError, AttributeError, LookupError, TypeError) as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
         raise BadItem(f"has front matter that is no YAML{line}: quote values that hold ': ' or '#'") from error
-    about: dict[str, Any] = {str(name).lower(): value for name, value in metadata.items()}
-    if not content.strip():
+    return {str(name).lower(): value for name, value in metadata.items()}, content
+
+
+def _written_item(entry: Entry, about: dict[str, Any], content: str, content_type: str) -> Item:
+    if not content:
         raise BadItem("has front matter and no text: write something below it, or delete it")
+    day, name = _dated_name(entry.name)
+    if isinstance(about.get("taxonomies"), dict):  # Zola's
+        about = about["taxonomies"] | about
+    metadata: dict[str, Any] = {"tags": _labels(about)}
+    for field, said in {"description": ("description", "excerpt", "summary"), "layout": ("layout",)}.items():
+        if value := next((text for key in said if (text := _scalar(about.get(key)))), None):
+            metadata[field] = value
     return Item(
         external_id=entry.name,
         content=content,
         category=_category(about.get("category")),
-        url=_scalar(about.get("url")),
-        title=_scalar(about.get("title")) or _first_heading(content, entry.name),
-        language=_scalar(about.get("language")),
-        visibility=_visibility(about),
-        published_at=parse_date(about.get("date")),
-        updated_at=entry.modified_at,
-        metadata={"tags": _tags(about.get("tags"))},
+        url=_absolute_url(about),
+        title=_scalar(about.get("title")) or _first_heading(content) or name,
+        content_type=content_type,
+        language=_language(about),
+        visibility=_visibility(about, entry.name),
+        published_at=_first_date(about, _DATES) or parse_date(day),
+        updated_at=_first_date(about, _UPDATES) or entry.modified_at,
+        metadata=metadata,
     )
 
 
+def _is_section(name: str) -> bool:
+    """Whether a file stands for its folder, as Hugo's `_index.md` does."""
+    return PurePosixPath(name).name.lower().partition(".")[0] in ("index", "_index")
+
+
+def _dated_name(name: str) -> tuple[str | None, str]:
+    """The day and the title that a name gives: those of `_posts/2024-01-31-a-title.md`; a page's bundle names it."""
+    path = PurePosixPath(name)
+    stem = path.parent.name if _is_section(name) and path.parent.name else path.stem
+    match = _DATED_NAME.fullmatch(stem)
+    return (match[1], " ".join(word.capitalize() for word in match[2].split("-"))) if match else (None, stem)
+
+
+def _first_date(about: dict[str, Any], keys: tuple[str, ...]) -> datetime | None:
+    values = (value for key in keys if not isinstance(value := about.get(key), bool))
+    return next((day for value in values if (day := parse_date(_scalar(value)))), None)
+
+
+def _absolute_url(about: dict[str, Any]) -> str | None:
+    """Where the text stands, if the front matter says it whole; a path on a site that is not known is no URL."""
+    for key in _ADDRESSES:
+        values = about.get(key)
+        for value in values if isinstance(values, list) else [values]:
+            if (url := _scalar(value)) and host_of(url):
+                return url
+    return None
+
+
+def _language(about: dict[str, Any]) -> str | None:
+    values = [about.get("lang"), about.get("language")]
+    if any(value is False for value in values):
+        return "no"  # YAML reads Norwegian's code as a boolean
+    code = next((text for value in values if (text := _scalar(value))), None)
+    return re.split("[-_]", code)[0].lower() if code else None
+
+
 def _category(value: object) -> Category:
-    if value is None:
-        return Category.ARTICLE
-    try:
-        return Category(str(value).strip().lower().removesuffix("s"))
-    except ValueError:
-        known = ", ".join(Category)
-        raise BadItem(f"has category {value!r}: use one of {known}, or none") from None
+    """Ours when it is named so; a site's own category, such as `travel`, is a label of an article."""
+    name = str(value).strip().lower().removesuffix("s")
+    return Category(name) if name in set(Category) else Category.ARTICLE
 
 
-def _visibility(about: dict[str, Any]) -> Visibility:
-    hidden = about.get("private") is True or about.get("draft") is True or about.get("visibility") == "private"
+def _visibility(about: dict[str, Any], name: str) -> Visibility:
+    said = {
+        key: str(about.get(key)).strip().lower() for key in ("private", "draft", "published", "visibility", "status")
+    }
+    hidden = (
+        "_drafts" in PurePosixPath(name).parts
+        or any(said[key] in ("true", "yes", "1") for key in ("private", "draft"))
+        or said["published"] in ("false", "no", "0")
+        or any(said[key] in ("private", "draft") for key in ("visibility", "status"))
+    )
     return "private" if hidden else "public"
 
 
-def _first_heading(text: str, name: str) -> str:
+def _first_heading(text: str) -> str:
     first = next((line for line in text.splitlines() if line.startswith("# ")), "")
-    return first.strip("# ").strip() or PurePosixPath(name).stem
+    return first.strip("# ").strip()
+
+
+def _labels(about: dict[str, Any]) -> list[str]:
+    """Tags, categories and keywords, each once, and a category that is none of ours."""
+    own = _scalar(about.get("category")) or ""
+    labels = [own] if own and own.strip().lower().removesuffix("s") not in set(Category) else []
+    return list(dict.fromkeys([*labels, *(label for key in _LABELS for label in _tags(about.get(key)))]))
 
 
 def _tags(value: object) -> list[str]:
+    """A list, or a text with commas, or as Jekyll has it with spaces."""
     if isinstance(value, str):
-        return [tag.strip() for tag in value.split(",") if tag.strip()]
+        value = value.split(",") if "," in value else value.split()
     return [tag for item in value if (tag := _scalar(item))] if isinstance(value, list) else []
 
 
 def _scalar(value: object) -> str | None:
     """A value of front matter as text; None for a list or mapping, which YAML's aliases can make grow without end."""
-    return str(value) if value and isinstance(value, str | int | float | date) else None
+    text = str(value) if value and isinstance(value, str | int | float | date) else ""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").strip() or None

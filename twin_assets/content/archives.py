@@ -22,6 +22,8 @@ MAX_RATIO = 200
 """Uncompressed over compressed size of an archive's member; text reaches 20, a bomb thousands."""
 MAX_MEMBERS = 200_000
 SIGNATURE = b"PK"
+FINDER = ("__MACOSX/", ".DS_Store")
+"""What macOS adds to what it zips; it is nobody's export."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Archive:
     def __init__(self, path: Path, members: list[Entry | Refused]) -> None:
         self.path = path
         self.refused = [member for member in members if isinstance(member, Refused)]
-        entries = [member for member in members if isinstance(member, Entry)]
+        entries = [member for member in members if isinstance(member, Entry) and not _is_finders(member.name)]
         tops = {entry.name.partition("/")[0] if "/" in entry.name else "" for entry in entries}
         prefix = f"{tops.pop()}/" if len(tops) == 1 and "" not in tops else ""
         self.entries = {entry.name.removeprefix(prefix): entry for entry in entries}
@@ -153,6 +155,10 @@ def decode(data: bytes) -> str:
         if best is None:
             raise BadItem("is in no text encoding that can be told: save it as UTF-8") from None
         return str(best)
+
+
+def _is_finders(name: str) -> bool:
+    return name.startswith(FINDER[0]) or name.rsplit("/", 1)[-1] == FINDER[1]
 
 
 def _dangerous(info: zipfile.ZipInfo) -> str | None:

@@ -139,8 +139,11 @@ class WebClient:
     """
 
     def __init__(self, settings: Settings, cache: Path | None = None) -> None:
+        import httpx
+
         self._settings = settings
-        self._client = _client(settings, cache)
+        self._plain = httpx.Client(**_options(settings))
+        self._client = _cached_client(settings, cache) if cache else self._plain
         self._last_request: dict[str, float] = {}
         self._robots: dict[str, Any] = {}
         self.requests = 0
@@ -150,6 +153,7 @@ class WebClient:
 
     def __exit__(self, *_: object) -> None:
         self._client.close()
+        self._plain.close()
 
     def get(self, url: str) -> Answer:
         """The answer to a GET of a page or feed, allowed by the site's robots.txt.
@@ -201,12 +205,14 @@ class WebClient:
         import httpx
 
         self._wait_for_turn(url)
+        # hishel writes a request's headers down, whatever they say about storing: a token goes past it.
+        client = self._plain if SECRET_HEADERS & {name.lower() for name in headers} else self._client
         # What is cached is asked about again: somebody pressed "collect", and wants to see their last edit.
-        fresh = {"Cache-Control": "no-store" if SECRET_HEADERS & {name.lower() for name in headers} else "no-cache"}
+        fresh = {"Cache-Control": "no-cache"}
         try:
             with (
                 only_public_addresses(not self._settings.allow_private_addresses),
-                self._client.stream(method, url, headers=fresh | dict(headers), json=json) as response,
+                client.stream(method, url, headers=fresh | dict(headers), json=json) as response,
             ):
                 return self._read(url, response)
         except httpx.TooManyRedirects as error:
@@ -255,23 +261,22 @@ class WebClient:
         self.requests += 1
 
 
-def _client(settings: Settings, cache: Path | None) -> "httpx.Client":
-    import httpx
-
-    options: dict[str, Any] = {
+def _options(settings: Settings) -> dict[str, Any]:
+    return {
         "headers": {"User-Agent": USER_AGENT},
         "timeout": settings.request_timeout_s,
         "follow_redirects": True,
         "max_redirects": 10,
     }
-    if cache is None:
-        return httpx.Client(**options)
+
+
+def _cached_client(settings: Settings, cache: Path) -> "httpx.Client":
     from hishel import CacheOptions, SqliteStorage
     from hishel.httpx import CacheClient
 
     cache.parent.mkdir(parents=True, exist_ok=True)
     storage = SqliteStorage(database_path=cache, max_size=MAX_CACHE_BYTES)
-    return CacheClient(storage=storage, rfc=CacheOptions(shared=False), **options)
+    return CacheClient(storage=storage, rfc=CacheOptions(shared=False), **_options(settings))
 
 
 def _check_http(url: str) -> None:

@@ -156,6 +156,15 @@ def test_a_folder_that_was_an_archive_reads_the_same(play, export, texts, tmp_pa
     assert texts() == {"a": "one"}
 
 
+def test_what_macos_adds_to_an_archive_is_passed_over(export, tmp_path):
+    path = export(3, {"a": "one"}, top="wrap/")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("__MACOSX/wrap/._paper.txt", "x")
+        archive.writestr(".DS_Store", "x")
+    with open_archive(path) as opened:
+        assert opened.names == ["paper.txt", "posts/a"]
+
+
 def test_an_archive_from_the_future_is_from_now(tmp_path):
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w") as archive:

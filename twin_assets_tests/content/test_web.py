@@ -117,6 +117,20 @@ def test_a_token_is_sent_to_its_host_alone_and_stands_in_no_file_and_no_error(se
     assert not any(b"s3cr3t" in content for content in written)
 
 
+@pytest.mark.parametrize("name", ["Authorization", "PRIVATE-TOKEN", "Cookie"])
+def test_an_answer_to_a_request_with_a_token_is_not_kept(settings, site, name):
+    site.pages["/api"] = Page(
+        b'{"mine": true}', "application/json", etag='"7"', headers={"Cache-Control": "max-age=60"}
+    )
+    for _ in range(2):
+        with WebClient(settings, settings.web_cache("ada")) as client:
+            client.get(f"{site.url}/api")
+            assert not client.api(f"{site.url}/api", headers={name: "s3cr3t-t0ken"}).unchanged
+    written = [path.read_bytes() for path in settings.cache_dir.rglob("*") if path.is_file()]
+    assert written
+    assert not any(b"s3cr3t" in content for content in written)
+
+
 def test_an_api_says_in_the_body_what_was_wrong(http, site):
     site.pages["/api"] = Page(b'{"message": "expired"}', status=401)
     with pytest.raises(StatusError, match="answered 401") as caught:

@@ -227,11 +227,18 @@ def writing(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def collected(tmp_path_factory: pytest.TempPathFactory, blank: Project, writing: Path) -> Project:
-    """A project up to collection, never disturbed."""
-    project = blank.copy(tmp_path_factory.mktemp("collected") / "project")
+def added(tmp_path_factory: pytest.TempPathFactory, blank: Project, writing: Path) -> Project:
+    """A project with an author and a source, nothing collected; never disturbed."""
+    project = blank.copy(tmp_path_factory.mktemp("added") / "project")
     project.twin("author", "add", AUTHOR, "--name", "Ada Example", "--consent", "Ada Example")
     project.twin("source", "add", AUTHOR, "files", str(writing))
+    return project
+
+
+@pytest.fixture(scope="session")
+def collected(tmp_path_factory: pytest.TempPathFactory, added: Project) -> Project:
+    """The same, collected; never disturbed."""
+    project = added.copy(tmp_path_factory.mktemp("collected") / "project")
     project.twin("collect", AUTHOR)
     return project
 

@@ -81,11 +81,13 @@ def test_a_training_killed_after_a_checkpoint_ends_with_the_same_weights(make_pr
 
 
 def test_everything_killed_at_once_in_embedding_and_in_training_is_brought_up_to_date_by_a_restarted_daemon(
-    make_project, collected, trained
+    make_project, added, trained
 ):
-    project = make_project("project", like=collected, TWIN_MIN_NEW_EXAMPLES="5")
+    project = make_project("project", like=added, TWIN_MIN_NEW_EXAMPLES="5")
+    (source,) = project.stores.warehouse.profile(AUTHOR).sources
+    project.stores.warehouse.ask_for_crawl(AUTHOR, source.id)
     project.start_daemon()
-    project.until(lambda: embedding(project), 120, every_s=0.1)
+    project.until(lambda: embedding(project), 200, every_s=0.1)
     project.kill_everything()
     assert set(project.data_versions()) == {"cleaned_documents", "chunks"}, "killed too late"
     with project.instance() as instance:
