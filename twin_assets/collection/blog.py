@@ -21,7 +21,7 @@ from twin_assets.collection.crawler import (
     register,
 )
 from twin_assets.content.extraction import extract_page
-from twin_assets.content.feeds import FeedEntry, absolute_url, read_feed
+from twin_assets.content.feeds import FeedEntry, absolute_url, read_feed, without_half_characters, xml_text
 from twin_assets.content.walls import refuse_walls
 from twin_assets.content.web import Answer, WebClient, host_of
 from twin_assets.documents import Category, Source
@@ -35,6 +35,8 @@ PAGES_PER_CHECKPOINT = 20
 MIN_FULL_TEXT = 600
 """Characters of HTML; a feed entry with less is taken for a teaser, and its page is fetched."""
 
+_ENCODING = re.compile(rb"""\s*<\?xml[^>]*?encoding=["']([\w.:-]+)["']""")
+_DECLARED = re.compile(r"^\s*<\?xml[^>]*\?>")
 _FEED_ROOTS = frozenset({"rss", "feed", "rdf"})
 _SITEMAP_ROOTS = frozenset({"urlset", "sitemapindex"})
 _FEED_TYPE = re.compile("rss|atom", re.IGNORECASE)
@@ -121,9 +123,19 @@ def _xml_root(answer: Answer) -> "_Element | None":
     if not head.startswith((b"<", b"\xef\xbb\xbf<")) or head.startswith((b"<!doctype html", b"<html")):
         return None
     try:
-        return etree.fromstring(answer.body.strip(), parser)
+        return etree.fromstring(_well_encoded(answer.body).strip(), parser)
     except (etree.XMLSyntaxError, ValueError):
         return None
+
+
+def _well_encoded(body: bytes) -> bytes:
+    """XML as UTF-8 of characters that XML may hold; lxml keeps wrong bytes, and raises when they are read."""
+    declared = _ENCODING.match(body)
+    try:
+        text = body.decode(declared[1].decode() if declared else "utf-8-sig", "replace")
+    except (LookupError, UnicodeError):
+        text = body.decode("utf-8-sig", "replace")
+    return without_half_characters(xml_text(_DECLARED.sub("", text, count=1)).encode())
 
 
 def _announced_feeds(answer: Answer) -> list[str]:
@@ -207,7 +219,7 @@ def _sitemap(answer: Answer, http: WebClient, state: dict[str, Any], listing: di
     pages: dict[str, str | None] = dict(state.get("pages", {}))
     urls: dict[str, str | None] = {}
     complete = True
-    for event in _sitemap_urls(answer, http):
+    for event in sitemap_urls(answer, http):
         if isinstance(event, Failed):
             complete = False
             yield event
@@ -241,7 +253,7 @@ def _visit(url: str, modified: str | None, pages: dict[str, str | None], http: W
     return Found(item)
 
 
-def _sitemap_urls(answer: Answer, http: WebClient, depth: int = 0) -> Iterator[tuple[str, str | None] | Failed]:
+def sitemap_urls(answer: Answer, http: WebClient, depth: int = 0) -> Iterator[tuple[str, str | None] | Failed]:
     """(url, lastmod) of a sitemap and of those it names; see https://www.sitemaps.org/protocol.html."""
     root = _xml_root(answer)
     if root is None:
@@ -258,7 +270,7 @@ def _sitemap_urls(answer: Answer, http: WebClient, depth: int = 0) -> Iterator[t
                 yield Failed(url, "a sitemap of another host, or nested too deep, is not followed")
                 continue
             try:
-                yield from _sitemap_urls(http.get(url), http, depth + 1)
+                yield from sitemap_urls(http.get(url), http, depth + 1)
             except BadItem as error:
                 yield Failed(url, str(error))
         else:

@@ -328,6 +328,7 @@ class _Consumer:
         self._report, self._progress = report, progress
         self._known: dict[str, KnownDocument] = warehouse.known_documents(author, source.id)
         self._named: set[str] = set()
+        self._found_ids: set[str] = set()
         self._gone: set[str] = set()
         self._waiting: list[RawDocument] = []
 
@@ -382,9 +383,12 @@ class _Consumer:
             self._gone.clear()
 
     def _was_there(self, known: KnownDocument) -> bool:
-        """Whether an archive that lacks the document would hold it, had it not been deleted."""
+        """Whether the listing that lacks a document would hold it, had it not been deleted.
+
+        A live listing says nothing of what only an export brought, such as a draft, nor an export of what came later.
+        """
         archived_at = self._report.archived_at
-        return archived_at is None or (known.archived_at or known.fetched_at) < archived_at
+        return known.archived_at is None if archived_at is None else (known.archived_at or known.fetched_at) < archived_at
 
     def _is_older(self, item: Item, known: KnownDocument) -> bool:
         """Whether an archive's item says less than what is stored: a live source wins, else the later date."""
@@ -409,8 +413,9 @@ class _Consumer:
             archived_at=archived_at,
             **vars(item),
         )
-        if document.id in self._named:
+        if document.id in self._found_ids:
             return
+        self._found_ids.add(document.id)
         self._named.add(document.id)
         self._gone.discard(document.id)
         text = f"{item.external_id}{item.title}{item.url}{item.content}"

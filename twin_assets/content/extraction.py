@@ -65,5 +65,5 @@ def parse_date(value: object) -> datetime | None:
     try:
         parsed = value if isinstance(value, datetime) else parser.parse(str(value), default=datetime(1970, 1, 1))
         return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
-    except (ValueError, OverflowError):
+    except (ValueError, ArithmeticError):  # a year of 400 digits overflows, or cannot be divided
         return None

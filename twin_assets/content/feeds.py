@@ -18,7 +18,7 @@ from twin_assets.errors import BadSource
 if TYPE_CHECKING:
     from lxml.html import HtmlElement
 
-_NUMBERED = re.compile(rb"&#([xX][0-9a-fA-F]{4}|[0-9]{5});")
+_NUMBERED = re.compile(rb"&#([xX]0*[0-9a-fA-F]{4}|0*[0-9]{5});")
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _BODY = re.compile(r"<body[\s>]", re.IGNORECASE)
 _END = re.compile(r"</(body|html)\s*>", re.IGNORECASE)
@@ -44,13 +44,29 @@ class FeedEntry:
 
 
 def read_feed(answer: Answer) -> list[FeedEntry]:
-    """The entries of an RSS or Atom feed, in its order; none for what is no feed."""
+    """The entries of an RSS or Atom feed, in its order; none for what is no feed.
+
+    Raises BadSource for one that feedparser stumbles over.
+    """
     import feedparser
 
-    # Half a character makes feedparser raise; an emoji written as two of them is a common mistake of feeds.
-    body = _NUMBERED.sub(lambda found: b"&#xFFFD;" if _is_half(found[1]) else found[0], answer.body)
-    parsed = feedparser.parse(body, response_headers={"content-type": answer.content_type})
+    headers = {"content-type": answer.content_type}
+    try:
+        parsed = feedparser.parse(without_half_characters(answer.body), response_headers=headers)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise BadSource(
+            f"feed {answer.url} is broken in a way that no reader takes ({error}): check it at validator.w3.org/feed, "
+            "or give the site's URL instead; nothing is taken as deleted"
+        ) from error
     return [_entry(entry, answer.url) for entry in parsed.entries]
+
+
+def without_half_characters(xml: bytes) -> bytes:
+    """XML whose references to half a character name U+FFFD instead; parsers take them and fail later.
+
+    An emoji written as two of them is a common mistake of feeds.
+    """
+    return _NUMBERED.sub(lambda found: b"&#xFFFD;" if _is_half(found[1]) else found[0], xml)
 
 
 def by_author(
@@ -97,13 +113,14 @@ def remove(
     classes: Collection[str] = (),
     elements: Iterable["HtmlElement"] = (),
 ) -> None:
-    """Take these elements, and every one with one of the tags or classes, out of a tree; the text after them stays."""
-    from lxml.etree import strip_elements
+    """Take these elements, every one with one of the tags or classes, and comments out; the text after them stays."""
+    from lxml.etree import Comment, ProcessingInstruction, strip_elements
 
     for element in [*elements, *(found for name in classes for found in root.find_class(name))]:
-        element.tag = _REMOVED
+        if isinstance(element.tag, str):  # comments have none of their own, and go all the same
+            element.tag = _REMOVED
     # Not by drop_tree, which raises for a text with a character that HTML may name and XML not hold, such as &#27;.
-    strip_elements(root, _REMOVED, *tags, with_tail=False)
+    strip_elements(root, _REMOVED, Comment, ProcessingInstruction, *tags, with_tail=False)
 
 
 def inner_html(element: "HtmlElement") -> str:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from twin_assets.content.extraction import parse_date
+from twin_assets.content.feeds import remove, xml_text
 from twin_assets.errors import BadItem
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ _TAG = re.compile(r"<[a-zA-Z][^<>]*>")
 _DATE_OF_NAME = re.compile(r"^\d{4}-\d{2}-\d{2}[ T_]\d{2}[:_-]\d{2}[:_-]\d{2}(?:\.\d+)?-")
 _FURNITURE = (
     ".//h1[1] | .//p[@class='created' or @class='published'] | .//script | .//style | .//iframe | .//img | .//figure"
-    " | .//figcaption | .//video | .//audio | .//svg | .//form | .//button | .//comment()"
+    " | .//figcaption | .//video | .//audio | .//svg | .//form | .//button"
 )
 
 
@@ -216,7 +217,7 @@ def _page(html: str) -> "HtmlElement":
 
     try:
         parser = lxml_html.HTMLParser(encoding="utf-8")
-        return lxml_html.document_fromstring(html.encode("utf-8", "replace"), parser=parser)
+        return lxml_html.document_fromstring(xml_text(html).encode(), parser=parser)
     except (etree.ParserError, ValueError) as error:
         raise BadItem("is no page of HTML: ask LinkedIn for a new archive") from error
 
@@ -227,8 +228,7 @@ def _prose(page: "HtmlElement") -> str:
     body = page.find("body")
     if body is None:
         raise BadItem("has no text: an empty page is no document")
-    for element in body.xpath(_FURNITURE):
-        element.drop_tree()
+    remove(body, elements=body.xpath(_FURNITURE))
     for link in body.iterfind(".//a[@href]"):
         link.set("href", _direct(str(link.get("href"))))
     if not body.text_content().strip():

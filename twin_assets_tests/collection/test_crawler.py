@@ -91,6 +91,11 @@ def test_what_a_complete_listing_does_not_name_is_gone(play, alive):
     assert (report.gone, alive()) == (1, {"a", "b"})
 
 
+def test_an_item_that_failed_first_and_was_then_read_another_way_is_kept(play, alive):
+    report = play(Failed("a", "the page did not answer"), found("a"), ListingComplete())
+    assert (alive(), report.new, len(report.failed)) == ({"a"}, 1, 1)
+
+
 def test_without_a_complete_listing_nothing_is_gone(play, alive):
     play(found("a"), found("b"), ListingComplete())
     report = play(found("a"))

@@ -23,6 +23,7 @@ class Paper:
     platform: ClassVar[str] = "paper"
     accepted: ClassVar[str] = "a name, or an export with paper.txt"
     archive_steps: ClassVar[str] = "ask for it"
+    complete = False
 
     def __init__(self, live: dict[str, str]) -> None:
         self.live = live
@@ -32,6 +33,8 @@ class Paper:
 
     def collect(self, source: Source, state: dict[str, Any], http: WebClient) -> Iterator[Event]:
         yield from (Found(post(name, text)) for name, text in self.live.items())
+        if self.complete:
+            yield ListingComplete()
 
     def recognises(self, names: Collection[str]) -> bool:
         return "paper.txt" in names
@@ -115,6 +118,15 @@ def test_what_a_later_export_lacks_is_gone_and_what_was_written_after_it_is_not(
     play("@ada", c="written today")
     report = play(export(3, {"a": "one"}))
     assert (report.gone, texts()) == (1, {"a": "one", "c": "written today"})
+
+
+def test_a_live_listing_says_nothing_of_what_only_an_export_brought(play, export, texts, monkeypatch):
+    play(export(9, {"draft": "not published yet"}))
+    monkeypatch.setattr(Paper, "complete", True)
+    play("@ada", a="live words")
+    assert texts() == {"draft": "not published yet", "a": "live words"}
+    play("@ada", b="other words")
+    assert texts() == {"draft": "not published yet", "b": "other words"}
 
 
 def test_an_export_from_before_a_deletion_brings_nothing_back(play, export, texts, stores):

@@ -403,7 +403,7 @@ def test_an_export_has_paid_posts_whole_and_drafts_in_private(play, export, aliv
     assert [left["item"] for left in report.left_out] == ["15.talk", "16.about", "18.empty"]
 
 
-def test_a_draft_that_is_published_becomes_the_post(site, play, export, alive):
+def test_a_draft_that_is_published_becomes_the_post(drop, export, alive):
     drop(export([row("77.idea", published=False)], {"77.idea": "<p>Draft.</p>"}, day=1))
     assert set(alive()) == {"77"}
     drop(export([row("77.tide")], {"77.tide": PROSE}, day=2))

@@ -87,7 +87,7 @@ def test_everything_killed_at_once_in_embedding_and_in_training_is_brought_up_to
     (source,) = project.stores.warehouse.profile(AUTHOR).sources
     project.stores.warehouse.ask_for_crawl(AUTHOR, source.id)
     project.start_daemon()
-    project.until(lambda: embedding(project), 200, every_s=0.1)
+    project.until(lambda: step_has_begun(project, "embeddings"), 200, every_s=0.1)
     project.kill_everything()
     assert set(project.data_versions()) == {"cleaned_documents", "chunks"}, "killed too late"
     with project.instance() as instance:
@@ -118,18 +118,11 @@ def raw_data_version(project: Project) -> str:
 
 
 def step_has_begun(project: Project, step: str) -> bool:
+    """Whether a run that is on its way has come to this step."""
     with project.instance() as instance:
-        (run,) = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
-        begun = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_START)
-        return step in [entry.step_key for entry in begun]
-
-
-def embedding(project: Project) -> bool:
-    """Whether the daemon's run has come to the embeddings."""
-    with project.instance() as instance:
-        return bool(instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))) and step_has_begun(
-            project, "embeddings"
-        )
+        runs = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+        started = dg.DagsterEventType.STEP_START
+        return any(entry.step_key == step for run in runs for entry in instance.all_logs(run.run_id, of_type=started))
 
 
 def whole_checkpoint(project: Project) -> Path | None:
