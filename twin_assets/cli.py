@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
 import click
 
@@ -18,6 +18,7 @@ from twin_assets.errors import BadInput, TwinError
 from twin_assets.terminal import say, tell_outcome
 
 if TYPE_CHECKING:
+    from twin_assets.documents import Use
     from twin_assets.running import Outcome
     from twin_assets.stores import Stores
 
@@ -107,9 +108,12 @@ def author_add(author_id: str, name: str, consent: str) -> None:
     from pydantic import ValidationError
 
     from twin_assets.documents import AuthorProfile, Consent, RecipeChoice
+    from twin_assets.erasure import is_being_erased
     from twin_assets.running import dagster_instance, register
 
     opened = stores()
+    if is_being_erased(opened, author_id):
+        raise BadInput(f"the erasure of {author_id} has not ended: run `twin author erase {author_id}` first")
     if any(profile.id == author_id for profile in opened.warehouse.profiles()):
         raise BadInput(f"author {author_id} is there already: see `twin author show {author_id}`")
     try:
@@ -153,7 +157,38 @@ def author_show(author_id: str, as_json: bool) -> None:
     else:
         import yaml
 
+        for one in profile["sources"]:
+            one["proof"] = one["proof"] or "unproven"
         click.echo(yaml.safe_dump(profile, sort_keys=False, allow_unicode=True).rstrip())
+
+
+@author.command("erase")
+@click.argument("author_id", metavar="ID")
+@click.option("--yes", is_flag=True, help="Do not ask for the id.")
+@as_json
+@plain_errors
+def author_erase(author_id: str, yes: bool, as_json: bool) -> None:
+    """Erase an author: documents, features, models, drafts, runs, logs, exports. There is no way back.
+
+    What lies outside this project stays: their site, their folders, their accounts.
+    """
+    from twin_assets.erasure import check_erasable, erase
+    from twin_assets.running import dagster_instance
+
+    opened = stores()
+    with dagster_instance() as instance:
+        check_erasable(instance, opened, author_id)
+        if (
+            not yes
+            and click.prompt(f"This cannot be undone. Type {author_id} to erase all of it", err=True) != author_id
+        ):
+            raise BadInput("that is another id: nothing was erased")
+        erased = erase(instance, opened, author_id, say)
+    if as_json:
+        put(erased.as_dict())
+    say(f"erased {author_id}; a running `twin serve` may hold their model in memory: start it anew")
+    for place in erased.elsewhere:
+        say(f"still at wandb, to be deleted there: {place}")
 
 
 @main.group()
@@ -218,7 +253,39 @@ def source_list(author_id: str, as_json: bool) -> None:
             if crawl and crawl.get("finished_at")
             else "never collected"
         )
-        click.echo(f"{row['id']:<24} {row['platform']:<10} {row['where']}  ({last})")
+        proven = f"proven by {row['proof']['url']}" if row["proof"] else "unproven"
+        click.echo(f"{row['id']:<24} {row['platform']:<10} {row['where']}  ({last}, {proven})")
+
+
+@source.command("token")
+@click.argument("author_id", metavar="ID")
+@click.argument("source_id", metavar="SOURCE")
+@plain_errors
+def source_token(author_id: str, source_id: str) -> None:
+    """Print what to write into a page of the source to prove that it is the author's; it is no secret."""
+    from twin_assets.ownership import ownership_token
+    from twin_assets.sources import source_of
+
+    profile = stores().warehouse.profile(author_id)
+    click.echo(ownership_token(profile, source_of(profile, source_id)))
+    say(f"write it anywhere into the page's text, such as the bio; then: twin source prove {author_id} {source_id}")
+
+
+@source.command("prove")
+@click.argument("author_id", metavar="ID")
+@click.argument("source_id", metavar="SOURCE")
+@click.argument("url", required=False)
+@plain_errors
+def source_prove(author_id: str, source_id: str, url: str | None) -> None:
+    """Prove that a source is the author's: by the token on its page, or by rel="me" links with a proven source's page.
+
+    URL is the page to look at, one of the source's own; default: the source's URL.
+    """
+    from twin_assets.ownership import prove_source
+
+    proven = prove_source(stores(), author_id, source_id, url)
+    if proven.proof:
+        say(f"{source_id} is proven by {proven.proof.url}")
 
 
 @source.command("remove")
@@ -347,7 +414,47 @@ def documents(author_id: str, platform: str | None, cleaned: bool, as_json: bool
             put(row)
         else:
             mark = "gone " if row.get("deleted_at") else ""
+            mark += f"not for {' and '.join(row['left_out'])} " if row.get("left_out") else ""
             click.echo(f"{row['id']}  {row['category']:<8} {mark}{row['title'] or ''}")
+
+
+@main.group()
+def document() -> None:
+    """One document: what it may be used for."""
+
+
+@document.command("leave-out")
+@click.argument("author_id", metavar="ID")
+@click.argument("document_id")
+@click.option(
+    "--from",
+    "use",
+    type=click.Choice(["training", "quoting", "both"]),
+    default="both",
+    show_default=True,
+    help="Answers that a model learns, passages that drafts draw on, or both.",
+)
+@click.option("--take-back", is_flag=True, help="Let it be used again.")
+@plain_errors
+def document_leave_out(
+    author_id: str, document_id: str, use: Literal["training", "quoting", "both"], take_back: bool
+) -> None:
+    """Keep a document out of training, quoting or both. DOCUMENT_ID is as `twin documents` shows it."""
+    from twin_assets.running import daemon_runs, dagster_instance, leave_out
+
+    uses: list[Use] = ["training", "quoting"] if use == "both" else [use]
+    opened = stores()
+    with dagster_instance() as instance:
+        left_out = leave_out(instance, opened, author_id, document_id, uses, take_back)
+        followed = daemon_runs(instance)
+    if left_out is None:
+        say(f"{document_id} is so already: nothing changed")
+        return
+    said = f"left out of {' and '.join(left_out)}" if left_out else "used again for training and quoting"
+    how = "the daemon starts it now" if followed else f"start it: twin run {author_id} --until instruction_dataset"
+    say(f"{document_id} will be {said} after the next features run; {how}")
+    if not take_back and use != "quoting":
+        say("a model that was trained before keeps what it learned from it until you train again")
 
 
 @main.command()
@@ -469,6 +576,7 @@ def draft(
 def serve(host: str | None, port: int | None) -> None:
     """Serve the REST API and the app."""
     from twin_assets import running
+    from twin_assets.collecting import Collector
     from twin_assets.serving.server import serve as run_server
 
     opened = stores()
@@ -480,7 +588,8 @@ def serve(host: str | None, port: int | None) -> None:
         if outcome.status == "failed":
             raise TwinError(outcome.text)
 
-    run_server(opened, host or opened.settings.api_host, port or opened.settings.api_port, promote)
+    settings = opened.settings
+    run_server(opened, host or settings.api_host, port or settings.api_port, promote, Collector(opened))
 
 
 @main.command()

@@ -103,6 +103,14 @@ class Consent(Stored):
         return cls(who=who, when=when)
 
 
+class Proof(Stored):
+    """What showed that a source is its author's: a token on its page, or rel="me" links both ways; where and when."""
+
+    kind: Literal["token", "rel_me"]
+    url: str
+    at: datetime = Field(default_factory=utcnow)
+
+
 class Source(Stored):
     """One place an author's writing comes from."""
 
@@ -112,6 +120,7 @@ class Source(Stored):
     token_env: str | None = Field(default=None, description="NAME of the environment variable with the token")
     cron: str | None = None
     options: dict[str, str] = Field(default_factory=dict)
+    proof: Proof | None = Field(default=None, description="None: only the profile's consent vouches for it")
 
 
 class RecipeChoice(Stored):

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -17,9 +17,11 @@ from hashlib import sha256
 from typing import Any, Literal
 
 import dagster as dg
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from filelock import FileLock
 
-from twin_assets.errors import BadInput
+from twin_assets.documents import Use
+from twin_assets.errors import BadInput, NotThere
 from twin_assets.partitions import add_partitions, author_recipe
 from twin_assets.run_launcher import bury_dead_runs, cancel_own_runs
 from twin_assets.settings import Settings
@@ -240,6 +242,39 @@ def promote(instance: dg.DagsterInstance, author: str, version: str | None, who:
     """Execute `production_model`, the only place that moves the alias."""
     config = {"ops": {"production_model": {"config": {"version": version, "who": who, "reason": reason}}}}
     return run_job(instance, "production_model", "promote", author, config=config)
+
+
+def leave_out(
+    instance: dg.DagsterInstance,
+    stores: Stores,
+    author: str,
+    document_id: str,
+    uses: Collection[Use],
+    take_back: bool = False,
+) -> list[Use] | None:
+    """Keep a document out of these uses, or take it back, and ask for the features run that this takes.
+
+    It is asked for as a change of the raw asset: automation follows it, and `twin run` finds the features out of date.
+    Returns all that the document is left out of now, None when that is what it was. Raises NotThere.
+    """
+    document = next(stores.warehouse.documents_by_id([document_id]), None)
+    if document is None or document.author != author:
+        raise NotThere(f"{author} has no document {document_id!r}: see `twin documents {author}`")
+    before = set(document.left_out)
+    after = before - set(uses) if take_back else before | set(uses)
+    if after == before:
+        return None
+    stores.warehouse.leave_out(document_id, sorted(after))
+    version = stores.warehouse.raw_data_version(author, document.platform)
+    instance.report_runless_asset_event(
+        dg.AssetMaterialization(
+            ["raw", document.platform],
+            partition=author,
+            description="A document's author changed what it may be used for.",
+            tags={DATA_VERSION_TAG: version},
+        )
+    )
+    return sorted(after)
 
 
 def out_of_date(instance: dg.DagsterInstance, author: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from twin_assets.collection.crawler import crawlers, reads, source_id_for
-from twin_assets.documents import Source
+from twin_assets.documents import AuthorProfile, Source
 from twin_assets.errors import BadSource, NotThere
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def add_source(
     cron: str | None = None,
     options: dict[str, str] | None = None,
 ) -> Source:
-    """Add a source to a profile; adding the same one again changes its cron, token and options.
+    """Add a source to a profile; adding the same one again changes its cron, token and options, and keeps its proof.
 
     Raises BadSource for an unknown platform, a place its crawler cannot read, or a cron line that is none.
     """
@@ -38,20 +38,35 @@ def add_source(
     if cron is not None:
         _check_cron(cron)
     profile = stores.warehouse.profile(author)
-    taken = {source.id: source.where for source in profile.sources}
-    source_id = source_id_for(platform, where, taken)
-    source = Source(id=source_id, platform=platform, where=where, token_env=token_env, cron=cron, options=options or {})
+    source_id = source_id_for(platform, where, {source.id: source.where for source in profile.sources})
+    before = profile.source(source_id)
+    source = Source(
+        id=source_id,
+        platform=platform,
+        where=where,
+        token_env=token_env,
+        cron=cron,
+        options=options or {},
+        proof=before.proof if before and before.where == where else None,
+    )
     profile.sources = [*(other for other in profile.sources if other.id != source_id), source]
     stores.warehouse.save_profile(profile)
     return source
 
 
+def source_of(profile: AuthorProfile, source_id: str) -> Source:
+    """The profile's source with this id. Raises NotThere, naming those it has."""
+    found = profile.source(source_id)
+    if found is None:
+        known = ", ".join(source.id for source in profile.sources) or "none"
+        raise NotThere(f"{profile.id} has no source {source_id!r} (sources: {known})")
+    return found
+
+
 def remove_source(stores: "Stores", author: str, source_id: str) -> None:
     """Take a source out of a profile; its documents stay. Raises NotThere."""
     profile = stores.warehouse.profile(author)
-    if profile.source(source_id) is None:
-        known = ", ".join(source.id for source in profile.sources) or "none"
-        raise NotThere(f"{author} has no source {source_id!r} (sources: {known})")
+    source_of(profile, source_id)
     profile.sources = [source for source in profile.sources if source.id != source_id]
     stores.warehouse.save_profile(profile)
 

@@ -4,9 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
+
+from twin_assets.cli import main
+from twin_assets.stores import open_stores
+from twin_assets_tests.collection.site import Page, Site
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -21,12 +27,13 @@ def project_environment(tmp_path):
 
 @pytest.fixture
 def twin(tmp_path, project_environment):
-    """twin(*arguments) -> CompletedProcess, in a project of its own."""
+    """twin(*arguments) -> CompletedProcess, in a project of its own; typed: what a person enters."""
 
-    def run(*arguments: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str, ok: bool = True, typed: str = "") -> subprocess.CompletedProcess[str]:
         result = subprocess.run(
             [sys.executable, "-m", "twin_assets.cli", *arguments],
             capture_output=True,
+            input=typed,
             text=True,
             env=project_environment,
             cwd=tmp_path,
@@ -35,6 +42,13 @@ def twin(tmp_path, project_environment):
         return result
 
     return run
+
+
+@pytest.fixture
+def site():
+    server = Site()
+    yield server
+    server.close()
 
 
 @pytest.fixture
@@ -122,6 +136,111 @@ def test_a_platform_that_fails_does_not_stop_the_rest_and_is_named(twin, notes):
     statuses = {part["part"]: part["status"] for part in json.loads(result.stdout)}
     assert statuses == {"raw/blog": "failed", "raw/files": "ran", "features": "ran"}
     assert "raw/blog" in result.stderr.splitlines()[-1]
+
+
+def lines(result: subprocess.CompletedProcess[str]) -> list[dict]:
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+@pytest.fixture
+def here(tmp_path, project_environment, monkeypatch):
+    """here(*arguments) -> click's Result: `twin` in this process, which loads the embedding model once."""
+    for name, value in (project_environment | {"TWIN_DATA_DIR": f"{tmp_path}/data"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TWIN_DAGSTER_DIR", f"{tmp_path}/data/dagster")
+    open_stores.cache_clear()
+
+    def run(*arguments: str) -> Result:
+        result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+        assert result.exit_code == 0, result.stderr
+        return result
+
+    yield run
+    open_stores.cache_clear()
+
+
+def test_a_document_that_is_left_out_is_gone_after_the_next_features_run(here, notes, tmp_path):
+    here("author", "add", "ada", "--name", "Ada", "--consent", "Ada")
+    here("source", "add", "ada", "files", str(notes))
+    here("run", "ada", "--until", "instruction_dataset")
+    everywhere, unlearned, unquoted = (f"ada:files-notes:note{n}.md" for n in (7, 8, 9))
+
+    said = here("document", "leave-out", "ada", everywhere).stderr
+    assert "left out of quoting and training after the next features run" in said
+    assert "start it: twin run ada --until instruction_dataset" in said
+    here("document", "leave-out", "ada", unlearned, "--from", "training")
+    here("document", "leave-out", "ada", unquoted, "--from", "quoting")
+    assert "nothing changed" in here("document", "leave-out", "ada", unquoted, "--from", "quoting").stderr
+    assert "not for quoting and training" in here("documents", "ada").stdout
+    assert ran(here("run", "ada", "--until", "instruction_dataset", "--json")) == {
+        "raw/files": "ran",
+        "features": "ran",
+    }
+
+    assert found(here) >= {unlearned, unquoted}  # the author may look for all they have not left out altogether
+    assert everywhere not in found(here)
+    here("dataset", "export", "ada", str(tmp_path / "out"))
+    rows = [json.loads(line) for path in (tmp_path / "out").glob("*.jsonl") for line in path.read_text().splitlines()]
+    assert not {row["document_id"] for row in rows} & {everywhere, unlearned}
+    quoted = {passage["chunk_id"].rsplit("#", 1)[0] for row in rows for passage in row["passages"]}
+    assert unlearned in quoted
+    assert not quoted & {everywhere, unquoted}
+
+    assert "used again" in here("document", "leave-out", "ada", everywhere, "--take-back").stderr
+    assert ran(here("run", "ada", "--until", "instruction_dataset", "--json")) == {
+        "raw/files": "ran",
+        "features": "ran",
+    }
+    assert everywhere in found(here)
+    assert ran(here("run", "ada", "--until", "instruction_dataset", "--json"))["features"] == "skipped"
+
+
+def ran(result: Result) -> dict[str, str]:
+    return {part["part"]: part["status"] for part in json.loads(result.stdout)}
+
+
+def found(twin: Callable[..., Result]) -> set[str]:
+    """Every document that a search gives."""
+    hits = twin("search", "ada", "day 7", "-k", "50", "--json").stdout.splitlines()
+    return {json.loads(line)["document_id"] for line in hits}
+
+
+def test_a_document_of_nobody_is_named(twin):
+    twin("author", "add", "ada", "--name", "Ada", "--consent", "Ada")
+    said = twin("document", "leave-out", "ada", "ben:files:x", ok=False).stderr
+    assert "ada has no document 'ben:files:x': see `twin documents ada`" in said
+
+
+def test_an_author_is_erased_after_their_id_was_typed(twin, notes, tmp_path):
+    twin("author", "add", "ada", "--name", "Ada", "--consent", "Ada")
+    twin("source", "add", "ada", "files", str(notes))
+    twin("run", "ada", "--until", "raw")
+    assert "nothing was erased" in twin("author", "erase", "ada", ok=False, typed="ben\n").stderr
+    assert len(lines(twin("documents", "ada", "--json"))) == 12
+    result = twin("author", "erase", "ada", "--json", typed="ada\n")
+    assert json.loads(result.stdout)["removed"]["raw_documents"] == 12
+    assert "Type ada to erase all of it" in result.stderr
+    assert "no author 'ada'" in twin("author", "erase", "ada", "--yes", ok=False).stderr
+    assert (notes / "note3.md").exists()
+
+    (tmp_path / "data" / "ada.erasing").write_text("[]")
+    said = twin("author", "add", "ada", "--name", "Ada", "--consent", "Ada", ok=False).stderr
+    assert "the erasure of ada has not ended: run `twin author erase ada` first" in said
+    assert json.loads(twin("author", "erase", "ada", "--yes", "--json").stdout)["author"] == "ada"
+
+
+def test_a_source_is_shown_as_unproven_until_its_page_holds_the_token(twin, site, project_environment):
+    project_environment["TWIN_ALLOW_PRIVATE_ADDRESSES"] = "true"
+    twin("author", "add", "ada", "--name", "Ada", "--consent", "Ada")
+    twin("source", "add", "ada", "blog", f"{site.url}/feed.xml")
+    source_id = lines(twin("source", "list", "ada", "--json"))[0]["id"]
+    assert "unproven)" in twin("source", "list", "ada").stdout
+    assert "proof: unproven" in twin("author", "show", "ada").stdout
+    token = twin("source", "token", "ada", source_id).stdout.strip()
+    site.pages["/"] = Page(f"<p>{token}</p>".encode())
+    assert "is proven by" in twin("source", "prove", "ada", source_id, f"{site.url}/").stderr
+    assert f"proven by {site.url}/)" in twin("source", "list", "ada").stdout
+    assert json.loads(twin("author", "show", "ada", "--json").stdout)["sources"][0]["proof"]["kind"] == "token"
 
 
 def test_help_and_status_import_no_torch(twin, project_environment):

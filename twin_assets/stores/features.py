@@ -20,6 +20,7 @@ from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_
 from twin_assets.documents import digest, utcnow
 from twin_assets.errors import NotThere
 from twin_assets.schemas import KEYS
+from twin_assets.stores.trees import remove_tree
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -291,6 +292,11 @@ class FeatureStore:
         names = sorted(path.name.removesuffix(".published.json") for path in folder.glob("*.published.json"))
         found = {name: self.published(author, name) for name in names}
         return {name: publication for name, publication in found.items() if publication}
+
+    def erase(self, author: str) -> int:
+        """Delete the author's tables, all versions of them. Returns how many files that were."""
+        self._connections.pop(author, None)
+        return remove_tree(self._folder(author))
 
     def _folder(self, author: str) -> "UPath":
         from upath import UPath

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from twin_assets.documents import DatasetRef, Gate, ModelManifest, digest
 from twin_assets.errors import NotThere, TwinError
+from twin_assets.stores.trees import remove_tree
 from twin_assets.stores.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -181,6 +182,13 @@ class ModelRegistry:
                         folder.fs.rm(folder.path, recursive=True)
                         removed.append(str(folder))
         return removed
+
+    def erase(self, author: str) -> dict[str, int]:
+        """Delete the author's versions: alias and manifests, so that none is found, then the files. Returns counts."""
+        from upath import UPath
+
+        counts = self._warehouse.erase(author, ["model_aliases", "model_manifests"])
+        return {**counts, "model_files": remove_tree(UPath(self.root) / author)}
 
 
 def _staged(manifest: ModelManifest, current: str | None) -> ModelManifest:

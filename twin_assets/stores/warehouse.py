@@ -153,9 +153,10 @@ class Warehouse:
         return list(self._db["raw_documents"].find(query, fields).sort("_id", 1))
 
     def raw_data_version(self, author: str, platform: str) -> str:
-        """Hash over (_id, content_hash, deleted) of one platform's documents of one author."""
+        """Hash over (_id, content_hash, deleted, left_out) of one platform's documents of one author."""
         rows = self.fingerprints(author, platform)
-        return digest([[row["_id"], row["content_hash"], row["deleted_at"] is not None] for row in rows], 32)
+        facts = [[row["_id"], row["content_hash"], row["deleted_at"] is not None, *row["left_out"]] for row in rows]
+        return digest(facts, 32)
 
     def count_documents(self, author: str) -> list[dict[str, Any]]:
         """`platform, category, alive, deleted` counts of the author's documents."""
@@ -169,7 +170,7 @@ class Warehouse:
 
     def leave_out(self, document_id: str, uses: list[Use]) -> None:
         """Keep a document out of training, quoting or both; an empty list takes it back in."""
-        self._db["raw_documents"].update_one({"_id": document_id}, {"$set": {"left_out": list(uses)}})
+        self._db["raw_documents"].update_one({"_id": document_id}, {"$set": {"left_out": sorted(uses)}})
 
     def save_profile(self, profile: AuthorProfile) -> None:
         """Write a profile on its id."""
@@ -270,6 +271,15 @@ class Warehouse:
     def save_monitoring_report(self, author: str, day: str, report: dict[str, Any]) -> None:
         """Write the report of one day."""
         self._replace("monitoring_reports", f"{author}:{day}", {"author": author, "day": day, **report})
+
+    def erase(self, author: str, collections: Sequence[str] = ()) -> dict[str, int]:
+        """Delete what is the author's from these collections, from all there are by default. Returns how many of each.
+
+        All there are, and not a list of names: a collection that is added later is never forgotten.
+        """
+        theirs = {"$or": [{"author": author}, {"_id": author}]}
+        names = collections or sorted(self._db.list_collection_names())
+        return {name: self._db[name].delete_many(theirs).deleted_count for name in names}
 
     def _replace(self, collection: str, key: str, document: dict[str, Any]) -> None:
         self._db[collection].replace_one({"_id": key}, {"_id": key, **document}, upsert=True)

@@ -144,3 +144,16 @@ def test_a_run_killed_while_old_versions_are_pruned_leaves_the_published_one_rea
     assert features.table("ada", "chunks").count() == 1
     features.commit("ada", "chunks", changes(chunk(3)))
     assert features.table("ada", "chunks").count() == 2
+
+
+def test_erasing_an_author_takes_every_version_of_every_table_and_leaves_the_others(stores):
+    features = stores.features
+    for author in ("ada", "ben"):
+        features.commit(author, "chunks", changes(chunk(1), chunk(2)))
+        features.commit(author, "chunks", changes(deletes=("d1#0000",)))
+    assert features.erase("ada") > 0
+    assert features.erase("ada") == 0
+    assert features.tables("ada") == {}
+    assert features.table("ben", "chunks").count() == 1
+    features.commit("ada", "chunks", changes(chunk(3)))
+    assert features.table("ada", "chunks").lineage().keys() == {"d3#0000"}

@@ -75,6 +75,22 @@ def test_orphans_of_killed_runs_are_collected_and_versions_kept(stores):
     assert not orphan.exists()
 
 
+def test_erasing_an_author_takes_alias_manifests_and_files_and_leaves_the_others(stores):
+    for author in ("ada", "ben"):
+        for name in ("v1", "v2"):
+            folder = stores.models.folder(author, "tiny", name)
+            folder.mkdir(parents=True)
+            (folder / "weights").write_text("x")
+            stores.models.publish(manifest(name, author=author, path=str(folder)))
+        stores.models.promote(author, "v1", "me", "good")
+    assert stores.models.erase("ada") == {"model_aliases": 1, "model_manifests": 2, "model_files": 2}
+    assert not any(stores.models.erase("ada").values())
+    assert stores.models.versions("ada") == []
+    assert not stores.models.folder("ada", "tiny", "v1").parent.parent.exists()
+    assert stores.models.production("ben").version == "v1"
+    assert (stores.models.folder("ben", "tiny", "v2") / "weights").exists()
+
+
 def test_the_same_inputs_name_the_same_version():
     assert version_name("tiny", "r", "d") == version_name("tiny", "r", "d")
     assert len({version_name("tiny", "r", "d"), version_name("tiny", "s", "d"), version_name("tiny", "r", "e")}) == 3

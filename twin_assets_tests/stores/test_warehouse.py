@@ -76,6 +76,37 @@ def test_a_tombstone_changes_the_data_version_and_a_second_one_does_not(stores):
     assert stores.warehouse.raw_data_version("ada", "files") == dead != alive
 
 
+def test_leaving_a_document_out_changes_the_data_version_and_taking_it_back_restores_it(stores):
+    stores.warehouse.upsert_documents([raw("a", "one"), raw("b", "two")])
+    before = stores.warehouse.raw_data_version("ada", "files")
+    stores.warehouse.leave_out("ada:files:a", ["training"])
+    assert stores.warehouse.raw_data_version("ada", "files") != before
+    stores.warehouse.leave_out("ada:files:a", [])
+    assert stores.warehouse.raw_data_version("ada", "files") == before
+
+
+def test_erasing_an_author_counts_what_goes_and_leaves_the_others(stores, ada):
+    ben = AuthorProfile(id="ben", name="Ben", consent=Consent(who="Ben"))
+    stores.warehouse.save_profile(ben)
+    for author in ("ada", "ben"):
+        stores.warehouse.upsert_documents([raw("a", "one", author=author), raw("b", "two", author=author)])
+        stores.warehouse.ask_for_crawl(author, "files")
+        stores.warehouse.save_crawl_state(author, "files", {"n": 1})
+        stores.warehouse.save_import(author, "files", utcnow(), {})
+        stores.warehouse.move_alias(author, "v1", "me", "good")
+        stores.warehouse.save_monitoring_report(author, "2026-11-24", {})
+    assert stores.warehouse.erase("ada", ["author_profiles"]) == {"author_profiles": 1}
+    counts = {name: count for name, count in stores.warehouse.erase("ada").items() if count}
+    assert counts == {
+        "raw_documents": 2, "crawl_requests": 1, "crawl_states": 1, "imports": 1, "model_aliases": 1,
+        "monitoring_reports": 1,
+    }  # fmt: skip
+    assert not any(stores.warehouse.erase("ada").values())
+    assert stores.warehouse.profiles() == [ben]
+    assert len(stores.warehouse.fingerprints("ben")) == 2
+    assert (stores.warehouse.crawl_state("ben", "files"), stores.warehouse.alias("ben")["version"]) == ({"n": 1}, "v1")
+
+
 def test_one_author_never_sees_anothers_documents(stores):
     stores.warehouse.upsert_documents([raw("a", "mine"), raw("a", "theirs", author="bob")])
     assert [document.content for document in stores.warehouse.documents("ada")] == ["mine"]
