@@ -225,6 +225,7 @@ class Drafter:
             prompt_tokens=len(prepared.prompt.ids),
             draft_tokens=n_tokens,
         )
+        self._stores.warehouse.profile(ask.author)  # raises for one who was erased while the model wrote
         self._stores.warehouse.save_interaction(
             Interaction(
                 id=draft.id,
