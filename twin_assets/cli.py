@@ -162,6 +162,49 @@ def author_show(author_id: str, as_json: bool) -> None:
         click.echo(yaml.safe_dump(profile, sort_keys=False, allow_unicode=True).rstrip())
 
 
+@author.command("set")
+@click.argument("author_id", metavar="ID")
+@click.option("--name", help="The author's name.")
+@click.option(
+    "--train-private/--no-train-private",
+    default=None,
+    help="Whether models learn from drafts, connections-only posts and private repositories; never quoted.",
+)
+@click.option(
+    "--promotion",
+    type=click.Choice(["manual", "automatic"]),
+    help="Whether a version that passes every gate goes into production by itself.",
+)
+@click.option("--recipe", "recipes", multiple=True, help="Train these recipes by themselves; may be repeated.")
+@plain_errors
+def author_set(
+    author_id: str,
+    name: str | None,
+    train_private: bool | None,
+    promotion: Literal["manual", "automatic"] | None,
+    recipes: tuple[str, ...],
+) -> None:
+    """Change a profile: only what is named."""
+    from twin_assets import running
+    from twin_assets.documents import RecipeChoice
+    from twin_assets.language.base_models import recipe_files
+
+    opened = stores()
+    profile = opened.warehouse.profile(author_id)
+    if unknown := sorted(set(recipes) - recipe_files(opened.settings).keys()):
+        raise BadInput(f"no recipe {unknown[0]!r} (recipes: {', '.join(sorted(recipe_files(opened.settings)))})")
+    profile.name = name or profile.name
+    profile.promotion = promotion or profile.promotion
+    if recipes:
+        profile.recipes = [RecipeChoice(name=one, overrides=profile.overrides(one)) for one in dict.fromkeys(recipes)]
+    opened.warehouse.save_profile(profile)
+    with running.dagster_instance() as instance:
+        running.register(instance, opened)
+        if train_private is not None and running.train_private(instance, opened, author_id, train_private):
+            say(f"the next features run takes that up: twin run {author_id} --until instruction_dataset")
+    say(f"changed {author_id}; see: twin author show {author_id}")
+
+
 @author.command("erase")
 @click.argument("author_id", metavar="ID")
 @click.option("--yes", is_flag=True, help="Do not ask for the id.")

@@ -265,16 +265,34 @@ def leave_out(
     if after == before:
         return None
     stores.warehouse.leave_out(document_id, sorted(after))
-    version = stores.warehouse.raw_data_version(author, document.platform)
+    _report_use_changed(instance, stores, author, document.platform)
+    return sorted(after)
+
+
+def train_private(instance: dg.DagsterInstance, stores: Stores, author: str, allowed: bool) -> bool:
+    """Let models learn from the author's private writing, or not, and ask for the features run that this takes.
+
+    Returns whether that is a change. Raises NotThere.
+    """
+    profile = stores.warehouse.profile(author)
+    if profile.train_private == allowed:
+        return False
+    profile.train_private = allowed
+    stores.warehouse.save_profile(profile)
+    for platform in sorted({row["platform"] for row in stores.warehouse.count_documents(author)}):
+        _report_use_changed(instance, stores, author, platform)
+    return True
+
+
+def _report_use_changed(instance: dg.DagsterInstance, stores: Stores, author: str, platform: str) -> None:
     instance.report_runless_asset_event(
         dg.AssetMaterialization(
-            ["raw", document.platform],
+            ["raw", platform],
             partition=author,
-            description="A document's author changed what it may be used for.",
-            tags={DATA_VERSION_TAG: version},
+            description="The author changed what documents may be used for.",
+            tags={DATA_VERSION_TAG: stores.warehouse.raw_data_version(author, platform)},
         )
     )
-    return sorted(after)
 
 
 def out_of_date(instance: dg.DagsterInstance, author: str) -> dict[str, str]:

@@ -256,3 +256,23 @@ sys.exit(f"imports {{heavy}}" if heavy else 0)
         command = [sys.executable, "-c", code]
         result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=project_environment)
         assert result.returncode == 0, (arguments, result.stderr)
+
+
+def test_a_profile_is_changed_where_it_is_named_and_private_writing_trains_from_then_on(twin, tmp_path):
+    notes = tmp_path / "private"
+    notes.mkdir()
+    for n in range(3):
+        (notes / f"{n}.md").write_text(f"---\nprivate: true\n---\nNobody else should read that note {n} burned. " * 2)
+    twin("author", "add", "me", "--name", "Me", "--consent", "Me")
+    twin("source", "add", "me", "files", str(notes))
+    twin("run", "me", "--until", "instruction_dataset")
+    assert json.loads(twin("status", "me", "--json").stdout)["examples"] == {}
+
+    said = twin("author", "set", "me", "--train-private", "--promotion", "automatic", "--recipe", "qwen3-4b").stderr
+    assert "twin run me --until instruction_dataset" in said
+    profile = json.loads(twin("author", "show", "me", "--json").stdout)
+    assert (profile["name"], profile["train_private"], profile["promotion"]) == ("Me", True, "automatic")
+    assert [choice["name"] for choice in profile["recipes"]] == ["qwen3-4b"]
+    twin("run", "me", "--until", "instruction_dataset")
+    assert sum(json.loads(twin("status", "me", "--json").stdout)["examples"].values()) == 3
+    assert "no recipe 'gpt-9'" in twin("author", "set", "me", "--recipe", "gpt-9", ok=False).stderr

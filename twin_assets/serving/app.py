@@ -1,4 +1,4 @@
-"""The app: Gradio in the API's process, a page to draft on and one to decide which model drafts.
+"""The app: Gradio in the API's process; a tab to draft on, one for what is collected, one to decide which model drafts.
 
 Authors' names and drafts are in no part of the page that is the same for everybody: they are asked for once it is open,
 in the name of whoever opened it. Gradio's own API pages, run history and analytics are off, fonts are the system's.
@@ -13,12 +13,17 @@ from fastapi import FastAPI, Request
 
 from twin_assets.language.generation import Sampling
 from twin_assets.serving import fragments
-from twin_assets.serving.access import Access
+from twin_assets.serving.access import Access, Caller
 from twin_assets.serving.desk import PRODUCTION, Desk, Sheet, Wish, first
+from twin_assets.serving.failures import MAX_UPLOAD_BYTES
 from twin_assets.serving.login import add_login, logged_in
+from twin_assets.serving.sources import SourcesDesk
+from twin_assets.serving.sources_tab import AuthorForm, SourcesTab
 
 CSS = Path(__file__).parent / "look.css"
 CONCURRENT_DRAFTS = 4
+DAY_S = 24 * 3600
+SOURCES = "sources"
 FORMATS = [("as asked", "any"), ("article", "article"), ("post", "post"), ("code", "code")]
 
 HEAD = """<header class="twin-head"><h1>LLM Twin</h1><p>drafts in an author's own voice, from what they have already
@@ -69,7 +74,7 @@ def theme() -> gr.themes.Base:
     )
 
 
-def mount_app(api: FastAPI, desk: Desk, access: Access) -> None:
+def mount_app(api: FastAPI, desk: Desk, sources: SourcesDesk, access: Access) -> None:
     """Put the app at `/` of the API; behind a login where other machines can reach it."""
 
     async def user(request: Request) -> str | None:
@@ -79,11 +84,12 @@ def mount_app(api: FastAPI, desk: Desk, access: Access) -> None:
         add_login(api, access)
     gr.mount_gradio_app(
         api,
-        Page(desk, with_login=not access.local).blocks,
+        Page(desk, sources, with_login=not access.local).blocks,
         path="/",
         auth_dependency=None if access.local else user,
         theme=theme(),
         css_paths=[CSS],
+        max_file_size=MAX_UPLOAD_BYTES,
         footer_links=[],
         run_history=False,
         ssr_mode=False,
@@ -93,23 +99,33 @@ def mount_app(api: FastAPI, desk: Desk, access: Access) -> None:
 
 
 class Page:
-    """Layout and wiring; what happens is `Desk`'s."""
+    """Layout and wiring; what happens is `Desk`'s and `SourcesDesk`'s."""
 
-    def __init__(self, desk: Desk, with_login: bool) -> None:
+    def __init__(self, desk: Desk, sources: SourcesDesk, with_login: bool) -> None:
         self._desk = desk
-        with gr.Blocks(title="LLM Twin", analytics_enabled=False) as self.blocks:
+        self._sources_desk = sources
+        # An upload that nobody took over is deleted within two days.
+        with gr.Blocks(title="LLM Twin", analytics_enabled=False, delete_cache=(DAY_S, DAY_S)) as self.blocks:
             gr.HTML(HEAD.format(way_out='<a href="/logout">log out</a>' if with_login else ""))
             self.stored = gr.State(None)
-            self.nobody = gr.HTML(fragments.NOBODY, visible=False)
+            with gr.Column(visible=False) as self.nobody:
+                gr.HTML(fragments.NOBODY)
+                self.first_author = None if with_login else AuthorForm("first-author")
             with gr.Column(visible=False) as self.room:
                 with gr.Row():
                     self.author = gr.Dropdown(label="Author", choices=[], interactive=True, elem_id="author")
                     self.version = gr.Dropdown(label="Model", choices=[("production", PRODUCTION)], value=PRODUCTION)
-                with gr.Tab("Write"):
-                    self._write()
-                with gr.Tab("Models") as self.models_tab:
-                    self._models()
+                with gr.Tabs() as self.tabs:
+                    with gr.Tab("Write"):
+                        self._write()
+                    with gr.Tab("Sources", id=SOURCES) as self.sources_tab:
+                        self.sources = SourcesTab(sources, self._who, self.author, with_login)
+                    with gr.Tab("Models") as self.models_tab:
+                        self._models()
             self._wire()
+
+    def _who(self, request: gr.Request) -> Caller:
+        return self._desk.caller(request.username)
 
     def _write(self) -> None:
         with gr.Row():
@@ -147,7 +163,7 @@ class Page:
                 self._judge()
             with gr.Column(scale=2, elem_classes="twin-side"):
                 gr.HTML("<h3>Drawn from</h3>")
-                self.sources = gr.HTML(fragments.NO_SOURCES, elem_id="sources")
+                self.drawn_from = gr.HTML(fragments.NO_SOURCES, elem_id="sources")
 
     def _judge(self) -> None:
         with gr.Row():
@@ -173,11 +189,21 @@ class Page:
         # Private: the page calls them, and nothing else is meant to.
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         choice = [self.version, self.table, self.candidate]
-        self.blocks.load(self._open, None, [self.nobody, self.room, self.author, *choice], **quiet)
+        opened = [self.nobody, self.room, self.author, *choice]
+        self.blocks.load(self._open, None, opened, **quiet)
         self.author.input(self._show_author, self.author, choice, **quiet)
+        self.author.input(self.sources.show, self.author, self.sources.shown, **quiet)
+        self.sources_tab.select(self.sources.show, self.author, self.sources.shown, **quiet)
+        self.sources.wire(quiet)
+        for form in (self.first_author, self.sources.form):
+            if form is not None:
+                outcome = [form.said, self.sources.said, self.tabs, *opened]
+                form.add.click(self._add_author, form.entered, outcome, **quiet).then(
+                    self.sources.show, self.author, self.sources.shown, **quiet
+                )
         self.models_tab.select(self._show_author, self.author, choice, **quiet)
 
-        sheet = [self.status, self.warnings, self.text, self.sources, self.stored]
+        sheet = [self.status, self.warnings, self.text, self.drawn_from, self.stored]
         buttons = [self.good, self.bad, self.save]
         entered = [self.author, self.version, self.format, self.prompt, self.links, self.temperature, self.seed]
         drafting = gr.on(
@@ -188,7 +214,10 @@ class Page:
             concurrency_limit=CONCURRENT_DRAFTS,
             **quiet,
         )
-        self.stop.click(lambda: fragments.status("stopped"), None, self.status, cancels=[drafting], **quiet)
+        # Only once the draft has ended: what it last said could else come after "stopped".
+        self.stop.click(None, None, None, cancels=[drafting], **quiet).then(
+            lambda: fragments.status("stopped"), None, self.status, **quiet
+        )
 
         self.good.click(self._rate_good, self.stored, self.kept, **quiet)
         self.bad.click(self._rate_bad, self.stored, self.kept, **quiet)
@@ -199,8 +228,10 @@ class Page:
             button.click(decide, decision, self.decided, **quiet).then(self._show_author, self.author, choice, **quiet)
 
     def _open(self, request: gr.Request) -> list[Update]:
-        authors = self._desk.authors(self._desk.caller(request.username))
-        author = first(authors)
+        return self._opened(first(self._desk.authors(self._who(request))), request)
+
+    def _opened(self, author: str | None, request: gr.Request) -> list[Update]:
+        authors = self._desk.authors(self._who(request))
         return [
             gr.update(visible=not authors),
             gr.update(visible=bool(authors)),
@@ -208,8 +239,15 @@ class Page:
             *self._show_author(author, request),
         ]
 
+    def _add_author(self, author: str, name: str, consent: str, agreed: bool, request: gr.Request) -> list[Any]:
+        author = author.strip()
+        done = self._sources_desk.add_author(self._who(request), author, name, consent, agreed=agreed)
+        if not done.worked:
+            return [done.said, *[gr.skip()] * 8]
+        return ["", done.said, gr.update(selected=SOURCES), *self._opened(author, request)]
+
     def _show_author(self, author: str | None, request: gr.Request) -> list[Update]:
-        who = self._desk.caller(request.username)
+        who = self._who(request)
         candidates = self._desk.candidates(who, author)
         return [
             gr.update(choices=self._desk.versions(who, author), value=PRODUCTION),
@@ -229,23 +267,23 @@ class Page:
         request: gr.Request,
     ) -> Iterator[tuple[Any, ...]]:
         wish = Wish(author, version, format_, prompt, links, temperature, seed)
-        for sheet in self._desk.draft(self._desk.caller(request.username), wish):
+        for sheet in self._desk.draft(self._who(request), wish):
             yield (*_shown(sheet), *[gr.update(interactive=sheet.stored is not None)] * 3, "")
 
     def _rate_good(self, stored: Any, request: gr.Request) -> str:
-        return self._desk.rate(self._desk.caller(request.username), stored, "good")
+        return self._desk.rate(self._who(request), stored, "good")
 
     def _rate_bad(self, stored: Any, request: gr.Request) -> str:
-        return self._desk.rate(self._desk.caller(request.username), stored, "bad")
+        return self._desk.rate(self._who(request), stored, "bad")
 
     def _save_edit(self, stored: Any, text: str, consented: bool, request: gr.Request) -> str:
-        return self._desk.save_edit(self._desk.caller(request.username), stored, text, consented)
+        return self._desk.save_edit(self._who(request), stored, text, consented)
 
     def _approve(self, author: str | None, version: str | None, reason: str, request: gr.Request) -> Iterator[str]:
-        yield from self._desk.approve(self._desk.caller(request.username), author, version, reason)
+        yield from self._desk.approve(self._who(request), author, version, reason)
 
     def _reject(self, author: str | None, version: str | None, reason: str, request: gr.Request) -> Iterator[str]:
-        yield from self._desk.reject(self._desk.caller(request.username), author, version, reason)
+        yield from self._desk.reject(self._who(request), author, version, reason)
 
 
 def _shown(sheet: Sheet) -> tuple[Any, ...]:

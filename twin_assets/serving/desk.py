@@ -144,7 +144,7 @@ class Desk:
                     shown = time.monotonic()
                     yield sheet
         except Exception as error:
-            yield replace(sheet, status=fragments.status(_words(error), "failed"))
+            yield replace(sheet, status=fragments.status(in_words(error), "failed"))
 
     def rate(self, who: Caller, stored: Stored, rating: Literal["good", "bad"]) -> str:
         """Keep a rating; the status line."""
@@ -182,7 +182,7 @@ class Desk:
             act(author, version, who.author or getpass.getuser(), reason.strip())
             yield fragments.status(f"{author}@{version} {done}", "done")
         except Exception as error:
-            yield fragments.status(_words(error), "failed")
+            yield fragments.status(in_words(error), "failed")
 
     def _kept(self, who: Caller, stored: Stored, keep: Callable[[str, str], None], said: str) -> str:
         try:
@@ -192,7 +192,7 @@ class Desk:
             self._access.profile(who, author)
             keep(author, interaction_id)
         except Exception as error:
-            return fragments.status(_words(error), "failed")
+            return fragments.status(in_words(error), "failed")
         return fragments.status(said, "done")
 
 
@@ -208,7 +208,8 @@ def _finished(draft: Draft, seconds: float) -> Sheet:
     )
 
 
-def _words(error: Exception) -> str:
+def in_words(error: Exception) -> str:
+    """An error as a person may see it: ours in its own words, any other in the log."""
     if isinstance(error, TwinError):
         return str(error)
     log.error("the app failed", exc_info=error)

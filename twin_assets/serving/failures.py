@@ -22,6 +22,9 @@ from twin_assets.serving.access import WrongKey
 log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 1_000_000
+MAX_UPLOAD_BYTES = 2_000_000_000
+"""Of an export archive; a larger one goes into the inbox folder by hand."""
+UPLOADS = "/gradio_api/upload"
 
 STATUS: tuple[tuple[type[TwinError], int], ...] = (
     (WrongKey, 401),
@@ -92,18 +95,21 @@ def shape_errors(app: FastAPI) -> None:
 class BodyLimit:
     """Refuse a body that says it is too large, and cut off one that turns out to be."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int = MAX_BODY_BYTES) -> None:
-        self._app = RequestBodyLimitMiddleware(app, max_bytes)
-        self._max_bytes = max_bytes
+    def __init__(self, app: ASGIApp, max_bytes: int = MAX_BODY_BYTES, max_upload_bytes: int = MAX_UPLOAD_BYTES) -> None:
+        self._usual = max_bytes, RequestBodyLimitMiddleware(app, max_bytes)
+        # A form has lines of its own around the file.
+        most = max_upload_bytes + max_bytes
+        self._uploads = most, RequestBodyLimitMiddleware(app, most)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what may pass."""
+        max_bytes, app = self._uploads if scope.get("path") == UPLOADS else self._usual
         length = Headers(scope=scope).get("content-length", "0") if scope["type"] == "http" else "0"
-        if length.isdecimal() and int(length) > self._max_bytes:
-            message = f"the request is larger than {self._max_bytes // 1_000} kB"
+        if length.isdecimal() and int(length) > max_bytes:
+            message = f"the request is larger than {max_bytes // 1_000} kB"
             await JSONResponse(error_body(413, message), 413)(scope, receive, send)
         else:
-            await self._app(scope, receive, send)
+            await app(scope, receive, send)
 
 
 CONTENT_POLICY = (

@@ -10,11 +10,11 @@ from twin_assets.serving.drafting import DraftSource
 from twin_assets.serving.voice import UNTRAINED
 
 NOBODY = """<div class="twin-empty"><h2>No author yet</h2>
-<p>An author is somebody whose own writing this twin learns from. Add one in a terminal:</p>
+<p>An author is somebody whose own writing this twin learns from. Add one here, or in a terminal:</p>
 <pre>twin author add me --name "My Name" --consent "My Name"
 twin source add me blog https://example.org/feed.xml
 twin run me</pre>
-<p>Then reload this page. <code>make demo</code> does all of it with a sample author.</p></div>"""
+<p><code>make demo</code> does all of it with a sample author.</p></div>"""
 
 NO_SOURCES = '<p class="twin-quiet">What the draft draws on will stand here: title, link and the words themselves.</p>'
 

@@ -1,4 +1,4 @@
-"""API and app in one uvicorn process. What promotes is handed in: serving knows nothing of Dagster."""
+"""API and app in one uvicorn process. What promotes and collects is handed in: serving knows nothing of Dagster."""
 
 import asyncio
 import logging
@@ -13,9 +13,11 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from twin_assets.errors import TwinError
 from twin_assets.serving.access import Access
 from twin_assets.serving.api import build_api
+from twin_assets.serving.collecting import Collecting
 from twin_assets.serving.desk import Desk, Promote
 from twin_assets.serving.drafting import Drafter
 from twin_assets.serving.failures import BodyLimit, NothingFromOutside, OwnPagesOnly
+from twin_assets.serving.sources import SourcesDesk
 from twin_assets.stores import Stores
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ def _no_alarm_at_the_end(record: logging.LogRecord) -> bool:
     return not ended and "timeout graceful shutdown" not in record.getMessage()
 
 
-def build_app(stores: Stores, host: str, promote: Promote) -> "FastAPI":
+def build_app(stores: Stores, host: str, promote: Promote, collecting: Collecting) -> "FastAPI":
     """The whole ASGI application, as it is served on `host`. Raises BadInput where keys are needed and missing."""
     from twin_assets.serving.app import mount_app
 
@@ -45,19 +47,18 @@ def build_app(stores: Stores, host: str, promote: Promote) -> "FastAPI":
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=[host, "localhost", "127.0.0.1", "[::1]"])
     app.add_middleware(BodyLimit)
     app.add_middleware(NothingFromOutside)
-    mount_app(app, Desk(stores, drafter, access, promote), access)
+    mount_app(app, Desk(stores, drafter, access, promote), SourcesDesk(collecting, access), access)
     return app
 
 
-def serve(stores: Stores, host: str, port: int, promote: Promote) -> None:
+def serve(stores: Stores, host: str, port: int, promote: Promote, collecting: Collecting) -> None:
     """Serve until told to end. Raises TwinError for an address that cannot be had, BadInput for one that needs keys."""
     import uvicorn
 
     Access(stores.warehouse, host).check_binding(host)
     with _listen(host, port) as listener:
-        config = uvicorn.Config(
-            build_app(stores, host, promote), log_level="warning", timeout_graceful_shutdown=SHUTDOWN_S
-        )
+        app = build_app(stores, host, promote, collecting)
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=SHUTDOWN_S)
         logging.getLogger("uvicorn.error").addFilter(_no_alarm_at_the_end)
         shown = f"[{host}]" if ":" in host else host
         sys.stderr.write(f"the app: http://{shown}:{listener.getsockname()[1]}   its API: …/v1   (Ctrl-C ends it)\n")

@@ -153,10 +153,11 @@ class Warehouse:
         return list(self._db["raw_documents"].find(query, fields).sort("_id", 1))
 
     def raw_data_version(self, author: str, platform: str) -> str:
-        """Hash over (_id, content_hash, deleted, left_out) of one platform's documents of one author."""
+        """Hash over (_id, content_hash, deleted) of a platform's documents, and what they may be used for."""
         rows = self.fingerprints(author, platform)
         facts = [[row["_id"], row["content_hash"], row["deleted_at"] is not None, *row["left_out"]] for row in rows]
-        return digest(facts, 32)
+        profile = self._db["author_profiles"].find_one({"_id": author}) or {}
+        return digest([*facts, "train_private"] if profile.get("train_private") else facts, 32)
 
     def count_documents(self, author: str) -> list[dict[str, Any]]:
         """`platform, category, alive, deleted` counts of the author's documents."""

@@ -1,5 +1,6 @@
 """One world that tests only read, served by one real uvicorn; and a world each for tests that change something."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,7 +9,10 @@ import pytest
 from twin_assets.serving.drafting import Drafter
 from twin_assets.serving.server import build_app
 from twin_assets.stores import Stores
-from twin_assets_tests.serving.world import Parts, make_adapter, never_ending, open_world, running
+from twin_assets_tests import browser
+from twin_assets_tests.serving.world import Parts, collector, make_adapter, never_ending, open_world, running
+
+BROWSER = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 
 
 @pytest.fixture(scope="session")
@@ -45,5 +49,19 @@ def no_promotion(*_: str) -> None:
 
 @pytest.fixture(scope="session")
 def url(shared: Stores) -> Iterator[str]:
-    with running(build_app(shared, "127.0.0.1", no_promotion)) as url:
+    with running(build_app(shared, "127.0.0.1", no_promotion, collector(shared))) as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[object]:
+    path = browser.find()
+    if path is None:
+        message = "no Chromium or Chrome: `python -m twin_assets_tests.browser` tries to install one"
+        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=BROWSER)
+        yield chromium
+        chromium.close()

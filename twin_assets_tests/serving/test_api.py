@@ -16,7 +16,7 @@ from twin_assets.serving.drafting import Drafter
 from twin_assets.serving.server import build_app
 from twin_assets.stores import Stores
 from twin_assets_tests.serving.conftest import no_promotion
-from twin_assets_tests.serving.world import ANSWER_TOKENS, running, words
+from twin_assets_tests.serving.world import ANSWER_TOKENS, collector, running, words
 
 ASKED = [{"role": "user", "content": "why I check the tide gauge by hand"}]
 
@@ -216,7 +216,7 @@ def guarded(world: Stores):
         keys[author], sha256 = new_key()
         profile = world.warehouse.profile(author)
         world.warehouse.save_profile(profile.model_copy(update={"api_keys": [ApiKey(label="k", sha256=sha256)]}))
-    return TestClient(build_app(world, "0.0.0.0", no_promotion)), keys
+    return TestClient(build_app(world, "0.0.0.0", no_promotion, collector(world))), keys
 
 
 def test_a_key_opens_its_own_author_over_http(guarded):

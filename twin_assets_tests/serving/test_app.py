@@ -1,6 +1,5 @@
 """The app: what its buttons do, and in a real browser that a prompt becomes a streamed draft beside its sources."""
 
-import os
 import re
 from collections.abc import Iterator
 
@@ -14,11 +13,9 @@ from twin_assets.serving.desk import Desk, Sheet, Wish
 from twin_assets.serving.drafting import Drafter, DraftSource
 from twin_assets.serving.server import build_app
 from twin_assets.stores import Stores
-from twin_assets_tests import browser
-from twin_assets_tests.serving.world import Parts, open_world, running, write
+from twin_assets_tests.serving.world import Parts, collector, open_world, running, write
 
 EVIL = "<img src=x onerror='document.title=1'> ${document.title=2} {{value}}"
-BROWSER = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 
 
 @pytest.fixture
@@ -134,27 +131,13 @@ def test_what_others_wrote_is_shown_and_never_obeyed():
     assert "<script>" not in fragments.sources([quoted])
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[object]:
-    path = browser.find()
-    if path is None:
-        message = "no Chromium or Chrome: `python -m twin_assets_tests.browser` tries to install one"
-        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=BROWSER)
-        yield chromium
-        chromium.close()
-
-
 @pytest.mark.browser
 def test_in_a_browser_a_prompt_becomes_a_streamed_draft_beside_its_sources(chromium, tmp_path, parts: Parts):
     stores = open_world(tmp_path / "data", parts.base)
     write(stores, "ada", {"gauge": ("post", f"I check the tide gauge by hand. {EVIL}")})
     parts.publish(stores, "ada", "v1", recipe={"context_tokens": 1000, "answer_tokens": 400})
     outside, problems = [], []
-    with running(build_app(stores, "127.0.0.1", stores.models.promote)) as url:
+    with running(build_app(stores, "127.0.0.1", stores.models.promote, collector(stores))) as url:
         page = chromium.new_page()
         page.on(
             "request", lambda request: None if request.url.startswith((url, "data:")) else outside.append(request.url)
@@ -209,7 +192,7 @@ def test_in_a_browser_stop_ends_the_draft(chromium, tmp_path, parts: Parts):
     stores = open_world(tmp_path / "data", parts.base)
     parts.publish(stores, "ada", "v1", recipe={"context_tokens": 1000, "answer_tokens": 800})
     stores.models.promote("ada", "v1", "Ada", "x")
-    with running(build_app(stores, "127.0.0.1", stores.models.promote)) as url:
+    with running(build_app(stores, "127.0.0.1", stores.models.promote, collector(stores))) as url:
         page = chromium.new_page()
         page.goto(url)
         page.fill("#prompt textarea", "why I check the tide gauge by hand")
@@ -226,7 +209,7 @@ def test_in_a_browser_stop_ends_the_draft(chromium, tmp_path, parts: Parts):
 
 @pytest.mark.browser
 def test_in_a_browser_somebody_without_an_author_is_told_what_to_do(chromium, stores: Stores):
-    with running(build_app(stores, "127.0.0.1", pytest.fail)) as url:
+    with running(build_app(stores, "127.0.0.1", pytest.fail, collector(stores))) as url:
         page = chromium.new_page()
         page.goto(url)
         page.wait_for_selector(".twin-empty")

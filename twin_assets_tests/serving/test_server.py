@@ -17,6 +17,7 @@ from twin_assets.serving.server import build_app, serve
 from twin_assets.settings import Settings
 from twin_assets.stores import Stores
 from twin_assets_tests.serving.conftest import no_promotion
+from twin_assets_tests.serving.world import collector
 
 DRAFT = {"model": "nobody", "messages": [{"role": "user", "content": "x"}]}
 
@@ -25,28 +26,29 @@ DRAFT = {"model": "nobody", "messages": [{"role": "user", "content": "x"}]}
 def local(tmp_path_factory: pytest.TempPathFactory) -> TestClient:
     stores = Stores(Settings(_env_file=None, data_dir=tmp_path_factory.mktemp("local")))
     stores.warehouse.save_profile(AuthorProfile(id="ada", name="Ada Example", consent=Consent(who="Ada")))
-    return TestClient(build_app(stores, "127.0.0.1", no_promotion), base_url="http://127.0.0.1:7860")
+    return TestClient(build_app(stores, "127.0.0.1", no_promotion, collector(stores)), base_url="http://127.0.0.1:7860")
 
 
 def test_a_port_in_use_is_one_line_that_says_what_to_do(stores):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(TwinError, match=f"cannot listen on 127.0.0.1:{port} .*twin serve --port") as error:
-            serve(stores, "127.0.0.1", port, no_promotion)
+            serve(stores, "127.0.0.1", port, no_promotion, collector(stores))
     assert "\n" not in str(error.value)
 
 
 def test_another_host_without_keys_is_refused_before_anything_listens(stores, ada):
     with pytest.raises(BadInput, match="twin key add ID"):
-        serve(stores, "0.0.0.0", 0, no_promotion)
+        serve(stores, "0.0.0.0", 0, no_promotion, collector(stores))
 
 
 def test_ctrl_c_ends_the_server_quickly_and_quietly_even_with_a_page_open(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     code = (
-        "import sys; from twin_assets.stores import open_stores; from twin_assets.serving.server import serve; "
-        f"serve(open_stores(), '127.0.0.1', {port}, print)"
+        "from twin_assets.stores import open_stores; from twin_assets.serving.server import serve; "
+        "from twin_assets.collecting import Collector; "
+        f"serve(open_stores(), '127.0.0.1', {port}, print, Collector(open_stores()))"
     )
     environment = os.environ | {"TWIN_DATA_DIR": str(tmp_path)}
     with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, env=environment) as server:
@@ -114,7 +116,7 @@ def remote(stores: Stores, ada):
     """The app as other machines reach it, and ada's key."""
     token, sha256 = new_key()
     stores.warehouse.save_profile(ada.model_copy(update={"api_keys": [ApiKey(label="k", sha256=sha256)]}))
-    app = build_app(stores, "0.0.0.0", no_promotion)
+    app = build_app(stores, "0.0.0.0", no_promotion, collector(stores))
     return TestClient(app, base_url="http://twin.example", follow_redirects=False), token
 
 

@@ -11,9 +11,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import uvicorn
 
 from twin_assets import schemas
+from twin_assets.collecting import Collector
 from twin_assets.documents import AuthorProfile, BaseModelRef, Consent, DatasetRef, ModelManifest, RecipeChoice
 from twin_assets.language.embedding import Embedder, load_embedder
 from twin_assets.settings import Settings
@@ -149,6 +151,19 @@ class Parts:
         )
         stores.models.publish(manifest)
         return manifest
+
+
+def collector(stores: Stores) -> Collector:
+    """What the app collects by, on a Dagster instance beside the stores."""
+    folder = stores.settings.data_dir / "dagster"
+
+    @contextmanager
+    def instance() -> Iterator[dg.DagsterInstance]:
+        folder.mkdir(parents=True, exist_ok=True)
+        with dg.DagsterInstance.local_temp(str(folder)) as opened:
+            yield opened
+
+    return Collector(stores, instance)
 
 
 @contextmanager
