@@ -1,4 +1,4 @@
-"""The REST API: OpenAI-shaped drafts, the models a key may use, search. Each request is looked up and allowed anew.
+"""The REST API: OpenAI-shaped drafts, the models a key may use, search, sources. Each request is allowed anew.
 
 A draft is made in worker threads, token by token, and ends when its client is gone. While it waits for something, a
 stream carries comments, which clients skip and proxies count as life.
@@ -82,6 +82,24 @@ def build_api(stores: Stores, drafter: Drafter, access: Access) -> FastAPI:
         data = [vars(hit) | {"text": hit.text.strip()} for hit in found.hits]
         return {"object": "list", "data": data, "warnings": found.warnings}
 
+    @api.get("/v1/authors/{author}/sources")
+    def sources(who: asking, author: str) -> dict[str, Any]:
+        """Where the author's writing comes from, and what the last crawl of each place did."""
+        profile = access.profile(who, author)
+        return {"object": "list", "data": _source_rows(stores, profile)}
+
+    @api.post("/v1/authors/{author}/collect", status_code=202)
+    def collect(who: asking, author: str, source: str | None = None) -> dict[str, Any]:
+        """Ask for a crawl of one source, or of all: a running daemon begins within 30 seconds."""
+        profile = access.profile(who, author)
+        asked = [one.id for one in profile.sources if source in (None, one.id)]
+        if not asked:
+            known = ", ".join(one.id for one in profile.sources) or "none yet"
+            raise NotThere(f"{author} has no source {source or 'to collect from'} (sources: {known})")
+        for source_id in asked:
+            stores.warehouse.ask_for_crawl(author, source_id)
+        return {"object": "list", "data": [row for row in _source_rows(stores, profile) if row["id"] in asked]}
+
     @api.post("/v1/chat/completions", response_model=None)
     async def chat(who: asking, body: ChatRequest, request: Request) -> Response:
         """A draft."""
@@ -110,6 +128,23 @@ def _model_rows(stores: Stores, profile: AuthorProfile) -> list[dict[str, Any]]:
         row["twin"] = {"stage": manifest.stage, "version": manifest.version, "recipe": manifest.recipe_name}
         rows.append(row)
     return rows
+
+
+def _source_rows(stores: Stores, profile: AuthorProfile) -> list[dict[str, Any]]:
+    """Each source with its last crawl; the name of its token's variable is the operator's affair."""
+    asked = {
+        one["source_id"]: one["asked_at"] for one in stores.warehouse.crawl_requests() if one["author"] == profile.id
+    }
+    crawls = stores.warehouse.crawls(profile.id)
+    return [
+        {
+            **source.model_dump(mode="json", include={"id", "platform", "where", "cron"}),
+            "object": "source",
+            "asked_at": asked.get(source.id),
+            "last_crawl": crawls.get(source.id),
+        }
+        for source in profile.sources
+    ]
 
 
 def _row(name: str, author: str, created: float) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import openai
 import pytest
 from fastapi.testclient import TestClient
 
-from twin_assets.documents import ApiKey
+from twin_assets.documents import ApiKey, Source
 from twin_assets.serving.access import Access, new_key
 from twin_assets.serving.api import build_api
 from twin_assets.serving.chat import ChatRequest, Message
@@ -247,3 +247,30 @@ def test_without_the_right_key_everything_but_health_is_401(guarded):
         draft = {"model": "ada", "messages": ASKED}
         assert client.post("/v1/chat/completions", json=draft, headers=headers).status_code == 401
     assert client.get("/healthz").status_code == 200
+
+
+def test_a_crawl_is_asked_for_over_http_and_its_outcome_read_there(guarded, world):
+    client, keys = guarded
+    ada, ben = ({"Authorization": f"Bearer {keys[name]}"} for name in ("ada", "ben"))
+    profile = world.warehouse.profile("ada")
+    places = {"files-a": "/a", "blog-b": "https://b.example/feed.xml"}
+    profile.sources = [
+        Source(id=name, platform=name.split("-")[0], where=where, token_env="SECRET_NAME")
+        for name, where in places.items()
+    ]
+    world.warehouse.save_profile(profile)
+    answer = client.post("/v1/authors/ada/collect?source=blog-b", headers=ada)
+    assert answer.status_code == 202
+    assert [row["id"] for row in answer.json()["data"]] == ["blog-b"]
+    assert [(one["author"], one["source_id"]) for one in world.warehouse.crawl_requests()] == [("ada", "blog-b")]
+
+    world.warehouse.save_crawl("ada", "files-a", {"new": 3, "failed": [{"item": "x.md", "reason": "is empty"}]})
+    rows = {row["id"]: row for row in client.get("/v1/authors/ada/sources", headers=ada).json()["data"]}
+    assert rows["blog-b"]["asked_at"]
+    assert rows["files-a"]["last_crawl"]["failed"] == [{"item": "x.md", "reason": "is empty"}]
+    assert "SECRET_NAME" not in str(rows)
+
+    assert client.post("/v1/authors/ada/collect", headers=ada).json()["data"][0]["id"] == "files-a"
+    assert "sources: files-a, blog-b" in client.post("/v1/authors/ada/collect?source=x", headers=ada).text
+    assert client.post("/v1/authors/ada/collect", headers=ben).status_code == 404
+    assert client.get("/v1/authors/ada/sources", headers=ben).status_code == 404
