@@ -41,7 +41,8 @@ def digest(value: Any, length: int = 64) -> str:
 class Stored(BaseModel):
     """A document of the warehouse: unknown keys are an error, so that a typo never becomes a silent field."""
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+    # Built when one is first used: definitions import all of them and use none.
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, defer_build=True)
 
 
 class RawDocument(Stored):

@@ -188,7 +188,7 @@ assets = [raw_asset(crawler) for crawler in crawlers().values()]
 jobs = [
     dg.define_asset_job(
         f"collect_{asset.key.path[-1]}",
-        selection=[asset],
+        selection=dg.AssetSelection.assets(asset),
         description=f"Collect an author's {asset.key.path[-1]} sources.",
     )
     for asset in assets

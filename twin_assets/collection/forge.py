@@ -10,15 +10,13 @@ from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 from urllib.parse import quote
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
-
 from twin_assets.collection.crawler import Checkpoint, Event, Failed, Found, Item, LeftOut, ListingComplete, Unchanged
+from twin_assets.content.patience import ATTEMPTS, TryAgain, patiently, retry_after_s
 from twin_assets.content.repositories import (
     MAX_WRITTEN_BYTES,
     RULES,
@@ -28,7 +26,7 @@ from twin_assets.content.repositories import (
     read_written,
     too_large,
 )
-from twin_assets.content.web import ATTEMPTS, MAX_RETRY_AFTER_S, WebClient, host_of, only_public_addresses
+from twin_assets.content.web import MAX_RETRY_AFTER_S, WebClient, host_of, only_public_addresses
 from twin_assets.documents import Source, Visibility
 from twin_assets.errors import BadInput, BadItem, BadSource
 from twin_assets.settings import Settings, secret
@@ -340,12 +338,12 @@ class Reply(Generic[T]):
     value: T
 
 
-class _TryAgain(Exception):
-    """A signal to tenacity, never seen outside."""
+class _Failing(TryAgain):
+    """An answer, or none, that may be another one later. is_limit: the forge wants fewer requests."""
 
     def __init__(self, reason: str, after_s: float | None = None, *, is_limit: bool = False) -> None:
-        super().__init__(reason)
-        self.after_s, self.is_limit = after_s, is_limit
+        super().__init__(reason, after_s)
+        self.is_limit = is_limit
 
 
 class Network:
@@ -377,12 +375,9 @@ class Network:
         Raises BadItem when the forge cannot be reached or has trouble of its own, also after more tries; BadSource when
         it wants a token, a better one, or a pause longer than MAX_RETRY_AFTER_S, and when it seems to be down.
         """
-        retrying = Retrying(
-            retry=retry_if_exception_type(_TryAgain), stop=stop_after_attempt(ATTEMPTS), wait=_wait, reraise=True
-        )
         try:
-            answer: T = retrying(self._once, send)
-        except _TryAgain as error:
+            answer = patiently(lambda: self._once(send))
+        except _Failing as error:
             if error.is_limit:
                 self._stop_for(error.after_s or UNTOLD_PAUSE_S)
             self._failures_in_a_row += 1
@@ -404,7 +399,7 @@ class Network:
                 reply = send()
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             # The libraries' own texts quote whole requests.
-            raise _TryAgain(f"could not be reached ({type(error).__name__})") from None
+            raise _Failing(f"could not be reached ({type(error).__name__})") from None
         if reply.status == HTTPStatus.UNAUTHORIZED:
             raise BadSource(self._unauthorized())
         pause_s = _pause_s(reply)
@@ -412,7 +407,7 @@ class Network:
             self._stop_for(pause_s)
         has_trouble = reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR
         if has_trouble or pause_s is not None:
-            raise _TryAgain(f"answered {reply.status}", pause_s, is_limit=not has_trouble)
+            raise _Failing(f"answered {reply.status}", pause_s, is_limit=not has_trouble)
         return reply.value
 
     def _wait_for_turn(self) -> None:
@@ -456,7 +451,8 @@ def _pause_s(reply: Reply[Any]) -> float | None:
     """
     headers = reply.headers
     if after := headers.get("retry-after"):
-        return _seconds_until(after)
+        pause_s = retry_after_s(after)
+        return UNTOLD_PAUSE_S if pause_s is None else pause_s
     if reply.status not in (HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS):
         return None
     remaining = headers.get("x-ratelimit-remaining") or headers.get("ratelimit-remaining")
@@ -465,22 +461,3 @@ def _pause_s(reply: Reply[Any]) -> float | None:
         return max(0.0, float(reset) - time.time()) + 1
     is_limit = reply.status == HTTPStatus.TOO_MANY_REQUESTS or "rate limit" in reply.text.lower()
     return UNTOLD_PAUSE_S if is_limit else None
-
-
-def _seconds_until(retry_after: str) -> float:
-    """RFC 9110, section 10.2.3: seconds, or a date."""
-    if retry_after.strip().isdecimal():
-        return float(retry_after)
-    try:
-        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except ValueError:
-        return UNTOLD_PAUSE_S
-
-
-_backoff = wait_random_exponential(multiplier=0.5, max=10)
-
-
-def _wait(state: RetryCallState) -> float:
-    error = state.outcome.exception() if state.outcome else None
-    after_s = error.after_s if isinstance(error, _TryAgain) else None
-    return _backoff(state) if after_s is None else after_s

@@ -1,23 +1,54 @@
-"""Cut a cleaned text into chunks that fit the embedding model, by category; nothing is cut mid-word, nothing is lost.
+"""Cut a cleaned text into chunks that fit the embedding model, where a cut costs least; nothing is lost.
 
-Articles are cut at markdown structure and carry their heading path, posts stay whole while they fit, code is cut at
-blank lines and line ends. Chunks keep every character: put together they are the text.
+Every place where a text may be cut has a cost, read from its syntax tree (`content.syntax`): little between sections or
+top-level functions, more the deeper inside, most inside what fits a chunk of its own. The cuts of least total cost are
+found by dynamic programming over the token counts of one tokenization of the whole text, so that a document is
+tokenized twice: once to cut it, once to count its chunks. Chunks keep every character: put together they are the text.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from twin_assets.content.code import code_language
+from twin_assets.content.syntax import MARKDOWN, Enclosure, Lines, structure
 from twin_assets.documents import Category
 
 if TYPE_CHECKING:
+    from semantic_text_splitter import TextSplitter
     from tokenizers import Tokenizer
 
-CHUNKING_VERSION = "1"
+CHUNKING_VERSION = "2"
 
-_HEADING = re.compile(r"^(#{1,6})[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
-_FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
+PATH_SEPARATOR = " > "
+
+CHUNK_COST = 1.0
+SLACK_COST = 0.6
+"""Of a chunk that is nearly empty; falls with the square of what is filled, so that equal lengths are cheapest."""
+MID_WORD_COST = 8.0
+
+
+@dataclass(frozen=True)
+class _Level:
+    """Places to cut at inside what has no structure and does not fit: where the pattern ends."""
+
+    pattern: re.Pattern[str]
+    cost: float
+
+
+_PARAGRAPHS = _Level(re.compile(r"\n[ \t]*\n\s*"), 0.3)
+_LINES = _Level(re.compile(r"\n"), 0.5)
+# A full stop before a small letter or a digit ends an abbreviation. CJK sentences end without white space.
+_SENTENCES = _Level(re.compile(r"[.!?…][\"'”’»)\]*_]*\s+(?![a-z0-9])|[。！？][”’」』）]*\s*"), 0.7)
+_WORDS = _Level(re.compile(r"\s+"), 4.0)
+_LEVELS = {
+    Category.ARTICLE: (_PARAGRAPHS, _SENTENCES, _WORDS),
+    Category.POST: (_PARAGRAPHS, _LINES, _SENTENCES, _WORDS),
+    Category.CODE: (_PARAGRAPHS, _LINES, _WORDS),
+}
 
 
 @dataclass(frozen=True)
@@ -36,49 +67,148 @@ class Chunker:
     """Chunks of at most `max_tokens` of `tokenizer`'s tokens."""
 
     def __init__(self, tokenizer: "Tokenizer", max_tokens: int) -> None:
-        from semantic_text_splitter import MarkdownSplitter, TextSplitter
+        from semantic_text_splitter import TextSplitter
 
         self._tokenizer = tokenizer
+        self._max_tokens = max_tokens
         # trim=False: white space belongs to the text; every character is in exactly one chunk.
-        markdown = MarkdownSplitter.from_huggingface_tokenizer(tokenizer, max_tokens, trim=False)
-        plain = TextSplitter.from_huggingface_tokenizer(tokenizer, max_tokens, trim=False)
-        self._split: dict[Category, Callable[[str], list[tuple[int, str]]]] = {
-            Category.ARTICLE: markdown.chunk_indices,
-            Category.POST: plain.chunk_indices,
-            Category.CODE: plain.chunk_indices,
-        }
+        self._splitter = TextSplitter.from_huggingface_tokenizer(tokenizer, max_tokens, trim=False)
 
-    def chunks(self, text: str, category: Category) -> Iterator[Chunk]:
-        """The chunks of a text in order; a piece of nothing but white space is joined to its neighbour."""
-        headings = list(_headings(text)) if category is Category.ARTICLE else []
-        for position, (start, piece) in enumerate(_without_blank(self._split[category](text))):
-            path = _path_at(headings, start, start + len(piece))
-            n_tokens = len(self._tokenizer.encode(piece, add_special_tokens=False).ids)
-            yield Chunk(position, start, start + len(piece), piece, path, n_tokens)
+    def chunks(self, text: str, category: Category, title: str | None = None) -> Iterator[Chunk]:
+        """The chunks of a text in order. title: a code document's path, which tells its language and opens its paths.
+
+        A chunk's path names what it lies in: an article's headings, or file, classes and functions.
+        """
+        if not text:
+            return
+        offsets = self._tokenizer.encode(text, add_special_tokens=False).offsets
+        token_starts = [start for start, _ in offsets]
+        lines = Lines(text, token_starts, self._max_tokens)
+        is_code = category is Category.CODE
+        found = structure(text, lines, code_language(title or "", text) if is_code else MARKDOWN)
+        costs = {lines.starts[row]: cost for row, cost in found.costs.items()}
+        ruler = _Ruler(token_starts, self._max_tokens)
+        places = _Places(text, ruler, self._splitter).refined(costs, _LEVELS[category])
+        cuts = _cheapest_cuts(places, len(text), ruler)
+        spans = list(self._fitting(text, [0, *cuts, len(text)]))
+        paths = _paths(text, lines, [(start, end) for start, end, _ in spans], found.enclosures)
+        root = [title] if is_code and title else []
+        for position, ((start, end, n_tokens), path) in enumerate(zip(spans, paths, strict=True)):
+            yield Chunk(position, start, end, text[start:end], PATH_SEPARATOR.join([*root, *path]), n_tokens)
+
+    def _fitting(self, text: str, edges: list[int]) -> Iterator[tuple[int, int, int]]:
+        """Start, end and tokens of each chunk.
+
+        A tokenizer that marks the start of a text may count a token more in a chunk than in the whole: one that no
+        longer fits is cut again.
+        """
+        for start, end in pairwise(edges):
+            n_tokens = self._count(text[start:end])
+            if n_tokens <= self._max_tokens:
+                yield start, end, n_tokens
+                continue
+            for offset, piece in self._splitter.chunk_indices(text[start:end]):
+                yield start + offset, start + offset + len(piece), self._count(piece)
+
+    def _count(self, text: str) -> int:
+        return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
 
-def _without_blank(pieces: list[tuple[int, str]]) -> list[tuple[int, str]]:
-    joined: list[tuple[int, str]] = []
-    for start, piece in pieces:
-        if joined and (not piece.strip() or not joined[-1][1].strip()):
-            joined[-1] = (joined[-1][0], joined[-1][1] + piece)
-        else:
-            joined.append((start, piece))
-    return joined
+class _Ruler:
+    """Tokens between two characters of one text, from where its tokens start."""
+
+    def __init__(self, token_starts: list[int], max_tokens: int) -> None:
+        self._token_starts = token_starts
+        self.max_tokens = max_tokens
+
+    def before(self, offset: int) -> int:
+        """Tokens that start before a character."""
+        return bisect_left(self._token_starts, offset)
+
+    def fits(self, start: int, end: int) -> bool:
+        """Whether start to end fit one chunk."""
+        return self.before(end) - self.before(start) <= self.max_tokens
 
 
-def _headings(text: str) -> Iterator[tuple[int, int, str]]:
-    fenced = [match.span() for match in _FENCE.finditer(text)]
-    for match in _HEADING.finditer(text):
-        if not any(start <= match.start() < end for start, end in fenced):
-            yield match.start(), len(match[1]), match[2]
+@dataclass(frozen=True)
+class _Places:
+    """Where a text can be cut."""
+
+    text: str
+    ruler: _Ruler
+    splitter: "TextSplitter"
+
+    def refined(self, costs: dict[int, float], levels: Sequence[_Level]) -> Iterator[tuple[int, float]]:
+        """Place and cost, in order: the given ones, and more wherever what lies between two of them does not fit."""
+        for start, end in pairwise([0, *sorted(costs.keys() - {0}), len(self.text)]):
+            yield start, costs.get(start, 0.0)
+            yield from self._between(start, end, levels)
+
+    def _between(self, start: int, end: int, levels: Sequence[_Level]) -> Iterator[tuple[int, float]]:
+        if self.ruler.fits(start, end):
+            return
+        if not levels:
+            pieces = self.splitter.chunk_indices(self.text[start:end])
+            yield from ((start + offset, MID_WORD_COST) for offset, _ in pieces[1:])
+            return
+        level, *finer = levels
+        ends = (match.end() for match in level.pattern.finditer(self.text, start, end))
+        for left, right in pairwise([start, *(place for place in ends if start < place < end), end]):
+            if left > start:
+                yield left, level.cost
+            yield from self._between(left, right, finer)
 
 
-def _path_at(headings: list[tuple[int, int, str]], start: int, end: int) -> str:
-    """The headings above a chunk, outermost first; a heading that opens the chunk counts as above it."""
-    stack: list[tuple[int, str]] = []
-    for position, level, title in headings:
-        if position >= end or (position > start and stack):
-            break
-        stack = [entry for entry in stack if entry[0] < level] + [(level, title)]
-    return " > ".join(title for _, title in stack)
+def _cheapest_cuts(places: Iterable[tuple[int, float]], end: int, ruler: _Ruler) -> list[int]:
+    """Of all choices of places that leave no chunk too long the one of least total cost; end: the text's length.
+
+    As Knuth and Plass break paragraphs into lines (Software: Practice and Experience 11, 1981), with tokens for
+    widths. A piece that is too long by itself stays. Chunks without a token do not come about: where nothing but white
+    space lies between places, the cheapest stands for all, so that the work grows with the text's length alone.
+    """
+    n_tokens = ruler.before(end)
+    cheapest: dict[int, tuple[float, int]] = {}
+    for place, cost in places:
+        before = ruler.before(place)
+        if 0 < before < n_tokens:
+            cheapest[before] = min(cheapest.get(before, (cost, place)), (cost, place))
+    tokens = [0, *cheapest, n_tokens]
+    costs = [0.0, *(cost for cost, _ in cheapest.values())]
+    cuts = [0, *(place for _, place in cheapest.values())]
+    best = [0.0] * len(tokens)
+    came_from = [0] * len(tokens)
+    for at in range(1, len(tokens)):
+        best[at], came_from[at] = min(
+            (best[start] + costs[start] + _chunk_cost(tokens[at] - tokens[start], ruler.max_tokens), start)
+            for start in _starts(tokens, at, ruler.max_tokens)
+        )
+    chosen = []
+    at = came_from[-1]
+    while at > 0:
+        chosen.append(cuts[at])
+        at = came_from[at]
+    return chosen[::-1]
+
+
+def _starts(tokens: list[int], at: int, max_tokens: int) -> range:
+    return range(min(bisect_left(tokens, tokens[at] - max_tokens, 0, at), at - 1), at)
+
+
+def _chunk_cost(n_tokens: int, max_tokens: int) -> float:
+    return CHUNK_COST + SLACK_COST * (1 - n_tokens / max_tokens) ** 2
+
+
+def _paths(text: str, lines: Lines, spans: list[tuple[int, int]], enclosures: list[Enclosure]) -> Iterator[list[str]]:
+    """What each chunk lies in, outermost first: what was open when it began, and what holds all of it."""
+    waiting = iter(enclosures)
+    coming = next(waiting, None)
+    open_: list[Enclosure] = []
+    for start, end in spans:
+        piece = text[start:end]
+        first = lines.row_at(start + len(piece) - len(piece.lstrip()))
+        last = lines.row_at(start + max(len(piece.rstrip()) - 1, 0))
+        while coming is not None and coming.first <= first:
+            open_.append(coming)
+            coming = next(waiting, None)
+        open_ = [enclosure for enclosure in open_ if enclosure.last >= first]
+        yield [enclosure.label for enclosure in open_ if enclosure.first < first or enclosure.last >= last]

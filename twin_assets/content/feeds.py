@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lxml.html import HtmlElement
 
 _NUMBERED = re.compile(rb"&#([xX]0*[0-9a-fA-F]{4}|0*[0-9]{5});")
-_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NO_XML = "[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 _BODY = re.compile(r"<body[\s>]", re.IGNORECASE)
 _END = re.compile(r"</(body|html)\s*>", re.IGNORECASE)
 
@@ -136,7 +136,7 @@ def xml_text(text: str) -> str:
 
     See: https://www.w3.org/TR/xml/#charsets
     """
-    return _NO_XML.sub("", text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+    return re.sub(_NO_XML, "", text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
 def plain_text(element: "HtmlElement") -> str:

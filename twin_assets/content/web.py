@@ -23,8 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
-
+from twin_assets.content.patience import ATTEMPTS, TryAgain, patiently, retry_after_s
 from twin_assets.errors import BadItem
 from twin_assets.settings import Settings
 
@@ -35,7 +34,6 @@ USER_AGENT = "twin_assets/0.1 (collects its operator's own writing)"
 RETRIED_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 MAX_RETRY_AFTER_S = 60.0
 """A server that asks for a longer pause is asked again by the next crawl."""
-ATTEMPTS = 4
 MAX_CACHE_BYTES = 500_000_000
 MAX_ERROR_BYTES = 100_000
 """Of an error's body: APIs say there what was wrong."""
@@ -58,12 +56,12 @@ class StatusError(BadItem):
         self.status, self.body = status, body
 
 
-class _TryAgain(Exception):
-    """A signal to tenacity, never seen outside."""
+class _Failing(TryAgain):
+    """An answer, or none, that may be another one later."""
 
     def __init__(self, reason: str, after_s: float | None = None, status: int | None = None, body: bytes = b"") -> None:
-        super().__init__(reason)
-        self.after_s, self.status, self.body = after_s, status, body
+        super().__init__(reason, after_s)
+        self.status, self.body = status, body
 
 
 @cache
@@ -192,12 +190,9 @@ class WebClient:
     def _fetch(
         self, method: str, url: str, headers: Mapping[str, str], *, json: Any = None, attempts: int = ATTEMPTS
     ) -> Answer:
-        retrying = Retrying(
-            retry=retry_if_exception_type(_TryAgain), stop=stop_after_attempt(attempts), wait=_wait, reraise=True
-        )
         try:
-            return retrying(self._once, method, url, headers, json)
-        except _TryAgain as error:
+            return patiently(lambda: self._once(method, url, headers, json), attempts)
+        except _Failing as error:
             reason = f"{url} {error} ({attempts} tries)"
             raise StatusError(reason, error.status, error.body) if error.status else BadItem(reason) from error
 
@@ -223,15 +218,15 @@ class WebClient:
         except httpx.DecodingError as error:
             raise BadItem(f"{url} sent a body that is not compressed the way it says: tell the site's owner") from error
         except httpx.TransportError as error:
-            raise _TryAgain(f"could not be reached: {error}") from error
+            raise _Failing(f"could not be reached: {error}") from error
 
     def _read(self, url: str, response: "httpx.Response") -> Answer:
         status, answered = response.status_code, f"answered {response.status_code} {response.reason_phrase}"
         if status >= HTTPStatus.BAD_REQUEST:
             said = _start_of(response)
-            pause_s = _retry_after_s(response.headers.get("Retry-After"))
+            pause_s = retry_after_s(response.headers.get("Retry-After"))
             if status in RETRIED_STATUS and (pause_s or 0) <= MAX_RETRY_AFTER_S:
-                raise _TryAgain(answered, pause_s, status, said)
+                raise _Failing(answered, pause_s, status, said)
             if status in (HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS) and _CHALLENGE.search(said):
                 answered += ": it asks visitors to prove that they are human; use the platform's export, or its feed"
             later = f" and asks for a pause of {pause_s / 60:.0f} minutes: collect again then" if pause_s else ""
@@ -291,26 +286,3 @@ def _start_of(response: "httpx.Response") -> bytes:
         if len(body) >= MAX_ERROR_BYTES:
             break
     return bytes(body[:MAX_ERROR_BYTES])
-
-
-def _retry_after_s(value: str | None) -> float | None:
-    """Seconds from a Retry-After header, which holds seconds or a date (RFC 9110, section 10.2.3)."""
-    if not value:
-        return None
-    if value.strip().isdecimal():
-        return float(value)
-    from email.utils import parsedate_to_datetime
-
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None
-
-
-_backoff = wait_random_exponential(multiplier=0.5, max=10)
-
-
-def _wait(state: RetryCallState) -> float:
-    error = state.outcome.exception() if state.outcome else None
-    after_s = error.after_s if isinstance(error, _TryAgain) else None
-    return _backoff(state) if after_s is None else after_s

@@ -179,9 +179,13 @@ assets = [evaluation_report, production_model]
 
 jobs = [
     dg.define_asset_job(
-        "evaluate", selection=["evaluation_report"], description="Evaluate a recipe's newest version for one author."
+        "evaluate",
+        selection=dg.AssetSelection.assets(evaluation_report),
+        description="Evaluate a recipe's newest version for one author.",
     ),
     dg.define_asset_job(
-        "promote", selection=["production_model"], description="Put a version into production, or roll back to one."
+        "promote",
+        selection=dg.AssetSelection.assets(production_model),
+        description="Put a version into production, or roll back to one.",
     ),
 ]

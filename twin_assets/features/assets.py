@@ -50,6 +50,7 @@ def _metadata(update: Update, tag: str) -> dict[str, dg.MetadataValue | int | st
         "bytes_written": rows.nbytes,
         "left_out": dg.MetadataValue.json(dict(update.left_out)),
         "preview": dg.MetadataValue.md(preview(rows, tag)),
+        **({"masked": dg.MetadataValue.json(dict(update.masked))} if tag == "cleaned_documents" else {}),
     }
 
 
@@ -219,6 +220,6 @@ def assets(raw_keys: list[dg.AssetKey]) -> list[dg.AssetsDefinition]:
 
 features_job = dg.define_asset_job(
     "features",
-    selection=["cleaned_documents", "chunks", "embeddings", "instruction_dataset"],
+    selection=dg.AssetSelection.assets("cleaned_documents", "chunks", "embeddings", "instruction_dataset"),
     description="Everything between the warehouse and training, for one author: what automation and `twin run` start.",
 )

@@ -14,6 +14,7 @@ from twin_assets.content.chunking import CHUNKING_VERSION, Chunker
 from twin_assets.documents import AuthorProfile, Category, digest
 from twin_assets.features.cleaning import CLEANING_VERSION, cleaned_row
 from twin_assets.features.duplicates import DUPLICATES_VERSION, Member, clusters, signature, text_hash
+from twin_assets.features.redaction import REDACTION_VERSION
 from twin_assets.language.embedding import EMBEDDING_VERSION, Embedder, model_identity
 from twin_assets.settings import Settings
 from twin_assets.stores.features import LINEAGE, Changes, TableHandle, data_version_after
@@ -44,12 +45,14 @@ class Update:
     """Rows whose loss deletions, edits or left-out documents explain."""
     unchanged: int
     left_out: Mapping[str, int] = field(default_factory=dict)
+    masked: Mapping[str, int] = field(default_factory=dict)
+    """Secrets and addresses masked in what was written, by kind; never what they were."""
     keys_after: Collection[str] = ()
 
 
 def made_by_cleaning() -> str:
     """How `cleaned_documents` are made now."""
-    return digest(["cleaning", CLEANING_VERSION, DUPLICATES_VERSION], 16)
+    return digest(["cleaning", CLEANING_VERSION, REDACTION_VERSION, DUPLICATES_VERSION], 16)
 
 
 def made_by_chunking(settings: Settings) -> str:
@@ -63,7 +66,7 @@ def made_by_embedding(settings: Settings) -> str:
 
 
 def cleaning_changes(warehouse: Warehouse, profile: AuthorProfile, current: TableHandle, progress: Progress) -> Update:
-    """Clean the documents that are new or changed, drop those that are gone, left out of everything, or empty.
+    """Clean the documents that are new or changed, drop those that are gone, left out of everything, empty or foreign.
 
     A document whose cluster has changed, since a copy of it came or went, is written again as it stands.
     """
@@ -80,24 +83,23 @@ def cleaning_changes(warehouse: Warehouse, profile: AuthorProfile, current: Tabl
         for name, row in before.items()
         if name in alive and _lineage(row) == (_input_hash(alive[name], row["cluster_id"]), made_by)
     }
-    rows, empty = _cleaned(warehouse, profile, [name for name in alive if name not in fresh], progress)
-    gone = sorted((before.keys() - alive.keys()) | (before.keys() & empty))
+    rows, left_out, masked = _cleaned(warehouse, profile, [name for name in alive if name not in fresh], progress)
+    gone = sorted((before.keys() - alive.keys()) | (before.keys() & left_out.keys()))
     if rows or gone:
         rows = _clustered(current, fresh, rows, {name: before[name]["cluster_id"] for name in fresh})
     for row in rows:
         row["input_hash"], row["made_by"] = _input_hash(alive[row["document_id"]], row["cluster_id"]), made_by
-    # What vanished from the warehouse without a tombstone, or lost its text to new code, nobody asked for.
+    # What vanished from the warehouse without a tombstone, or that new code leaves out, nobody asked for.
     lost = before.keys() - {row["_id"] for row in stored}
     emptied = {
         name
-        for name in before.keys() & empty
+        for name in before.keys() & left_out.keys()
         if before[name]["input_hash"] == _input_hash(alive[name], before[name]["cluster_id"])
     }
     lineage = {name: _lineage(row) for name, row in before.items()}
     update = _update(lineage, schemas.from_dicts(rows, schemas.CLEANED_DOCUMENTS), gone, "document_id", {}, {})
     explained = len(gone) - len(lost) - len(emptied)
-    left_out = {"no text after cleaning": len(empty)} if empty else {}
-    return replace(update, explained=explained, left_out=left_out)
+    return replace(update, explained=explained, left_out=Counter(left_out.values()), masked=masked)
 
 
 def _lineage(row: Mapping[str, Any]) -> tuple[str, str]:
@@ -111,23 +113,27 @@ def _input_hash(document: str, cluster_id: str) -> str:
 
 def _cleaned(
     warehouse: Warehouse, profile: AuthorProfile, stale: list[str], progress: Progress
-) -> tuple[list[dict[str, Any]], set[str]]:
-    """Rows of these documents without their cluster, and the ids of those that no text is left of."""
-    rows, empty = [], set()
+) -> tuple[list[dict[str, Any]], dict[str, str], Counter[str]]:
+    """Rows of these documents without their cluster, why others have none by id, and what was masked by kind."""
+    rows: list[dict[str, Any]] = []
+    left_out: dict[str, str] = {}
+    masked: Counter[str] = Counter()
     for document in warehouse.documents_by_id(stale):
         public = document.visibility == "public"
-        row = cleaned_row(
+        cleaned = cleaned_row(
             document,
             trainable=(public or profile.train_private) and "training" not in document.left_out,
             quotable=public and "quoting" not in document.left_out,
         )
-        if row is None:
-            empty.add(document.id)
+        if cleaned.row is None:
+            left_out[document.id] = cleaned.left_out or ""
             continue
-        rows.append(row | {"text_hash": text_hash(row["text"]), "signature": signature(row["text"])})
+        masked.update(cleaned.masked)
+        text = cleaned.row["text"]
+        rows.append(cleaned.row | {"text_hash": text_hash(text), "signature": signature(text)})
         if len(rows) % 500 == 0:
             progress(f"cleaned {len(rows)} of {len(stale)} documents")
-    return rows, empty
+    return rows, left_out, masked
 
 
 def _clustered(
@@ -171,7 +177,7 @@ def chunking_changes(cleaned: TableHandle, current: TableHandle, chunker: Chunke
 
 def _chunk_rows(document: dict[str, Any], chunker: Chunker, lineage: tuple[str, str]) -> Iterator[dict[str, Any]]:
     facts = {name: document[name] for name in DOCUMENT_COLUMNS}
-    for chunk in chunker.chunks(document["text"], Category(document["category"])):
+    for chunk in chunker.chunks(document["text"], Category(document["category"]), document["title"]):
         yield {
             "chunk_id": f"{document['document_id']}#{chunk.position:04d}",
             **facts,

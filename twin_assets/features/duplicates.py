@@ -30,7 +30,7 @@ LOOKED_AT = 0.7
 """The index proposes pairs from about here, so that few with NEAR or more are missed."""
 PERMUTATIONS = 128
 SHINGLE = 5
-_WORDS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
+_WORDS = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+"
 """Words; scripts that write none apart give their characters."""
 
 
@@ -90,7 +90,7 @@ def canonical_url(url: str | None) -> str | None:
 
 
 def _shingles(text: str) -> set[str]:
-    words = _WORDS.findall(text.lower())
+    words = re.findall(_WORDS, text.lower())
     return {" ".join(words[start : start + SHINGLE]) for start in range(max(1, len(words) - SHINGLE + 1))}
 
 

@@ -74,6 +74,8 @@ assets = [monitoring_report]
 
 jobs = [
     dg.define_asset_job(
-        "monitoring", selection=["monitoring_report"], description="Report on one author's sources, drafts and model."
+        "monitoring",
+        selection=dg.AssetSelection.assets(monitoring_report),
+        description="Report on one author's sources, drafts and model.",
     )
 ]

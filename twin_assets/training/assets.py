@@ -178,6 +178,8 @@ def _result(stores: Stores, manifest: ModelManifest, known: bool) -> dg.Material
 assets = [preference_pairs, adapter]
 
 train_job = dg.define_asset_job(
-    "train", selection=["preference_pairs", "adapter"], description="Train one recipe for one author."
+    "train",
+    selection=dg.AssetSelection.assets(preference_pairs, adapter),
+    description="Train one recipe for one author.",
 )
 jobs = [train_job]

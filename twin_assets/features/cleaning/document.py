@@ -1,66 +1,142 @@
 """One raw document to one row of `cleaned_documents`.
 
-Articles become markdown, posts keep line breaks, emoji, hashtags and mentions because those are the voice, code is kept
-exact. Line breaks, emoji and quotes survive: a model learns what it sees.
+Articles become markdown in which quotes are block quotes, posts keep line breaks, emoji, hashtags and mentions because
+those are the voice, code is kept exact but for its licence header. Line breaks, emoji and quotes survive: a model
+learns what it sees. Secrets and addresses are masked here, so that nothing after this has them.
 """
 
 import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
+from twin_assets.content.code import code_language
+from twin_assets.content.repositories import MAX_WRITTEN_BYTES, TreeFile, left_out, read_written
 from twin_assets.documents import Category, RawDocument
+from twin_assets.features.cleaning.blocks import change_prose, prose
+from twin_assets.features.cleaning.highlights import fenced_highlights, preformatted_highlights
+from twin_assets.features.cleaning.licences import without_licence_header
+from twin_assets.features.redaction import Kind, Redacted, redact, redact_url
 from twin_assets.language.detection import detect_language
 
-CLEANING_VERSION = "1"
+CLEANING_VERSION = "2"
 
-_TRACKING = re.compile(r"^(utm_.*|fbclid|gclid|mc_[ce]id|trk|trackingId|igshid|ref_src)$")
+NO_TEXT = "no text after cleaning"
+
+_TRACKING = re.compile(
+    r"utm_.*|fbclid|gclid|dclid|gbraid|wbraid|msclkid|yclid|twclid|li_fat_id|mc_[ce]id|mkt_tok|_hs(enc|mi)|trk|trackingId|"
+    r"igshid?|ref_src|ref_url|s_cid|vero_id|oly_(anon|enc)_id|wickedid|rdid|__s"
+)
 _URL = re.compile(r"https?://[^\s<>()\[\]\"']+")
+_REDIRECTORS = {
+    ("www.google.com", "/url"): ("url", "q"), ("l.facebook.com", "/l.php"): ("u",),
+    ("lm.facebook.com", "/l.php"): ("u",),
+    ("www.linkedin.com", "/redir/redirect"): ("url",), ("www.linkedin.com", "/safety/go"): ("url",),
+    ("www.youtube.com", "/redirect"): ("q",), ("slack-redir.net", "/link"): ("url",), ("l.instagram.com", "/"): ("u",),
+    ("out.reddit.com", "/"): ("url",),
+}  # fmt: skip
+"""Addresses that only count a click and carry where they lead; a short link, which does not, stays as it is."""
 _TRAILING = re.compile(r"[ \t]+$", re.MULTILINE)
 _BLANK_LINES = re.compile(r"\n{3,}")
 
 
-def cleaned_row(document: RawDocument, *, trainable: bool, quotable: bool) -> dict[str, Any] | None:
-    """The row without its cluster and lineage; None when nothing is left of the text."""
+@dataclass(frozen=True)
+class Cleaned:
+    """A row without its cluster and lineage, or why there is none; and how much was masked, by kind."""
+
+    row: dict[str, Any] | None
+    left_out: str | None
+    masked: Mapping[Kind, int]
+
+
+def cleaned_row(document: RawDocument, *, trainable: bool, quotable: bool) -> Cleaned:
+    """The document cleaned, masked and told its language."""
     text = clean(document)
-    if not text.strip():
-        return None
-    language = None if document.category is Category.CODE else document.language or detect_language(text)
-    return {
+    reason = _foreign(document, text) if text.strip() else NO_TEXT
+    if reason:
+        return Cleaned(None, reason, {})
+    language = None if document.category is Category.CODE else document.language or _language(text)
+    body = redact(text, document.category, language)
+    title = redact(document.title, Category.ARTICLE, language) if document.title else Redacted("", {})
+    url = redact_url(without_tracking(document.url)) if document.url else Redacted("", {})
+    row = {
         "document_id": document.id,
         "platform": document.platform,
         "category": str(document.category),
-        "title": document.title,
-        "url": document.url,
+        "title": title.text or None,
+        "url": url.text or None,
         "language": language,
         "published_at": document.published_at,
         "trainable": trainable,
         "quotable": quotable,
         "source_id": document.source_id,
         "visibility": document.visibility,
-        "text": text,
-        "n_words": len(text.split()),
+        "text": body.text,
+        "n_words": len(body.text.split()),
     }
+    masked = sum((Counter(part.counts) for part in (body, title, url)), Counter[Kind]())
+    return Cleaned(row, None, masked)
 
 
 def clean(document: RawDocument) -> str:
-    """The document's text, cleaned by its category."""
-    text = _markdown(document.content) if document.content_type == "text/html" else document.content
-    text = text.replace("\r\n", "\n").replace("\r", "\n").removeprefix("\ufeff")
+    """The document's text, cleaned by its category; nothing is masked yet."""
+    text = document.content.replace("\r\n", "\n").replace("\r", "\n").removeprefix("\ufeff")
     if document.category is Category.CODE:
+        text = without_licence_header(text, _code_language(document))
         return text.rstrip("\n") + "\n" if text.strip() else ""
-    text = _URL.sub(lambda match: without_tracking(match[0]), _repaired(text))
-    return _BLANK_LINES.sub("\n\n", _TRAILING.sub("", text)).strip() + "\n"
+    is_html = document.content_type == "text/html"
+    text = _markdown(preformatted_highlights(text)) if is_html else fenced_highlights(text)
+    return change_prose(text, _tidied).strip() + "\n"
 
 
 def without_tracking(url: str) -> str:
-    """The URL without parameters that only say who clicked; any other URL comes back as it was."""
+    """The URL that a click leads to, without parameters that only say who clicked; any other URL as it was."""
     try:
         parts = urlsplit(url)
     except ValueError:
         return url
-    query = parse_qsl(parts.query, keep_blank_values=True)
-    kept = [(name, value) for name, value in query if not _TRACKING.match(name)]
-    return url if kept == query else urlunsplit(parts._replace(query=urlencode(kept)))
+    for name in _REDIRECTORS.get((parts.netloc.lower(), parts.path), ()):
+        target = dict(parse_qsl(parts.query)).get(name, "")
+        if target.startswith(("https://", "http://")):
+            return without_tracking(target)
+    query = parts.query.split("&")
+    kept = [part for part in query if not _TRACKING.fullmatch(part.partition("=")[0])]
+    return url if kept == query else urlunsplit(parts._replace(query="&".join(kept)))
+
+
+def _tidied(text: str) -> str:
+    """Prose with its encoding repaired, clean links, and no white space that nobody sees."""
+    text = _URL.sub(_clean_link, _repaired(text))
+    return _BLANK_LINES.sub("\n\n", _TRAILING.sub("", text))
+
+
+def _clean_link(match: re.Match[str]) -> str:
+    url = match[0].rstrip(".,;:!?")
+    return without_tracking(url) + match[0][len(url) :]
+
+
+def _language(text: str) -> str | None:
+    """The language of the prose: code and addresses are in none."""
+    return detect_language(_URL.sub("", prose(text)))
+
+
+def _foreign(document: RawDocument, text: str) -> str | None:
+    """Why code is not the author's hand: vendored, generated or minified, by its path or its text."""
+    if document.category is not Category.CODE:
+        return None
+    path = str(document.metadata.get("path") or document.title or "")
+    if not code_language(path, text):
+        path = "unnamed.c"  # without a name that says more, its text alone decides
+    reason = left_out(TreeFile(path, sha=""), MAX_WRITTEN_BYTES)
+    written = reason or read_written(path, text.encode("utf-8", "surrogatepass"))
+    return f"code that {written}" if isinstance(written, str) else None
+
+
+def _code_language(document: RawDocument) -> str | None:
+    told = document.metadata.get("language")
+    return str(told) if told else code_language(document.title or document.external_id, document.content)
 
 
 def _markdown(html: str) -> str:

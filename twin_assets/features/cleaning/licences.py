@@ -1,0 +1,190 @@
+"""Licence headers leave code: nobody's hand wrote them, and a model learns them faster than anything else.
+
+Only the comments above the first line of code are looked at, and in them only lines that are a licence: a title, a
+usage note or an author's remark beside it stays, and so does a docstring, which is code.
+
+See: https://spdx.dev/learn/handling-license-info/ and the headers that https://choosealicense.com/licenses/ asks for.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, groupby
+
+_STYLES: dict[str, tuple[tuple[str, ...], tuple[str, str] | None]] = {
+    **dict.fromkeys(
+        ("c", "c++", "rust", "go", "java", "kotlin", "javascript", "typescript", "swift", "scala", "css", "objective-c",
+         "zig", "d", "dart"),
+        (("//",), ("/*", "*/")),
+    ),
+    **dict.fromkeys(
+        ("python", "shell", "ruby", "perl", "r", "elixir", "make", "docker", "toml", "yaml", "awk", "tcl"),
+        (("#",), None),
+    ),
+    **dict.fromkeys(("lisp", "emacs lisp", "scheme", "clojure"), ((";",), ("#|", "|#"))),
+    "assembly": ((";", "#", "//"), ("/*", "*/")), "batch": (("rem", "::"), None), "cmake": (("#",), ("#[[", "]]")),
+    "erlang": (("%",), None), "fortran": (("!",), None), "haskell": (("--",), ("{-", "-}")),
+    "julia": (("#",), ("#=", "=#")), "lua": (("--",), ("--[[", "]]")), "nim": (("#",), ("#[", "]#")),
+    "ocaml": ((), ("(*", "*)")), "pascal": (("//",), ("{", "}")), "php": (("//", "#"), ("/*", "*/")),
+    "powershell": (("#",), ("<#", "#>")), "sql": (("--",), ("/*", "*/")), "terraform": (("#", "//"), ("/*", "*/")),
+    "vim script": (('"',), None),
+}  # fmt: skip
+"""Line comments, and the block comment if there is one, of the languages of content/code.py."""
+
+_PREAMBLE = re.compile(r"#!.*|#.*coding[:=].*|<\?php.*|<\?xml.*|['\"]use strict['\"];?|", re.IGNORECASE)
+_DECORATION = re.compile(
+    r"^\s*(?:rem\b|\(\*|\{-?|--\[\[|#\[+|<#)?[\s*#/;%!\"=|-]*|[\s*#/=|-]*(?:\*\)|-?\}|\]\]|\]#|#>)?\s*$", re.IGNORECASE
+)
+_LICENCE_PARAGRAPH = re.compile(
+    r"permission is hereby granted|permission to use, copy, modify|permission is granted to anyone|"
+    r"redistribution and use|redistributions (?:of|in) (?:source|binary)|licensed (?:to|under)|"
+    r"unless required by applicable law|is free software[:;,] you can redistribute|is distributed in the hope that|"
+    r"gnu (?:lesser |affero |library )?general public|the software is provided|this software is provided|"
+    r"software is provided by the|without warrant|any express or implied|the above copyright notice|"
+    r"neither the name of|subject to the terms of the mozilla|mozilla public licen[cs]e|"
+    r"use of this source code is governed by|see the (?:accompanying )?licen[cs]e|"
+    r"(?:found|included) in the licen[cs]e file|anyone is free to copy|dedicate any and all copyright|"
+    r"for more information, please refer to <?https?://unlicense|boost software licen[cs]e|eclipse public licen[cs]e|"
+    r"to the extent possible under law|this software must not be misrepresented|altered source versions|"
+    r"creative commons|made available under the terms",
+    re.IGNORECASE,
+)
+_LICENCE_LINE = re.compile(
+    r"spdx-license-identifier\s*:.*|@?licen[cs]e\s*[:=].*|@licen[cs]e\b.*|"
+    r"(?:[\w ]{0,40}\b)?(?:licensed|released|distributed|available) under (?:the )?(?:terms of )?(?:the )?"
+    r"[\w .,-]{0,40}\b(?:licen[cs]e|mit|bsd|isc|apache|[al]?gpl|mpl|zlib|cc0)\b[\w .,()-]{0,20}|"
+    r"(?:the )?(?:mit|bsd|isc|apache|gpl|lgpl|agpl|mpl|zlib)\b[\w .,-]{0,24} licen[cs]e[\w .,()]{0,20}|"
+    r"(?:this (?:code|file|program|software|work) is )?(?:hereby )?(?:released |dedicated |placed )?(?:in |in?to )?"
+    r"the public domain[.!]?|public domain[.!]?|.*free and unencumbered software released into the public domain[.!]?",
+    re.IGNORECASE,
+)
+_COPYRIGHT_LINE = re.compile(
+    r"(?:@?copyright\b|\(c\)\s*\d{4}|©|spdx-filecopyrighttext:).*|all rights reserved\.?", re.IGNORECASE
+)
+_BLANK = re.compile(r"\s*(?:\*|/{2,}|#+|;+|--|%+|!|\"|rem|::)?\s*", re.IGNORECASE)
+_OPENS = re.compile(r"\s*(?:/\*+|\(\*|\{-|#\||<#|\{)\s*")
+_CLOSES = re.compile(r"\s*(?:\*+/|\*\)|-\}|\|#|#>|\})\s*")
+
+
+@dataclass(frozen=True)
+class _Comment:
+    """Lines of code from `start` to before `stop` that are one comment; block: how it is opened and closed."""
+
+    start: int
+    stop: int
+    block: tuple[str, str] | None
+
+
+def without_licence_header(code: str, language: str | None) -> str:
+    """Code without the licence in its leading comments; as it was when the language is unknown or there is none."""
+    if language not in _STYLES:
+        return code
+    lines = code.split("\n")
+    comments = list(_leading_comments(lines, *_STYLES[language]))
+    legal = {number for comment in comments for number in _legal_lines(lines, comment)}
+    if not legal:
+        return code
+    legal |= {
+        number
+        for comment in comments
+        for number in range(comment.start, comment.stop)
+        if _COPYRIGHT_LINE.fullmatch(_words(lines[number]))
+    }
+    dropped: set[int] = set()
+    for comment in comments:
+        dropped |= _cut(lines, comment, legal)
+    return "\n".join(_closed_up(lines, dropped))
+
+
+def _leading_comments(
+    lines: Sequence[str], prefixes: tuple[str, ...], block: tuple[str, str] | None
+) -> Iterator[_Comment]:
+    """The comments above the code; lines of line comments on end are one."""
+    number = 0
+    while number < len(lines):
+        line = lines[number].strip().lower()
+        if block and line.startswith(block[0]):
+            opened = number
+            rest = line[len(block[0]) :]
+            while block[1] not in rest and number + 1 < len(lines):
+                number += 1
+                rest = lines[number]
+            if not rest.rstrip().endswith(block[1]):
+                return  # code stands behind its end, or it has none
+            yield _Comment(opened, number + 1, block)
+        elif _PREAMBLE.fullmatch(line):
+            pass
+        elif prefixes and line.startswith(prefixes) and not line.startswith('"""'):
+            opened = number
+            while number + 1 < len(lines) and lines[number + 1].strip().lower().startswith(prefixes):
+                number += 1
+            yield _Comment(opened, number + 1, None)
+        else:
+            return
+        number += 1
+
+
+def _legal_lines(lines: Sequence[str], comment: _Comment) -> Iterator[int]:
+    """Lines that name a licence and do nothing else, and paragraphs from the line on in which a licence begins."""
+    numbers = range(comment.start, comment.stop)
+    for has_words, paragraph in groupby(numbers, key=lambda number: bool(_words(lines[number]))):
+        if not has_words:
+            continue
+        left = []
+        for number in paragraph:
+            if _LICENCE_LINE.fullmatch(_words(lines[number])):
+                yield number
+            else:
+                left.append(number)
+        yield from left[_licence_begins([_words(lines[number]) for number in left]) :]
+
+
+def _licence_begins(paragraph: Sequence[str]) -> int:
+    """The index of the line in which a licence's sentence begins; the number of lines when there is none."""
+    found = _LICENCE_PARAGRAPH.search(" ".join(paragraph))
+    if not found:
+        return len(paragraph)
+    ends = list(accumulate(len(line) + 1 for line in paragraph))
+    begin = next(index for index, end in enumerate(ends) if found.start() < end)
+    while begin and paragraph[begin][0].islower():
+        begin -= 1
+    return begin
+
+
+def _words(line: str) -> str:
+    """A comment's line without what marks it as one."""
+    return "" if _OPENS.fullmatch(line) or _CLOSES.fullmatch(line) else _DECORATION.sub("", line)
+
+
+def _cut(lines: list[str], comment: _Comment, legal: set[int]) -> set[int]:
+    """The lines of a comment to drop; one that opens or closes it is left with that alone."""
+    numbers = range(comment.start, comment.stop)
+    gone = legal.intersection(numbers)
+    if not gone or not any(_words(lines[number]) for number in numbers if number not in gone):
+        return set(numbers) if gone else gone
+    if comment.block:
+        opening, closing = comment.block
+        first, last = comment.start, comment.stop - 1
+        if first in gone:
+            lines[first] = lines[first][: lines[first].lower().index(opening) + len(opening)]
+        if last in gone:
+            lines[last] = f" {closing}" if closing == "*/" else closing
+        gone -= {first, last}
+    return gone
+
+
+def _closed_up(lines: Sequence[str], dropped: set[int]) -> list[str]:
+    """The lines that stay, without the empty ones that stood around what went."""
+    kept: list[str] = []
+    for number, line in enumerate(lines):
+        if number in dropped:
+            continue
+        if number and (number - 1 in dropped or (kept and _OPENS.fullmatch(kept[-1]))):
+            if _BLANK.fullmatch(line) and (not kept or _OPENS.fullmatch(kept[-1]) or _BLANK.fullmatch(kept[-1])):
+                dropped.add(number)
+                continue
+            ends = _BLANK.fullmatch(line) or _CLOSES.fullmatch(line)
+            while kept and _BLANK.fullmatch(kept[-1]) and (ends or kept[-1].strip()):
+                kept.pop()
+        kept.append(line)
+    return kept

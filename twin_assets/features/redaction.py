@@ -1,0 +1,326 @@
+"""Secrets and other people's addresses are masked before anything is embedded, learned or shown.
+
+Known formats of tokens come from detect-secrets, phone numbers from Google's libphonenumber, public domains from the
+public suffix list. High entropy alone says nothing here: hashes, test vectors and base64 examples are what articles
+about code are full of. So a value without a known format is a secret only where a name such as `password` or `api_key`
+is given it, and only when it looks drawn rather than written. detect-secrets' own keyword detector knows no `token` and
+tells no position, so the assignment is found here and judged with that library's entropy.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from twin_assets.documents import Category
+
+REDACTION_VERSION = "1"
+
+Kind = Literal["private key", "secret", "password", "e-mail", "phone number"]
+MASKS: dict[Kind, str] = {
+    "private key": "[private key]",
+    "secret": "[secret]",
+    "password": "[password]",
+    "e-mail": "[e-mail]",
+    "phone number": "[phone number]",
+}
+
+MIN_SECRET = 16
+"""Characters; shorter values are examples, counters or names."""
+MIN_ENTROPY = 3.0
+"""Bits per character. 32 drawn hexadecimal digits have 3.6 on average; repeated examples stay below."""
+MIN_DISTINCT = 6
+"""Different characters in a token of a known format; `ghp_xxxxxxxx…` has fewer."""
+MIN_REPEATED = 8
+"""Characters from which a value that is masked once is masked wherever else it stands."""
+
+_DETECTORS = (
+    "aws.AWSKeyDetector", "azure_storage_key.AzureStorageKeyDetector", "discord.DiscordBotTokenDetector",
+    "github_token.GitHubTokenDetector", "gitlab_token.GitLabTokenDetector", "jwt.JwtTokenDetector",
+    "mailchimp.MailchimpDetector", "openai.OpenAIDetector", "pypi_token.PypiTokenDetector",
+    "sendgrid.SendGridDetector", "slack.SlackDetector", "square_oauth.SquareOAuthDetector",
+    "stripe.StripeDetector", "telegram_token.TelegramBotTokenDetector", "twilio.TwilioKeyDetector",
+)  # fmt: skip
+"""Those of detect-secrets whose formats are exact; the others guess from names or from entropy."""
+_MORE_TOKENS = re.compile(
+    r"github_pat_\w{36,}|sk-(?:ant|proj|svcacct|or)-[\w-]{20,}|sk-[A-Za-z0-9]{40,}|hf_[A-Za-z0-9]{30,}|AIza[\w-]{35}|"
+    r"ya29\.[\w-]{20,}|GOCSPX-[\w-]{20,}|xapp-\d-[\w-]{20,}|xox[a-z]-[\w-]{20,}|dop_v1_[a-f0-9]{64}|"
+    r"npm_[A-Za-z0-9]{36}|rubygems_[a-f0-9]{48}|AGE-SECRET-KEY-1[A-Z0-9]{50,}|[rs]k_test_[A-Za-z0-9]{20,}|"
+    r"whsec_[A-Za-z0-9+/=]{24,}|gsk_[A-Za-z0-9]{40,}|xai-[A-Za-z0-9]{40,}|r8_[A-Za-z0-9]{37}",
+    re.ASCII,
+)
+"""Formats that detect-secrets 1.5 does not know. See: https://docs.github.com/en/code-security/reference/secret-security"""
+_TOKEN_GOES_ON = re.compile(r"[\w+/=-]*(?:\.[\w+/=-]+)*", re.ASCII)
+
+_PRIVATE_KEY = re.compile(
+    r"-----BEGIN (?P<label>[A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?)-----"
+    r"(?:[A-Za-z0-9+/=:,.\s\\\"'()-]{32,}?)(?:-----END (?P=label)-----|\Z|(?=\n[ \t]*\n(?!\S{40})))"
+)
+_LOGIN = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s/:@?#\"'<>]*:(?P<value>[^\s/@?#\"'<>]+)@(?=[\w\[])", re.IGNORECASE)
+_AUTHORIZATION = re.compile(r"\b(?:Bearer|Basic)\s+(?P<value>[\w+/=.~-]{16,})", re.ASCII)
+_URL = re.compile(r"\bhttps?://[^\s<>\"']+")
+_PARAMETER = re.compile(
+    r"[?&;#](?:(?P<password>password|passwd|pwd)|access_?token|auth(?:_?token)?|api_?key|key|token|secret|code|"
+    r"client_secret|sig(?:nature)?|x-amz-(?:signature|credential|security-token)|session(?:_?id)?|sid|jwt)=(?P<value>[^&;#\s)\]]+)",
+    re.IGNORECASE,
+)
+_ASSIGNED = re.compile(
+    r"(?:(?P<password>passw(?:or)?d|passphrase|passwd|pwd)|secret|token|(?:api|access|auth|account|client|private|"
+    r"signing|service)[_-]?key|credential)(?:[_-]?(?:key|value|hash))?[\"'`]?\]?[ \t]{0,3}(?:=>|:=|==?|:)[ \t]{0,3}"
+    r"(?:(?P<quote>[\"'`])(?P<quoted>[^\"'`\s]{6,200})(?P=quote)|(?P<bare>[^\s\"'`,;(){}\[\]<>\\]{6,200})(?![(\[]))",
+    re.IGNORECASE,
+)
+_ENVIRONMENT = re.compile(r"\s*(?:export\s+|set\s+|ENV\s+)?[A-Z][A-Z0-9_]*=")
+_PLACEHOLDER = re.compile(
+    r"x{4,}|\*{3,}|\.{3}|…|your|_here\b|example|placeholder|change[_-]?(me|this|it)|dummy|redacted|"
+    r"secret|passw|token|api[_-]?key|^[$%{<]|(?:\b|_)(?:todo|foo|bar|test|fake|sample|none|null|true|false)(?:\b|_)",
+    re.IGNORECASE,
+)
+_COUNTED = re.compile(r"1234|abcd", re.IGNORECASE)
+_WRITTEN = re.compile(r"[A-Za-z_]+(?:[./:_-]+[A-Za-z_]+)*[./]?|[a-z]+://.*|[./~].*/.*|[\d.,:/-]+|v?\d+(?:\.\d+)+\S*")
+"""Identifiers, paths, addresses, numbers, dates and versions: what is written and not drawn."""
+
+_EMAIL = re.compile(
+    r"(?<![\w.+@/%-])(?P<local>[A-Za-z0-9](?:[\w.+-]{0,62}[\w+-])?)@(?P<domain>(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,24})"
+    r"(?![\w@(-]|\.\w|:[\w/~])",
+    re.ASCII,
+)
+"""No address follows an @, as in a fediverse handle, or goes on in a path, as `git@host:owner/name` does."""
+_RESERVED_DOMAIN = re.compile(
+    r"(?:.*\.)?(?:example(?:\.\w{2,3}){0,2}|test|invalid|localhost|local|internal|"
+    r"(?:foo|bar|baz|test|domain|company|my-?domain|your-?\w+|acme|somewhere)\.(?:com|org|net)|.*\.here|"
+    r"users\.noreply\.\w+\.com)",
+    re.IGNORECASE,
+)
+"""Names that RFC 2606 and RFC 6761 keep for examples, and those that people write instead."""
+_NOBODY = re.compile(r"(?:no-?reply|do-?not-?reply|git|hg|svn|user(?:name)?|me|you|your-?\w+|foo|bar)", re.IGNORECASE)
+_AMBIGUOUS_IN_CODE = frozenset({"py", "js", "rs", "sh", "md", "pl", "cc", "so", "to", "id", "is", "name", "zip", "mov"})
+"""Public suffixes that in code are more often a file's ending or an attribute."""
+
+_LOGIN_COMMAND = re.compile(r"\b(?:ssh|scp|sftp|rsync|mosh)\b[^\n]{0,60}$")
+
+_REGIONS: dict[str, tuple[str, ...]] = {
+    "en": ("US", "GB"), "de": ("DE", "AT", "CH"), "fr": ("FR",), "es": ("ES", "MX"), "it": ("IT",), "nl": ("NL",),
+    "pt": ("BR", "PT"), "zh": ("CN",), "ja": ("JP",), "ko": ("KR",),
+}  # fmt: skip
+_INTERNATIONAL = re.compile(r"(?=(?P<number>[+＋][ (]?\d[^\n]{5,24}))")
+_CALLED_SO = re.compile(
+    r"(?:\b(?:tel|phones?|telephone|mobile|cell|call|text|sms|fax|whatsapp|dial|ring|reach|handy|telefon|tél|teléfono|"
+    r"appelez|llama)\b|[☎📞📱]|电话|手机|致电|電話|전화)(?=(?P<number>[^\n]{7,60}))",
+    re.IGNORECASE,
+)
+_AMERICAN = re.compile(r"(?P<number>(?:\(\d{3}\) ?|\b\d{3}[.-])\d{3}[.-]\d{4}\b)")
+"""A North American number as little else is written."""
+
+
+@dataclass(frozen=True)
+class Redacted:
+    """A text with its masks, and how many of each kind there are."""
+
+    text: str
+    counts: Mapping[Kind, int]
+
+
+@dataclass(frozen=True)
+class _Found:
+    start: int
+    end: int
+    kind: Kind
+
+
+def redact(text: str, category: Category, language: str | None = None) -> Redacted:
+    """The text with a readable mask, the same for all of its kind, in place of each secret and address.
+
+    Masking twice changes nothing. Code needs more evidence than prose, since an expression is no secret. A phone
+    number without its country's `+` is looked for as the countries of `language` write it; None: English.
+    """
+    counts: Counter[Kind] = Counter()
+    # What stood beside a secret may be seen only once that is gone: two numbers with a space between read as none.
+    while found := _finds(text, category, language):
+        text, masked = _masked(text, found)
+        counts += masked
+    return Redacted(text, dict(counts))
+
+
+def redact_url(url: str) -> Redacted:
+    """An address without the login in it, and with masks for what lets somebody in."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return redact(url, Category.ARTICLE)
+    host = parts.netloc.rpartition("@")[2]
+    if host == parts.netloc:
+        return redact(url, Category.ARTICLE)
+    rest = redact(urlunsplit(parts._replace(netloc=host)), Category.ARTICLE)
+    return Redacted(rest.text, Counter(rest.counts) + Counter({"password": 1}))
+
+
+def _finds(text: str, category: Category, language: str | None) -> list[_Found]:
+    secrets = [*_private_keys(text), *_tokens(text), *_logins(text), *_assigned(text, category)]
+    addresses = [*_emails(text, category), *_phones(text, category, language)]
+    return [*secrets, *_repeated(text, secrets), *addresses]
+
+
+def _masked(text: str, found: Iterable[_Found]) -> tuple[str, Counter[Kind]]:
+    """The text with masks, and how many of each kind; overlapping finds are one, of the kind of the widest."""
+    counts: Counter[Kind] = Counter()
+    parts, done = [], 0
+    for one in sorted(found, key=lambda one: (one.start, -one.end)):
+        if one.start < done:
+            continue
+        parts += [text[done : one.start], MASKS[one.kind]]
+        counts[one.kind] += 1
+        done = one.end
+    return "".join([*parts, text[done:]]), counts
+
+
+def _private_keys(text: str) -> Iterator[_Found]:
+    if "PRIVATE KEY" in text:
+        for match in _PRIVATE_KEY.finditer(text):
+            yield _Found(match.start(), match.end(), "private key")
+
+
+def _tokens(text: str) -> Iterator[_Found]:
+    """Values in the formats of known issuers, to where the token ends, which a detector need not tell."""
+    from detect_secrets.plugins.jwt import JwtTokenDetector
+
+    for pattern in (*_known_formats(), _MORE_TOKENS):
+        for match in pattern.finditer(text):
+            start, end = match.span(match.lastindex or 0)
+            goes_on = _TOKEN_GOES_ON.match(text, end)
+            end = goes_on.end() if goes_on else end
+            value = text[start:end]
+            inside_another = start > 0 and text[start - 1].isascii() and text[start - 1].isalnum()
+            if inside_another or len(set(value[-24:])) < MIN_DISTINCT:
+                continue
+            if value.startswith("eyJ") and not JwtTokenDetector.is_formally_valid(value):
+                continue
+            yield _Found(start, end, "secret")
+
+
+@cache
+def _known_formats() -> tuple[re.Pattern[str], ...]:
+    from importlib import import_module
+
+    patterns: list[re.Pattern[str]] = []
+    for name in _DETECTORS:
+        module, _, detector = name.partition(".")
+        patterns += getattr(import_module(f"detect_secrets.plugins.{module}"), detector).denylist
+    return tuple(patterns)
+
+
+def _logins(text: str) -> Iterator[_Found]:
+    """Passwords in addresses, values of parameters that let somebody in, and headers that do."""
+    for match in _LOGIN.finditer(text):
+        if _is_password(match["value"]):
+            yield _Found(*match.span("value"), "password")
+    for url in _URL.finditer(text):
+        for match in _PARAMETER.finditer(text, *url.span()):
+            yield from _judged(match, "value")
+    for match in _AUTHORIZATION.finditer(text):
+        if _is_drawn(match["value"]):
+            yield _Found(*match.span("value"), "secret")
+
+
+def _assigned(text: str, category: Category) -> Iterator[_Found]:
+    """What is assigned to a name that says that it is secret; what stands in an address is a parameter of it."""
+    addresses = {place for url in _URL.finditer(text) for place in range(*url.span())}
+    for match in _ASSIGNED.finditer(text):
+        group = "quoted" if match["quote"] else "bare"
+        is_expression = group == "bare" and category is Category.CODE and not _is_environment(text, match.start())
+        if not is_expression and match.start() not in addresses:
+            yield from _judged(match, group)
+
+
+def _judged(match: re.Match[str], group: str) -> Iterator[_Found]:
+    """The value of a pair when it is a password or looks drawn, by what the name says that it is."""
+    value = match[group]
+    if match["password"] and _is_password(value):
+        yield _Found(*match.span(group), "password")
+    elif not match["password"] and _is_drawn(value):
+        yield _Found(*match.span(group), "secret")
+
+
+def _is_environment(text: str, position: int) -> bool:
+    """Whether the line is `NAME=value`, the one bare assignment in code whose right side is no expression."""
+    return bool(_ENVIRONMENT.match(text, text.rfind("\n", 0, position) + 1))
+
+
+def _is_password(value: str) -> bool:
+    """Whether letters stand with digits or signs, as passwords have to, and no example or expression is seen in it."""
+    has_letter = any(one.isalpha() for one in value)
+    has_other = any(not one.isalpha() and one not in "-_." for one in value)
+    return has_letter and has_other and not (_PLACEHOLDER.search(value) or _WRITTEN.fullmatch(value))
+
+
+def _is_drawn(value: str) -> bool:
+    """Whether a value looks random: long, of letters and digits, unlike a name, a path, a number or an example."""
+    return (
+        len(value) >= MIN_SECRET
+        and any(one.isdigit() for one in value)
+        and any(one.isalpha() for one in value)
+        and not (_PLACEHOLDER.search(value) or _COUNTED.search(value) or _WRITTEN.fullmatch(value))
+        and _entropy(value) >= MIN_ENTROPY
+    )
+
+
+def _entropy(value: str) -> float:
+    from detect_secrets.plugins.high_entropy_strings import Base64HighEntropyString
+
+    return float(Base64HighEntropyString().calculate_shannon_entropy(value))
+
+
+def _repeated(text: str, secrets: Iterable[_Found]) -> Iterator[_Found]:
+    values = {text[one.start : one.end]: one.kind for one in secrets if one.end - one.start >= MIN_REPEATED}
+    for value, kind in values.items():
+        start = text.find(value)
+        while start >= 0:
+            yield _Found(start, start + len(value), kind)
+            start = text.find(value, start + len(value))
+
+
+def _emails(text: str, category: Category) -> Iterator[_Found]:
+    for match in _EMAIL.finditer(text) if "@" in text else ():
+        domain = match["domain"].lower()
+        suffix = domain.rpartition(".")[2]
+        if _RESERVED_DOMAIN.fullmatch(domain) or _NOBODY.fullmatch(match["local"]) or not _is_public(domain):
+            continue
+        if category is Category.CODE and suffix in _AMBIGUOUS_IN_CODE:
+            continue
+        if _LOGIN_COMMAND.search(text[max(0, match.start() - 70) : match.start()]):
+            continue
+        yield _Found(*match.span(), "e-mail")
+
+
+def _is_public(domain: str) -> bool:
+    """Whether a name ends in a suffix under which anybody can register, by Mozilla's list (https://publicsuffix.org)."""
+    from tld import get_tld
+
+    return get_tld(f"https://{domain}", fail_silently=True) is not None
+
+
+def _phones(text: str, category: Category, language: str | None) -> Iterator[_Found]:
+    """International numbers that exist, and in prose national ones that are written as numbers or called so before."""
+    for match in _INTERNATIONAL.finditer(text):
+        yield from _numbers(text, *match.span("number"), None)
+    if category is Category.CODE:
+        return
+    for match in (*_CALLED_SO.finditer(text), *_AMERICAN.finditer(text)):
+        for region in _REGIONS.get(language or "en", ()):
+            yield from _numbers(text, *match.span("number"), region)
+
+
+def _numbers(text: str, start: int, end: int, region: str | None) -> Iterator[_Found]:
+    from phonenumbers import Leniency, PhoneNumberMatcher
+
+    for match in PhoneNumberMatcher(text[start:end], region, leniency=Leniency.VALID):
+        if _stands_alone(text, start + match.start, start + match.end):
+            yield _Found(start + match.start, start + match.end, "phone number")
+
+
+def _stands_alone(text: str, start: int, end: int) -> bool:
+    """Whether a number is no part of a longer expression, address or name."""
+    return not (re.search(r"[\w/.,#$-]$", text[max(0, start - 1) : start]) or re.match(r"[\w%/]|\.\d", text[end:]))

@@ -1,0 +1,226 @@
+"""What is masked and what is not. Secrets are drawn here, so that none stands in the repository or in a message."""
+
+import base64
+import json
+import random
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import AutoTokenizer
+
+from twin_assets.documents import Category
+from twin_assets.features.redaction import MASKS, redact, redact_url
+from twin_assets.training.examples import encode_rows
+from twin_assets_tests.conftest import raw
+
+ARTICLE, POST, CODE = Category.ARTICLE, Category.POST, Category.CODE
+DRAW = random.Random(7)
+ALNUM, HEX = string.ascii_letters + string.digits, "0123456789abcdef"
+
+
+def drawn(length: int, alphabet: str = ALNUM) -> str:
+    return "".join(DRAW.choices(alphabet, k=length))
+
+
+def jwt() -> str:
+    parts = [json.dumps(part).encode() for part in ({"alg": "HS256", "typ": "JWT"}, {"sub": drawn(9), "iat": 1516239})]
+    return ".".join([*(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts), drawn(43)])
+
+
+def private_key(label: str) -> str:
+    body = "\n".join(drawn(64, ALNUM + "+/") for _ in range(6))
+    return f"-----BEGIN {label}-----\n{body}\n-----END {label}-----"
+
+
+SECRETS = {
+    "aws access key": "AKIA" + drawn(16, string.ascii_uppercase + string.digits),
+    "github": "ghp_" + drawn(36),
+    "github fine-grained": "github_pat_" + drawn(22) + "_" + drawn(59),
+    "gitlab": "glpat-" + drawn(20),
+    "openai": "sk-" + drawn(20) + "T3BlbkFJ" + drawn(20),
+    "openai project": "sk-proj-" + drawn(48),
+    "anthropic": "sk-ant-api03-" + drawn(80),
+    "hugging face": "hf_" + drawn(34),
+    "google": "AIza" + drawn(35),
+    "slack": "xoxb-" + drawn(12, string.digits) + "-" + drawn(24),
+    "stripe": "sk_live_" + drawn(24),
+    "sendgrid": f"SG.{drawn(22)}.{drawn(43)}",
+    "npm": "npm_" + drawn(36),
+    "pypi": "pypi-AgEIcHlwaS5vcmc" + drawn(80),
+    "telegram": f"{drawn(9, string.digits)}:{drawn(35)}",
+    "jwt": jwt(),
+    "rsa key": private_key("RSA PRIVATE KEY"),
+    "openssh key": private_key("OPENSSH PRIVATE KEY"),
+}
+NAMED = {
+    "password": "Tr0ub4dor&3x",
+    "api_key": drawn(32, HEX),
+    "client_secret": drawn(40, ALNUM + "-_") + "9a",
+    "aws_secret_access_key": drawn(40, ALNUM + "+/"),
+    "AUTH_TOKEN": drawn(32),
+}
+ADDRESSES = {
+    "e-mail": ["jo.penhallow@skerrow-harbour.org", "j+tides@mail.example-post.co.uk", "anna@posteo.de"],
+    "phone number": ["+44 20 7183 8750", "+1 415-357-4000", "+49 30 901820", "+86 10 6552 9988"],
+}
+
+
+@pytest.mark.parametrize("name", SECRETS)
+@pytest.mark.parametrize("category", list(Category))
+@pytest.mark.parametrize("around", ["Use {} for it.", 'call("{}")', "KEY={}\nnext", "`{}`", "see https://a.dev/{}"])
+def test_a_token_in_a_known_format_is_masked_wholly(name, category, around):
+    secret = SECRETS[name]
+    if around.startswith("see") and "PRIVATE KEY" in secret:
+        around = "{}"
+    redacted = redact(around.format(secret), category)
+    assert not any(part in redacted.text for part in (secret, secret[-12:], secret[12:24])), name
+    assert sum(redacted.counts.values()) == 1, name
+
+
+@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("line", ['{} = "{}"', "'{}': '{}',", "{}={}", '"{}" => "{}"'])
+def test_what_a_telling_name_is_given_is_masked_when_it_looks_drawn(name, line):
+    text = line.format(name if "'" in line or '"' in line else name.upper(), NAMED[name])
+    for category in Category:
+        redacted = redact(text, category)
+        assert NAMED[name] not in redacted.text, (name, category)
+        assert set(redacted.counts) <= {"secret", "password"}
+
+
+@pytest.mark.parametrize("kind", ADDRESSES)
+@pytest.mark.parametrize("category", list(Category))
+def test_addresses_of_people_are_masked(kind, category):
+    for address in ADDRESSES[kind]:
+        for text in (
+            f"Write to {address}, please.",
+            f"# contact: {address}",
+            f"[me](mailto:{address})",
+            f"({address})",
+        ):
+            redacted = redact(text, category)
+            assert address not in redacted.text, kind
+            assert set(redacted.counts) == {kind}
+            assert MASKS[kind] in redacted.text
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("Call me at (415) 357-4000.", "en"), ("Tel. 020 7183 8750", "en"), ("Telefon: 030 901820", "de"),
+        ("tél : 01 42 68 53 00", "fr"), ("电话:010-6552 9988", "zh"), ("415-357-4000 is the desk.", None),
+    ],
+)  # fmt: skip
+def test_a_number_as_a_country_writes_it_is_masked_where_it_is_called_one(text, language):
+    assert dict(redact(text, POST, language).counts) == {"phone number": 1}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "commit 2fd976b41111031313107792b40d5cfd1a8baf90 fixed it",
+        'sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"',
+        "id: 123e4567-e89b-12d3-a456-426614174000",
+        'blob = "SGVsbG8gd29ybGQsIHRoaXMgaXMgYmFzZTY0IQ=="',
+        "write to jo@example.com, ops@mail.example.org or root@localhost",
+        "git clone git@github.com:skerrow/gauge.git && ssh jo@gauge.skerrow.net",
+        "hello @constance-ferry and @jo@mastodon.social",
+        "actions@users.noreply.github.com",
+        "logo@2x.png, vega@5.20.2, package@1.0.0/dist/index.js",
+        "y = model@weights.to(device)",
+        "On 2024-05-01 12:30:00 at 1714567800, version 10.0.19041.1288, 978-3-16-148410-0",
+        "50.0614300, -5.0918500 and 192.168.100.200 and 4111 1111 1111 1111",
+        "call 123456789 times, then text 2024-2025 and ring 0x7fffffff",
+        'password = "your-password-here"', "password: str = Field()", "password = getpass.getpass()",
+        'token = request.headers["X-Token-Value-2"]', "api_key = os.environ['API_KEY_V2']", "API_KEY=${API_KEY_2}",
+        "The password is the hardest part: it must be long.", "secret: not_so_secret_identifier_name",
+        "TOKEN=<your token>", "AWS_SECRET_ACCESS_KEY=xxxxxxxxxxxxxxxxxxxxxxxxxxxx", "ghp_" + "x" * 36,
+        "postgres://user:password@localhost/db", "-----BEGIN RSA PRIVATE KEY-----", "-----BEGIN PUBLIC KEY-----",
+        "const key = 'ArrowLeft1'; let tokens = 4096;", "token_limit: 1234567890123456",
+        "sort_key = lambda row: row[1]",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("category", list(Category))
+def test_hashes_examples_dates_and_expressions_are_not_masked(text, category):
+    assert redact(text, category).text == text
+
+
+def test_a_value_masked_once_is_masked_wherever_it_stands():
+    value = NAMED["api_key"]
+    redacted = redact(f'api_key = "{value}"\ncurl -d {value} https://a.dev\n', CODE)
+    assert value not in redacted.text
+    assert redacted.counts == {"secret": 2}
+
+
+def test_an_address_on_the_web_loses_its_login_and_what_lets_somebody_in():
+    value = drawn(30) + "7q"
+    redacted = redact_url(f"https://jo:{NAMED['password']}@a.dev/x?page=2&access_token={value}#top")
+    assert redacted.text == "https://a.dev/x?page=2&access_token=[secret]#top"
+    assert redacted.counts == {"password": 1, "secret": 1}
+    plain = "https://a.dev/x?page=2&key=harbour#top"
+    assert redact_url(plain).text == plain
+
+
+EVERYTHING = {**SECRETS, **{kind: " ".join(values) for kind, values in ADDRESSES.items()}, "word": "word", "line": "\n"}
+
+
+@given(st.lists(st.sampled_from(sorted(EVERYTHING))))
+def test_masking_twice_changes_nothing(names):
+    once = redact(" ".join(EVERYTHING[name] for name in names), ARTICLE)
+    again = redact(once.text, ARTICLE)
+    assert again.counts == {}
+    assert not [name for name in names if name in SECRETS and SECRETS[name] in once.text]
+
+
+def test_planted_secrets_reach_no_table_no_vector_and_no_token_of_training(project, materialize, writing, tiny_model):
+    planted = {
+        **SECRETS,
+        **{f"named {name}": value for name, value in NAMED.items()},
+        **{f"{kind} {number}": value for kind, values in ADDRESSES.items() for number, value in enumerate(values)},
+    }
+    filler = "The harbour gauge told the truth again, and I wrote the number down in the grey ledger. " * 4
+    lines = [
+        *SECRETS.values(),
+        *(f'{name} = "{value}"' for name, value in NAMED.items()),
+        *(f"contact: {value}" for values in ADDRESSES.values() for value in values),
+    ]
+    prose = "\n\n".join(f"{filler}\n\n{line}" for line in lines)
+    title = f"Ask {ADDRESSES['e-mail'][0]} for {SECRETS['github']}"
+    url = f"https://jo:{NAMED['password']}@a.dev/?token={SECRETS['gitlab']}"
+    code = "def f():\n    pass\n\n" + "\n".join(f"# {line}" if "\n" not in line else f'"""{line}"""' for line in lines)
+    planted_in = [
+        raw("article", prose, title=title, url=url),
+        raw("page", "".join(f"<p>{part}</p>" for part in prose.split("\n\n")), content_type="text/html", title=title),
+        raw("post", prose, category=POST, title=None),
+        raw("code.py", code, category=CODE),
+    ]
+    project.warehouse.upsert_documents([*writing, *planted_in])
+    result = materialize()
+
+    leaks = []
+    for table in ("cleaned_documents", "chunks", "embeddings", "instruction_dataset"):
+        handle = project.features.table("ada", table)
+        everything = json.dumps(handle.lance.to_arrow().drop_columns(_binary(handle)).to_pylist(), default=str)
+        assert table == "instruction_dataset" or "article" in everything
+        leaks += [f"{name} in {table}" for name, value in planted.items() if json.dumps(value)[1:-1] in everything]
+    rows = list(
+        project.features.table("ada", "instruction_dataset").rows(["example_id", "instruction", "passages", "answer"])
+    )
+    tiny_tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    encoded = "\n".join(
+        tiny_tokenizer.decode(window.ids) for window in encode_rows(rows, tiny_tokenizer, 512, 256).windows
+    )
+    leaks += [f"{name} in training" for name, value in planted.items() if value in encoded]
+    assert leaks == []
+
+    [cleaning] = result.asset_materializations_for_node("cleaned_documents")
+    masked = cleaning.metadata["masked"].value
+    assert set(masked) == set(MASKS)
+    assert masked["private key"] == 8
+    everything_shown = json.dumps({name: str(value) for name, value in cleaning.metadata.items()})
+    assert not [name for name, value in planted.items() if value in everything_shown]
+
+
+def _binary(handle):
+    return [field.name for field in handle.lance.schema if field.name in ("signature", "vector")]
