@@ -307,7 +307,7 @@ def test_a_site_is_collected_whole_from_a_zip_and_a_second_time_nothing_changes(
     assert [row["item"] for row in first.left_out] == ["_site/2024/a.html", "content/_index.md"]
 
 
-@effort(max_examples=150, deadline=None)
+@effort(max_examples=50, deadline=None)
 @given(
     strategies.sampled_from(["---\n", "+++\n", ";;;\n", "---toml\n", "---json\n", "{", '{"a": ']),
     strategies.text(alphabet=strategies.sampled_from("ab:1-+;{}[]\"'\n,.=!&*#|> T\ud83d"), max_size=80),

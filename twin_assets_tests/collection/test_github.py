@@ -490,7 +490,7 @@ def web_client(settings):
         yield client
 
 
-@fuzz(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fuzz(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     at=st.sampled_from(["users/ada/repos", "repos/ada/tides/git/trees/main", f"{BLOBS}/{git_sha(README)}"]),
     value=json_values,

@@ -342,7 +342,7 @@ def web_client(settings):
         yield client
 
 
-@fuzz(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fuzz(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     at=st.sampled_from(["users", "users/7/projects", "projects/1/repository/tree", "projects/1/issues"]),
     value=json_values,

@@ -24,7 +24,7 @@ from twin_assets_tests.collection.site import Page
 
 ME, OTHER = "urn:li:person:ada", "urn:li:person:bob"
 SHARES, ARTICLES, COMMENTS = "MEMBER_SHARE_INFO", "ARTICLES", "ALL_COMMENTS"
-FEW = fuzz(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = fuzz(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def link(kind: str, number: int) -> str:

@@ -372,7 +372,7 @@ MARKUP = st.lists(
 ).map("".join)  # fmt: skip
 
 
-@hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(html=MARKUP, title=MARKUP)
 def test_no_page_and_no_feed_is_a_crash(site, stores, settings, html, title, tmp_path_factory):
     posts = tmp_path_factory.mktemp("export") / "posts"

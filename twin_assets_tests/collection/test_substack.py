@@ -500,7 +500,7 @@ ODD = st.fixed_dictionaries(
 )
 
 
-@hypothesis_settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(listing=st.lists(ODD, max_size=4) | JSON, alone=ODD | JSON)
 def test_no_answer_is_a_crash(site, stores, one_client, listing, alone):
     site.api = lambda request: as_json(listing if request.path.endswith("/archive") else alone)
@@ -508,7 +508,7 @@ def test_no_answer_is_a_crash(site, stores, one_client, listing, alone):
     assert crawl("ada", source, SUBSTACK, stores.warehouse, one_client).finished_at
 
 
-@hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     post_id=st.sampled_from(["1.one", "1.", ".one", "9" * 30 + ".x", "..", "1./../x"]) | st.text(max_size=8),
     cells=st.lists(st.text(max_size=8) | st.sampled_from(["true", "9999-99-99", '"', "\n"]), max_size=12),

@@ -609,7 +609,7 @@ def archive_of(files: dict[str, bytes]) -> Archive:
     return Archive(Path("fuzz.zip"), entries)
 
 
-@effort(max_examples=100, deadline=None)
+@effort(max_examples=25, deadline=None)
 @given(strategies.lists(ROW | JSON, max_size=6), strategies.lists(JSON, max_size=3))
 def test_no_archive_breaks_the_reader(rows, notes):
     files = {"data/tweets.js": rows, "data/note-tweet.js": notes, "data/account.js": notes, "data/manifest.js": notes}
@@ -620,7 +620,7 @@ def test_no_archive_breaks_the_reader(rows, notes):
         assert len(found) == len(set(found))
 
 
-@effort(max_examples=100, deadline=None)
+@effort(max_examples=25, deadline=None)
 @given(strategies.binary(max_size=60) | strategies.text('[]{},:"=tx1\\u ', max_size=60).map(str.encode))
 def test_no_bytes_break_the_reader(data):
     with suppress(BadSource, BadItem):

@@ -18,6 +18,7 @@ import psutil
 import pytest
 import yaml
 from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
+from filelock import FileLock
 
 from twin_assets.settings import Settings
 from twin_assets.stores import Stores
@@ -197,13 +198,29 @@ def write_note(folder: Path, number: int, paragraphs: int = 4) -> Path:
 
 
 @pytest.fixture(scope="session")
-def blank(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """once(name, make) -> a folder that `make` fills once for all of pytest-xdist's workers; the others wait."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    shared.mkdir(exist_ok=True)
+
+    def folder(name: str, make: Callable[[Path], object]) -> Path:
+        home = shared / name
+        with FileLock(f"{home}.lock"):
+            if not (shared / f"{name}.made").exists():
+                make(home)
+                (shared / f"{name}.made").touch()
+        return home
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def blank(once: Callable[..., Path]) -> Project:
     """A project with nothing but the tiny base model."""
     from twin_assets.language.base_models import BaseSpec, resolve_base
 
-    project = Project(tmp_path_factory.mktemp("blank"))
-    resolve_base(BaseSpec(name=BASE), project.stores.settings)
-    return project
+    return Project(once("blank", lambda home: resolve_base(BaseSpec(name=BASE), Project(home).stores.settings)))
 
 
 @pytest.fixture
@@ -222,38 +239,36 @@ def make_project(tmp_path: Path, blank: Project) -> Iterator[Callable[..., Proje
 
 
 @pytest.fixture(scope="session")
-def writing(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_notes(tmp_path_factory.mktemp("writing") / "notes", 60)
+def writing(once: Callable[..., Path]) -> Path:
+    return once("writing", lambda folder: write_notes(folder, 60))
 
 
 @pytest.fixture(scope="session")
-def added(tmp_path_factory: pytest.TempPathFactory, blank: Project, writing: Path) -> Project:
+def added(once: Callable[..., Path], blank: Project, writing: Path) -> Project:
     """A project with an author and a source, nothing collected; never disturbed."""
-    project = blank.copy(tmp_path_factory.mktemp("added") / "project")
-    project.twin("author", "add", AUTHOR, "--name", "Ada Example", "--consent", "Ada Example")
-    project.twin("source", "add", AUTHOR, "files", str(writing))
-    return project
+
+    def make(home: Path) -> None:
+        project = blank.copy(home)
+        project.twin("author", "add", AUTHOR, "--name", "Ada Example", "--consent", "Ada Example")
+        project.twin("source", "add", AUTHOR, "files", str(writing))
+
+    return Project(once("added", make))
 
 
 @pytest.fixture(scope="session")
-def collected(tmp_path_factory: pytest.TempPathFactory, added: Project) -> Project:
+def collected(once: Callable[..., Path], added: Project) -> Project:
     """The same, collected; never disturbed."""
-    project = added.copy(tmp_path_factory.mktemp("collected") / "project")
-    project.twin("collect", AUTHOR)
-    return project
+    return Project(once("collected", lambda home: added.copy(home).twin("collect", AUTHOR)))
 
 
 @pytest.fixture(scope="session")
-def featured(tmp_path_factory: pytest.TempPathFactory, collected: Project) -> Project:
+def featured(once: Callable[..., Path], collected: Project) -> Project:
     """The same, with its features; never disturbed."""
-    project = collected.copy(tmp_path_factory.mktemp("featured") / "project")
-    project.twin("run", AUTHOR, "--until", "instruction_dataset")
-    return project
+    run = ("run", AUTHOR, "--until", "instruction_dataset")
+    return Project(once("featured", lambda home: collected.copy(home).twin(*run)))
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory, featured: Project) -> Project:
+def trained(once: Callable[..., Path], featured: Project) -> Project:
     """The same, with an adapter; never disturbed."""
-    project = featured.copy(tmp_path_factory.mktemp("trained") / "project")
-    project.twin("run", AUTHOR, "--until", "adapter")
-    return project
+    return Project(once("trained", lambda home: featured.copy(home).twin("run", AUTHOR, "--until", "adapter")))
