@@ -10,7 +10,8 @@ AUTHOR ?= wren
 SOURCE ?=
 RECIPE ?= tiny-cpu
 SERVE ?= 1
-WORKERS ?= 2
+# One more than there are cores: the tests of whole processes mostly wait.
+WORKERS ?= 3
 # The first that runs and is new enough: pyenv leaves names on the PATH that start nothing.
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
   if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then command -v $$name; exit; fi; done; \
