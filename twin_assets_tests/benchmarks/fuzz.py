@@ -8,6 +8,8 @@ A parser may say that an item or a whole source cannot be read; any other except
 the loss of a document that lies in an undamaged file ends the run, naming the input.
 """
 
+# ruff: noqa: E501  layouts are as wide as the platforms write them
+
 import json
 import random
 import sys
