@@ -105,24 +105,12 @@ def author() -> None:
 @plain_errors
 def author_add(author_id: str, name: str, consent: str) -> None:
     """Add an author. ID is a slug of a-z, 0-9 and '-'."""
-    from pydantic import ValidationError
-
-    from twin_assets.documents import AuthorProfile, Consent, RecipeChoice
-    from twin_assets.erasure import is_being_erased
+    from twin_assets.collecting import add_author
+    from twin_assets.documents import Consent
     from twin_assets.running import dagster_instance, register
 
     opened = stores()
-    if is_being_erased(opened, author_id):
-        raise BadInput(f"the erasure of {author_id} has not ended: run `twin author erase {author_id}` first")
-    if any(profile.id == author_id for profile in opened.warehouse.profiles()):
-        raise BadInput(f"author {author_id} is there already: see `twin author show {author_id}`")
-    try:
-        profile = AuthorProfile(
-            id=author_id, name=name, consent=Consent.stated(consent), recipes=[RecipeChoice(name="tiny-cpu")]
-        )
-    except ValidationError as error:
-        raise BadInput(error.errors()[0]["msg"]) from error
-    opened.warehouse.save_profile(profile)
+    add_author(opened, author_id, name, Consent.stated(consent))
     with dagster_instance() as instance:
         register(instance, opened)
     say(f"added {author_id}; next: twin source add {author_id} PLATFORM WHERE")
@@ -534,7 +522,7 @@ def dataset() -> None:
 @click.option("--version", help="A dataset version; default: the latest.")
 @plain_errors
 def dataset_export(author_id: str, folder: Path, version: str | None) -> None:
-    """Write a dataset version as JSONL, one file per split."""
+    """Write a dataset version to DIR: a Hugging Face `datasets` folder, JSONL per split, and its card, README.md."""
     from twin_assets.overview import export_dataset
 
     for path, rows in export_dataset(stores(), author_id, folder, version).items():

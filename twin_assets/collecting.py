@@ -1,4 +1,5 @@
-"""Collection as the app sees it: profiles, sources, requests to the crawl sensor, how each source stands.
+"""Collection as the app sees it: profiles, sources, requests to the crawl sensor, how each source stands, what each
+document may be used for.
 
 The app starts no crawl itself. It leaves a request in the warehouse, which the sensor of whatever daemon runs takes up;
 so a crawl goes on when the app ends, and two requests for one source are one crawl.
@@ -6,24 +7,23 @@ so a crawl goes on when the app ends, and two requests for one source are one cr
 
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from uuid import uuid4
 
 import dagster as dg
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
-from dagster._core.storage.tags import PARTITION_NAME_TAG
 
-from twin_assets import running, sources
+from twin_assets import erasure, running, sources
 from twin_assets.collection import inbox
-from twin_assets.collection.crawler import INBOX, ArchiveCrawler, archive_platform, crawlers, platform_for
+from twin_assets.collection.crawler import INBOX, ArchiveCrawler, archive_platform, crawlers, lies_here, platform_for
+from twin_assets.collection.sensors import crawl_under_way
 from twin_assets.content.archives import is_archive, open_archive
-from twin_assets.documents import AUTHOR_ID, AuthorProfile, Consent, RecipeChoice, Source, utcnow
+from twin_assets.documents import AUTHOR_ID, AuthorProfile, Consent, RecipeChoice, Source, Use, utcnow
 from twin_assets.errors import BadInput, BadSource
-from twin_assets.serving.collecting import Overview, Phase, Place, Reading, Standing
+from twin_assets.serving.collecting import LeftOut, Overview, Phase, Place, Reading, Standing
 from twin_assets.stores import Stores
 
 ENVIRONMENT_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
@@ -37,9 +37,14 @@ Open = Callable[[], AbstractContextManager[dg.DagsterInstance]]
 
 
 def add_author(stores: Stores, author: str, name: str, consent: Consent) -> AuthorProfile:
-    """Add a profile, with the recipe that needs no download. Raises BadInput for an id that is none or is taken."""
+    """Add a profile, with the recipe that needs no download.
+
+    Raises BadInput for an id that is none, is taken, or whose erasure has not ended.
+    """
     if not AUTHOR_ID.fullmatch(author):
         raise BadInput(f"author id {author!r}: use 1 to 63 of a-z, 0-9 and '-', not starting with '-'")
+    if erasure.is_being_erased(stores, author):
+        raise BadInput(f"the erasure of {author} has not ended: run `twin author erase {author}` first")
     if any(profile.id == author for profile in stores.warehouse.profiles()):
         raise BadInput(f"author {author} is there already: choose another id, or add sources to this one")
     profile = AuthorProfile(id=author, name=name, consent=consent, recipes=[RecipeChoice(name="tiny-cpu")])
@@ -72,15 +77,12 @@ class Collector:
             raise BadSource("say where: a URL, a handle, a folder or a zip")
         if place.token_env and not ENVIRONMENT_NAME.fullmatch(place.token_env):
             raise BadInput("give the NAME of the variable that holds the token, such as GITHUB_TOKEN, never the token")
-        try:
-            if not of_this_machine:
-                _check_elsewhere(where)
-            platform = place.platform or platform_for(where)
-            return sources.add_source(
-                self._stores, author, platform, where, token_env=place.token_env or None, cron=place.cron or None
-            )
-        except OSError as error:
-            raise BadSource(f"{where[:60]} … is no place that can be looked up ({error.strerror})") from error
+        if not of_this_machine:
+            _check_elsewhere(where)
+        platform = place.platform or platform_for(where)
+        return sources.add_source(
+            self._stores, author, platform, where, token_env=place.token_env or None, cron=place.cron or None
+        )
 
     def remove_source(self, author: str, source_id: str) -> None:
         """Take a source out of a profile; its documents stay. Raises NotThere."""
@@ -130,6 +132,15 @@ class Collector:
         for source_id in source_ids:
             self._stores.warehouse.ask_for_crawl(author, source_id)
 
+    def leave_out(self, author: str, document_id: str, uses: Collection[Use]) -> LeftOut:
+        """Leave a document out of these uses and no others. Raises NotThere."""
+        others = set(get_args(Use)) - set(uses)
+        with self._open_instance() as instance:
+            left = running.leave_out(instance, self._stores, author, document_id, uses)
+            taken_back = running.leave_out(instance, self._stores, author, document_id, others, take_back=True)
+            changed = left is not None or taken_back is not None
+            return LeftOut(sorted(uses), changed, running.daemon_runs(instance))
+
     def overview(self, author: str) -> Overview:
         """How the author's sources stand, what waits in the inbox, whether a daemon is there to read it."""
         warehouse = self._stores.warehouse
@@ -156,9 +167,8 @@ class Collector:
         export: dict[str, Any] | None,
         asked_at: datetime | None,
     ) -> Standing:
-        running_now = (crawl is not None and crawl.get("finished_at") is None) and _under_way(
-            instance, author, source.platform
-        )
+        begun = crawl is not None and crawl.get("finished_at") is None
+        running_now = begun and crawl_under_way(instance, author, source.platform)
         by_export_only = source.where == INBOX
         return Standing(
             source=source,
@@ -182,7 +192,7 @@ class Collector:
 def _check_elsewhere(where: str) -> None:
     """Raises BadSource for a place of this machine."""
     is_url = where.lower().startswith(("http://", "https://"))
-    if not ELSEWHERE.fullmatch(where) or (not is_url and Path(where).exists()):
+    if not ELSEWHERE.fullmatch(where) or (not is_url and lies_here(where)):
         raise BadSource("give a URL or a handle; writing that lies in a folder or an archive, upload as a zip")
 
 
@@ -196,14 +206,6 @@ def _phase(last: dict[str, Any] | None, running_now: bool, asked_at: datetime | 
     if last.get("finished_at") is None and last.get("imported_at") is None:
         return "broken off"
     return "failed" if last.get("error") else "done"
-
-
-def _under_way(instance: dg.DagsterInstance, author: str, platform: str) -> bool:
-    """Whether a run that collects this platform for this author is queued or running."""
-    filters = dg.RunsFilter(
-        job_name=f"collect_{platform}", tags={PARTITION_NAME_TAG: author}, statuses=NOT_FINISHED_STATUSES
-    )
-    return instance.get_runs_count(filters) > 0
 
 
 def _reading(row: dict[str, Any]) -> Reading:

@@ -3,11 +3,16 @@
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from twin_assets.documents import ModelManifest
 from twin_assets.stores import Stores
 from twin_assets.stores.features import TableHandle
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def author_status(stores: Stores, author: str) -> dict[str, Any]:
@@ -132,19 +137,48 @@ def dataset_handle(stores: Stores, author: str, version: str | None) -> TableHan
 
 
 def export_dataset(stores: Stores, author: str, folder: Path, version: str | None) -> dict[Path, int]:
-    """Write one JSONL file per split; returns how many examples each holds."""
-    from twin_assets.schemas import INSTRUCTION_DATASET
+    """Write a version for others: a Hugging Face `datasets` folder, a JSONL file per split, and its card.
+
+    `datasets.load_from_disk(folder)` reads it; README.md is the card, with the pictures beside it. What the folder
+    holds of an earlier export is replaced. Returns how many examples each JSONL file holds.
+    See: https://huggingface.co/docs/datasets/process#save and https://huggingface.co/docs/hub/datasets-cards
+    """
+    from datasets import Dataset, DatasetDict, disable_progress_bars, enable_progress_bars
 
     table = dataset_handle(stores, author, version)
+    rows = table.lance.to_arrow().sort_by("example_id")
+    splits = rows.column("split").to_pylist()
+    by_split = {split: rows.filter([one == split for one in splits]) for split in ("train", "validation", "test")}
     folder.mkdir(parents=True, exist_ok=True)
-    written: dict[Path, int] = {}
-    for split in ("train", "validation", "test"):
-        path = folder / f"{split}.jsonl"
-        rows = sorted(table.rows(INSTRUCTION_DATASET.names, f"split = '{split}'"), key=lambda row: row["example_id"])
-        lines = (json.dumps(row, ensure_ascii=False, default=str) for row in rows)
+    disable_progress_bars()
+    DatasetDict({split: Dataset(part) for split, part in by_split.items()}).save_to_disk(folder)
+    enable_progress_bars()
+    written = {folder / f"{split}.jsonl": part for split, part in by_split.items()}
+    for path, part in written.items():
+        lines = (json.dumps(row, ensure_ascii=False, default=str) for row in part.to_pylist())
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        written[path] = len(rows)
-    return written
+    _write_card(table, rows, folder)
+    return {path: part.num_rows for path, part in written.items()}
+
+
+def _write_card(table: TableHandle, rows: "pa.Table", folder: Path) -> None:
+    from twin_assets.features.preview import card_figure, card_tables
+
+    pinned = table.pinned
+    name = f"{table.author}, {pinned.table}"
+    about = {name: value for name, value in pinned.about.items() if name not in ("splits", "left_out")}
+    about |= {"data version": pinned.data_version, **{f"{name}, version": n for name, n in pinned.inputs.items()}}
+    languages = sorted({code for code in rows.column("language").to_pylist() if code})
+    splits = [{"split": split, "path": f"{split}.jsonl"} for split in ("train", "validation", "test")]
+    head = {"pretty_name": name, "language": languages, "configs": [{"config_name": "default", "data_files": splits}]}
+    card_figure(rows).savefig(folder / "card.png", dpi=80)
+    text = (
+        f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---\n\n# {name}\n\n"
+        "Every `answer` is the author's own text, word for word; every `instruction` was made for it. "
+        "`passages` are what the author has written elsewhere on the subject, found by retrieval.\n\n"
+        f"{card_tables(rows, pinned.about.get('left_out', {}), about)}\n\n![lengths, tasks and time](card.png)\n"
+    )
+    (folder / "README.md").write_text(text, encoding="utf-8")
 
 
 def training_curve(stores: Stores, author: str) -> list[dict[str, float]]:

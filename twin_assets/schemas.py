@@ -103,6 +103,7 @@ INSTRUCTION_DATASET = Schema(
         Column("category"),
         Column("language", nullable=True),
         Column("published_at", TIME, nullable=True),
+        Column("template", nullable=True),
         Column("instruction"),
         Column("passages", PASSAGES),
         Column("answer"),

@@ -21,6 +21,7 @@ SILENT = {
     "GRADIO_ANALYTICS_ENABLED": "False",
     "RAY_USAGE_STATS_ENABLED": "0",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "ORT_DISABLE_TELEMETRY": "1",
     "DAGSTER_DISABLE_TELEMETRY": "1",
     "LANCEDB_LOG": "error",
     "TRANSFORMERS_VERBOSITY": "error",
@@ -71,6 +72,13 @@ class Settings(BaseSettings):
     )
     embedding_revision: str | None = Field(default=None, description="Hub revision of the embedding model.")
     embedding_batch_size: int = Field(default=64, gt=0, description="Texts per forward pass.")
+    embedding_backend: Literal["auto", "onnx", "torch"] = Field(
+        default="auto",
+        description="onnx (8 bits, CPU), torch, or auto: torch on a GPU and where onnx cannot, else onnx.",
+    )
+    reranker: str | None = Field(
+        default=None, description="CrossEncoder of sentence-transformers that orders hits anew: a path or a hub name."
+    )
     chunk_tokens: int = Field(default=220, ge=32, description="Longest chunk, in the embedding model's tokens.")
 
     max_document_bytes: int = Field(default=20_000_000, gt=0, description="Larger documents are refused, by name.")
@@ -82,6 +90,16 @@ class Settings(BaseSettings):
     )
 
     answer_bytes: int = Field(default=1_500, gt=0, description="Longest training answer; the rest becomes `continue`.")
+    dataset_size: Literal["small", "medium", "full"] = Field(
+        default="full", description="Training documents used: a tenth, two fifths or all; each size holds the smaller."
+    )
+    instruction_model: str | None = Field(
+        default=None, description="LiteLLM name of a model that writes instructions of public pieces; default: by rule."
+    )
+    instruction_api_base: str | None = Field(default=None, description="Address of that model's server, if your own.")
+    instruction_max_cost_usd: float = Field(
+        default=5.0, ge=0, description="Most that the instructions of one author may cost, over all runs."
+    )
     min_new_examples: int = Field(default=20, ge=0, description="New examples before the sensor trains again.")
     max_drop: float = Field(default=0.5, gt=0, le=1, description="Largest unexplained share of rows a run may lose.")
 
@@ -113,6 +131,10 @@ class Settings(BaseSettings):
     def web_cache(self, author: str) -> Path:
         """Answers of the sites that an author's sources lie on."""
         return self.cache_dir / "http" / f"{author}.db"
+
+    def instruction_cache(self, author: str) -> Path:
+        """What a model wrote when instructions were asked of it."""
+        return self.cache_dir / "instructions" / f"{author}.db"
 
     def library_environment(self) -> dict[str, str]:
         """What a child process needs to see the same settings and stay as silent as its parent."""

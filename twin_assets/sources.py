@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from twin_assets.collection.crawler import crawlers, reads, source_id_for
+from twin_assets.collection.crawler import crawlers, lies_here, reads, source_id_for
 from twin_assets.documents import AuthorProfile, Source
 from twin_assets.errors import BadSource, NotThere
 
@@ -21,7 +21,7 @@ def add_source(
     cron: str | None = None,
     options: dict[str, str] | None = None,
 ) -> Source:
-    """Add a source to a profile; adding the same one again changes its cron, token and options, and keeps its proof.
+    """Add a source to a profile; adding the same one again changes what is given and keeps the rest, and its proof.
 
     Raises BadSource for an unknown platform, a place its crawler cannot read, or a cron line that is none.
     """
@@ -31,24 +31,17 @@ def add_source(
     crawler = known[platform]
     if not reads(crawler, where):
         raise BadSource(f"{platform} cannot read {where}: give {crawler.accepted}")
-    path = Path(where).expanduser().absolute()
-    if path.exists() and reads(crawler, str(path)):
+    path = str(Path(where).expanduser().absolute())
+    if lies_here(path) and reads(crawler, path):
         # The daemon that crawls has another working directory.
-        where = str(path)
+        where = path
     if cron is not None:
         _check_cron(cron)
     profile = stores.warehouse.profile(author)
     source_id = source_id_for(platform, where, {source.id: source.where for source in profile.sources})
-    before = profile.source(source_id)
-    source = Source(
-        id=source_id,
-        platform=platform,
-        where=where,
-        token_env=token_env,
-        cron=cron,
-        options=options or {},
-        proof=before.proof if before and before.where == where else None,
-    )
+    before = profile.source(source_id) or Source(id=source_id, platform=platform, where=where)
+    given = {"token_env": token_env, "cron": cron, "options": options or None}
+    source = before.model_copy(update={name: value for name, value in given.items() if value is not None})
     profile.sources = [*(other for other in profile.sources if other.id != source_id), source]
     stores.warehouse.save_profile(profile)
     return source

@@ -18,9 +18,11 @@ from twin_assets.collection.crawler import Found, Item, crawl
 from twin_assets.collection.sensors import crawl_due
 from twin_assets.content.web import WebClient
 from twin_assets.documents import Category, Source, utcnow
-from twin_assets.errors import BadInput, BadSource
+from twin_assets.errors import BadInput, BadSource, NotThere
 from twin_assets.partitions import authors
 from twin_assets.serving.collecting import Overview, Place, Standing
+from twin_assets.sources import add_source
+from twin_assets_tests.conftest import raw
 
 BLOG = "https://skerrow.example/feed.xml"
 TWEET = {"tweet": {"id_str": "1", "created_at": "Tue Jan 02 10:00:00 +0000 2024", "full_text": "The tide is late."}}
@@ -87,11 +89,22 @@ def test_an_id_that_is_taken_or_none_is_refused(collector, ada, author, says):
         collector.add_author(author, "Ada", "Ada")
 
 
+def test_an_id_whose_erasure_has_not_ended_is_refused(collector, ada, project):
+    (project.settings.data_dir / "eve.erasing").write_text("[]")
+    with pytest.raises(BadInput, match="the erasure of eve has not ended"):
+        collector.add_author("eve", "Eve", "Eve")
+
+
 def test_the_place_tells_its_platform_and_a_choice_overrides_it(collector, ada, writing):
     assert collector.add_source("ada", Place(BLOG, cron="0 6 * * *"), of_this_machine=True).platform == "blog"
     assert collector.add_source("ada", Place(f" {writing} "), of_this_machine=True).platform == "files"
     with pytest.raises(BadSource, match="files cannot read"):
         collector.add_source("ada", Place(BLOG, platform="files"), of_this_machine=True)
+
+
+def test_a_place_that_is_added_again_in_the_app_keeps_what_only_twin_can_say(collector, ada, project):
+    added = add_source(project, "ada", "blog", BLOG, token_env="FEED_TOKEN", options={"api": "https://a.example"})
+    assert collector.add_source("ada", Place(BLOG), of_this_machine=True) == added
 
 
 def test_a_token_in_place_of_its_name_is_refused_and_not_kept(collector, ada, project):
@@ -266,3 +279,14 @@ def test_a_removed_source_is_gone_and_its_documents_stay(collector, ada, writing
     collector.remove_source("ada", source.id)
     assert collector.overview("ada").sources == []
     assert [document.deleted_at for document in project.warehouse.documents("ada")] == [None]
+
+
+def test_a_document_is_left_out_of_what_is_said_and_of_nothing_else(collector, ada, project):
+    project.warehouse.upsert_documents([raw("a", "words")])
+    first = collector.leave_out("ada", "ada:files:a", ["training"])
+    assert (first.uses, first.changed, first.daemon_runs) == (["training"], True, False)
+    assert collector.leave_out("ada", "ada:files:a", ["quoting"]).changed
+    assert [document.left_out for document in project.warehouse.documents("ada")] == [["quoting"]]
+    assert not collector.leave_out("ada", "ada:files:a", ["quoting"]).changed
+    with pytest.raises(NotThere):
+        collector.leave_out("ada", "ben:files:a", [])

@@ -15,11 +15,13 @@ def test_a_source_is_added_under_a_readable_id(stores, ada):
     assert stores.warehouse.profile("ada").sources == [added]
 
 
-def test_adding_the_same_place_again_changes_its_options_and_keeps_its_id(stores, ada):
-    first = add_source(stores, "ada", "blog", FEED)
+def test_adding_the_same_place_again_changes_what_is_given_and_keeps_the_rest(stores, ada):
+    first = add_source(stores, "ada", "blog", FEED, token_env="TOKEN", cron="@weekly", options={"k": "v"})
     again = add_source(stores, "ada", "blog", FEED, cron="@daily")
-    assert again.id == first.id
-    assert [source.cron for source in stores.warehouse.profile("ada").sources] == ["@daily"]
+    assert again == first.model_copy(update={"cron": "@daily"})
+    assert add_source(stores, "ada", "blog", FEED, token_env="OTHER", options={"n": "1"}).options == {"n": "1"}
+    [kept] = stores.warehouse.profile("ada").sources
+    assert (kept.id, kept.token_env, kept.cron) == (first.id, "OTHER", "@daily")
 
 
 def test_two_places_of_one_host_are_two_sources(stores, ada):
@@ -53,6 +55,8 @@ def test_a_url_stays_as_it_was_given_even_when_a_folder_is_called_like_it(stores
         ("blog", "http://[x", r"blog cannot read http://\[x: give the http\(s\) URL of a feed"),
         ("files", "/nowhere/at/all", "files cannot read /nowhere/at/all: give a folder or a .zip"),
         ("files", "", "files cannot read : give a folder or a .zip"),
+        ("files", "a" * 3000, r"is no place that can be looked up \(File name too long\)"),
+        ("blog", "https://a.example/\0", r"is no place that can be looked up \(embedded null byte\)"),
     ],
 )
 def test_what_no_crawler_can_read_is_refused_with_the_way_out(stores, ada, platform, where, says):

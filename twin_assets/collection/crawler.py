@@ -169,16 +169,29 @@ def archive_platform(archive: Archive) -> str | None:
     return next((p for p, crawler in known if isinstance(crawler, ArchiveCrawler) and crawler.recognises(names)), None)
 
 
+def lies_here(where: str) -> bool:
+    """Whether the place is a path of this machine. Raises BadSource when its file system cannot even be asked."""
+    try:
+        Path(where).expanduser().stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, RuntimeError, ValueError) as error:  # too long, forbidden, nobody's home, a NUL, half a character
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise BadSource(f"{where[:60]!r} is no place that can be looked up ({reason})") from error
+    return bool(where.strip())
+
+
 def reads(crawler: Crawler, where: str) -> bool:
-    """Whether the crawler takes the place: live, as its platform's export, or by the inbox."""
+    """Whether the crawler takes the place: live, as its platform's export, or by the inbox. Raises as `lies_here`."""
+    is_path = lies_here(where)
     if crawler.accepts(where):
         return True
-    return isinstance(crawler, ArchiveCrawler) and (where == INBOX or _is_export(crawler, where))
+    return isinstance(crawler, ArchiveCrawler) and (where == INBOX or (is_path and _is_export(crawler, where)))
 
 
 def _is_export(crawler: ArchiveCrawler, where: str) -> bool:
     path = Path(where).expanduser()
-    if not where.strip() or not is_archive(path):
+    if not is_archive(path):
         return False
     try:
         with open_archive(path) as archive:
@@ -388,7 +401,9 @@ class _Consumer:
         A live listing says nothing of what only an export brought, such as a draft, nor an export of what came later.
         """
         archived_at = self._report.archived_at
-        return known.archived_at is None if archived_at is None else (known.archived_at or known.fetched_at) < archived_at
+        if archived_at is None:
+            return known.archived_at is None
+        return (known.archived_at or known.fetched_at) < archived_at
 
     def _is_older(self, item: Item, known: KnownDocument) -> bool:
         """Whether an archive's item says less than what is stored: a live source wins, else the later date."""

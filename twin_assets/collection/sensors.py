@@ -30,9 +30,10 @@ def due_at(source: Source, last_crawl: datetime | None, added_at: datetime, now:
     return tick if tick > (last_crawl or added_at) else None
 
 
-def _under_way(instance: dg.DagsterInstance, author: str, job: str) -> bool:
-    """A crawl is queued or running: whatever is due or asked for now waits for its end."""
-    filters = dg.RunsFilter(job_name=job, tags={PARTITION_NAME_TAG: author}, statuses=NOT_FINISHED_STATUSES)
+def crawl_under_way(instance: dg.DagsterInstance, author: str, platform: str) -> bool:
+    """Whether a run that collects this platform for this author is queued or running."""
+    tags = {PARTITION_NAME_TAG: author}
+    filters = dg.RunsFilter(job_name=f"collect_{platform}", tags=tags, statuses=NOT_FINISHED_STATUSES)
     return instance.get_runs_count(filters) > 0
 
 
@@ -76,11 +77,11 @@ def crawl_due(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest]:
         for platform, dropped_at in _dropped(context, stores, profile.id):
             reasons[platform].append(dropped_at)
         for platform, times in sorted(reasons.items()):
-            if _under_way(context.instance, profile.id, job := f"collect_{platform}"):
-                continue
+            if crawl_under_way(context.instance, profile.id, platform):
+                continue  # whatever is due or asked for now waits for its end
             yield dg.RunRequest(
                 run_key=f"{profile.id}|{platform}|{max(times)}",
-                job_name=job,
+                job_name=f"collect_{platform}",
                 partition_key=profile.id,
                 tags={"twin/author": profile.id},
             )

@@ -1,12 +1,24 @@
 """Put the dataset together: cleaned texts from one pinned table, context from the real retriever over another."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from twin_assets import schemas
-from twin_assets.features.instructions import Built, build_dataset, made_by_instructions, split_clusters, topic_of
-from twin_assets.language.embedding import Embedder
-from twin_assets.language.prompts import Passage
+from twin_assets.documents import digest
+from twin_assets.features.instruction_model import InstructionModel, Wanted
+from twin_assets.features.instructions import (
+    INSTRUCTIONS_VERSION,
+    Built,
+    Example,
+    build_rows,
+    language_name,
+    made_by_instructions,
+    make_examples,
+    split_clusters,
+    with_instruction,
+)
+from twin_assets.language.embedding import Embedder, model_identity
+from twin_assets.language.prompts import Passage, task_instruction
 from twin_assets.language.search import search
 from twin_assets.settings import Settings
 from twin_assets.stores.features import TableHandle
@@ -18,8 +30,23 @@ CANDIDATES = 12
 """Chunks looked at per example: enough for three once the held-out and the answer's own are passed over."""
 
 COLUMNS = [
-    "document_id", "cluster_id", "category", "language", "published_at", "title", "text", "trainable", "input_hash",
+    "document_id", "cluster_id", "category", "language", "published_at", "title", "text", "trainable", "visibility",
+    "input_hash",
 ]  # fmt: skip
+
+
+def made_by_dataset(settings: Settings) -> str:
+    """How the dataset is made now: how each row is, and how many there are."""
+    rows = made_by_instructions(settings.answer_bytes, model_identity(settings), settings.instruction_model)
+    return digest([rows, settings.dataset_size], 16)
+
+
+def about_dataset(settings: Settings) -> dict[str, str]:
+    """What a version's record says of how it was made, beside its inputs."""
+    generator = f"rules {INSTRUCTIONS_VERSION}"
+    if settings.instruction_model:
+        generator += f", instructions of public pieces by {settings.instruction_model}"
+    return {"size": settings.dataset_size, "generator": generator, "made_by": made_by_dataset(settings)}
 
 
 def build(
@@ -30,30 +57,66 @@ def build(
     progress: Callable[[str], None],
 ) -> Built:
     """Every example of the author. Queries are embedded in one batch, each is answered by `search`."""
-    documents = sorted(cleaned.rows(COLUMNS), key=lambda row: row["document_id"])
+    documents = sorted(cleaned.rows(COLUMNS), key=lambda row: str(row["document_id"]))
     splits = split_clusters((row["document_id"], row["cluster_id"]) for row in documents)
-    topics = sorted({topic_of(row) for row in documents if row["trainable"]})
-    vectors = dict(zip(topics, embedder.encode(topics), strict=True)) if topics else {}
-    done = 0
+    examples, left_out = make_examples(documents, splits, settings.answer_bytes, settings.dataset_size)
+    if settings.instruction_model:
+        model = InstructionModel(settings, cleaned.author, progress)
+        examples, refused = _written(examples, model)
+        left_out["instruction of the model refused, the rule's stands"] += refused
 
-    def retrieve(query: str, cluster: str) -> list[tuple[str, Passage]]:
-        nonlocal done
-        done += 1
-        if done % 200 == 0:
-            progress(f"context retrieved for {done} of {len(documents)} documents")
-        hits = search(
-            embeddings,
-            embedder,
-            query,
-            CANDIDATES,
-            exclude_clusters={cluster},
-            quotable_only=True,
-            query_vector=vectors[query],
+    def retrieve(asked: Sequence[tuple[str, str]]) -> Iterator[list[tuple[str, Passage]]]:
+        if not asked:
+            return
+        vectors = embedder.encode([query for query, _ in asked])
+        for done, ((query, cluster), vector) in enumerate(zip(asked, vectors, strict=True), 1):
+            if done % 200 == 0:
+                progress(f"context retrieved for {done} of {len(asked)} examples")
+            hits = search(
+                embeddings,
+                embedder,
+                query,
+                CANDIDATES,
+                exclude_clusters={cluster},
+                quotable_only=True,
+                query_vector=vector,
+            )
+            yield [(hit.cluster_id, hit.passage) for hit in hits]
+
+    made_by = made_by_instructions(settings.answer_bytes, embedder.identity, settings.instruction_model)
+    return Built(build_rows(examples, splits, retrieve, made_by), dict(+left_out))
+
+
+def _written(examples: Sequence[Example], model: InstructionModel) -> tuple[list[Example], int]:
+    """The examples with the model's instructions where they are public and it wrote a usable one; how many it did not.
+
+    Private writing goes to nobody.
+    """
+    wanted = {
+        number: Wanted(
+            "rewrite" if example.task == "rewrite" else "write",
+            example.document["category"],
+            language_name(example.document["language"]) or "English",
+            example.answer,
         )
-        return [(hit.cluster_id, hit.passage) for hit in hits]
+        for number, example in enumerate(examples)
+        if example.task in ("write", "rewrite") and example.document["visibility"] == "public"
+    }
+    texts = dict(zip(wanted, model.write(list(wanted.values())), strict=True))
+    result = [
+        _asked_by_model(example, text, model.name) if (text := texts.get(number)) else example
+        for number, example in enumerate(examples)
+    ]
+    return result, sum(text is None for text in texts.values())
 
-    made_by = made_by_instructions(settings.answer_bytes, embedder.identity)
-    return build_dataset(documents, splits, retrieve, settings.answer_bytes, made_by)
+
+def _asked_by_model(example: Example, text: str, model: str) -> Example:
+    if example.task == "write":
+        return with_instruction(example, text, f"{model}/write")
+    kind, _, variant = example.template.rpartition("/")
+    language = language_name(example.document["language"])
+    instruction = task_instruction(kind, int(variant), material=text, language=language)
+    return with_instruction(example, instruction, f"{model}/rewrite")
 
 
 def dataset_rows(built: Built) -> "pa.Table":

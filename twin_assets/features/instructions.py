@@ -1,35 +1,96 @@
-"""The instruction dataset: every answer is the author's own text, every instruction is deterministic.
+"""The instruction dataset: every answer is the author's own text, every instruction is made for it by a rule.
 
 A document's side is a hash of its id, a cluster's split follows from its members: the split has no memory, and an
 addition never moves a cluster from train to test. Retrieved context comes from the real retriever, never from the
 answer's own cluster and never from a cluster that is held out.
+
+Each piece of the author's is the answer of one example, so that a model learns its words once and evaluation counts
+their bytes once. What is chosen among (task, wording, with context or
+without, size) is chosen by hashes, so that one document more changes no other's examples.
 """
 
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 from twin_assets.documents import Category, digest
-from twin_assets.language.prompts import Passage, continue_instruction, write_instruction
+from twin_assets.features.answers import Answer, answers, without_code, without_code_blocks
+from twin_assets.features.boilerplate import boilerplate
+from twin_assets.features.cleaning.blocks import blocks, code_lines
+from twin_assets.features.definitions import names_defined, purpose_of_file
+from twin_assets.features.key_phrases import KeyPhrases, joined
+from twin_assets.features.plain import plain_sentence, plain_version
+from twin_assets.language.prompts import TASKS, Passage, task_instruction
 
-INSTRUCTIONS_VERSION = "1"
+INSTRUCTIONS_VERSION = "2"
 
 Split = Literal["train", "validation", "test"]
+Task = Literal["write", "continue", "rewrite", "reply", "code"]
+Size = Literal["small", "medium", "full"]
 
-MIN_ANSWER_BYTES = 40
+ORDER: dict[Split, int] = {"train": 0, "validation": 1, "test": 2}
+SHARE_OF_SIZE: dict[Size, float] = {"small": 0.1, "medium": 0.4, "full": 1.0}
+"""Of the clusters in train. What is held out is the same in every size, so that models of all sizes compare."""
+
 CONTINUE_BYTES = 400
 """How much of the text before is shown when the task is to continue."""
-
+MAX_QUOTE = 800
 PASSAGES = 3
 MAX_TOPIC = 120
+MAX_OPENING = 200
+PHRASES = 4
+MAX_OUTLINE = 8
+MIN_POINT, MAX_POINT = 12, 80
+"""Characters of a point of an outline."""
+MIN_REWRITTEN_LETTERS = 150
+"""A piece with less prose, beside pictures and code, has no voice to give back."""
+WITH_CONTEXT = 0.75
+"""Share of the `write` examples that show what the author has written before; the others draft from the prompt."""
+REWRITTEN, FIRST_REWRITTEN = 0.3, 0.2
+"""Share of the later and of the first pieces that are asked for from their plain version, where they have one.
 
-_HEADING = re.compile(r"^#{2,3}[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
+A held-out document's first piece never is: drafts are compared with it.
+"""
 
-Retrieve = Callable[[str, str], list[tuple[str, Passage]]]
-"""(query, cluster of the answer) -> (cluster_id, passage) of the passages found, best first."""
+_HEADING = re.compile(r"^#{2,4}[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
+_NOT_PROSE = re.compile(r"\s*(#{1,6}\s|[-*+|>]|\d+[.)]\s|!\[|<|\[\^|```|~~~|---|===)")
+_SENTENCE = re.compile(
+    r".+?(?:(?<!\bMrs)(?<!\bMr)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\betc)(?<!\be\.g)(?<!\bi\.e)(?<!\b[A-Z])[.!?…]+"
+    r"[\"”’)]*(?=\s|$)|[。！？])"
+)
+_LINK = re.compile(r"!?\[([^\]\n]*)\](?:\([^)\n]*\)|\[[^\]\n]*\])")
+_ATTRIBUTION = re.compile(r"[—―–]\s?[A-Z][^\n]{1,60}$")
+"""Below an epigraph, which opens a chapter and is not what the author answers."""
+_MARKS = re.compile(r"[*_`]+(?=\S)|(?<=\S)[*_`]+")
+
+Retrieve = Callable[[Sequence[tuple[str, str]]], Iterable[list[tuple[str, Passage]]]]
+"""(query, cluster of the answer) of each example -> (cluster_id, passage) of what is found for it, best first."""
+
+Document = Mapping[str, Any]
+"""A row of `cleaned_documents`."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """An answer and how it is asked for. query: what context is looked up by, "" for none."""
+
+    document: Document
+    split: Split
+    task: Task
+    position: int
+    template: str
+    instruction: str
+    answer: str
+    query: str = ""
+
+    @property
+    def id(self) -> str:
+        """Unique in the dataset; the same as long as the document gives as many pieces."""
+        return f"{self.document['document_id']}#{self.task}-{self.position:03d}"
 
 
 @dataclass(frozen=True)
@@ -40,9 +101,9 @@ class Built:
     left_out: Mapping[str, int]
 
 
-def made_by_instructions(answer_bytes: int, retrieval: str) -> str:
+def made_by_instructions(answer_bytes: int, retrieval: str, instruction_model: str | None = None) -> str:
     """How examples are made now; `retrieval` names the embedding model."""
-    return digest(["instructions", INSTRUCTIONS_VERSION, answer_bytes, retrieval], 16)
+    return digest(["instructions", INSTRUCTIONS_VERSION, answer_bytes, retrieval, instruction_model], 16)
 
 
 def side_of(document_id: str) -> Split:
@@ -53,110 +114,291 @@ def side_of(document_id: str) -> Split:
 
 def split_clusters(documents: Iterable[tuple[str, str]]) -> dict[str, Split]:
     """The split of each cluster of (document_id, cluster_id): train if any member is, else validation, else test."""
-    order: dict[Split, int] = {"train": 0, "validation": 1, "test": 2}
     splits: dict[str, Split] = {}
     for document_id, cluster_id in documents:
         side = side_of(document_id)
-        if cluster_id not in splits or order[side] < order[splits[cluster_id]]:
+        if cluster_id not in splits or ORDER[side] < ORDER[splits[cluster_id]]:
             splits[cluster_id] = side
     return splits
 
 
-def pieces(text: str, max_bytes: int) -> list[str]:
-    """`text` in pieces of at most `max_bytes` UTF-8 bytes, cut at paragraph ends where there are any."""
-    from semantic_text_splitter import TextSplitter
-
-    splitter = TextSplitter.from_callback(lambda piece: len(piece.encode()), max_bytes, trim=False)
-    return [piece.strip("\n") for piece in splitter.chunks(text) if piece.strip()]
+def is_in_size(cluster_id: str, split: Split, size: Size) -> bool:
+    """Whether a cluster belongs to a size of the dataset; what belongs to one belongs to all larger ones."""
+    return split != "train" or _chance("size", cluster_id) < SHARE_OF_SIZE[size]
 
 
-def topic_of(document: Mapping[str, Any]) -> str:
-    """What a document is about in a line: its title, else its opening line."""
-    first_line = next((line for line in document["text"].splitlines() if line.strip()), "")
-    topic = (document["title"] or first_line).strip("# \t")
-    return topic if len(topic) <= MAX_TOPIC else topic[:MAX_TOPIC].rsplit(" ", 1)[0] + " …"
+def make_examples(
+    documents: Sequence[Document], splits: Mapping[str, Split], answer_bytes: int, size: Size = "full"
+) -> tuple[list[Example], Counter[str]]:
+    """Examples of one document of each cluster, without their context, and what was left out by reason.
 
-
-def build_dataset(
-    documents: Iterable[Mapping[str, Any]],
-    splits: Mapping[str, Split],
-    retrieve: Retrieve,
-    answer_bytes: int,
-    made_by: str,
-) -> Built:
-    """Examples of all documents, one document of a cluster only, ordered by id.
-
-    documents: rows of `cleaned_documents`, ordered by document_id so that a cluster's first member stands for it.
+    documents: all rows of `cleaned_documents`, ordered by document_id so that a cluster's first member stands for it.
     """
     left_out: Counter[str] = Counter()
-    rows: list[dict[str, Any]] = []
+    chosen = list(_chosen(documents, splits, size, left_out))
+    prose = [document["text"] for document in chosen if document["category"] != Category.CODE]
+    shared, phrases = boilerplate(prose), KeyPhrases(prose)
+    examples: list[Example] = []
+    for document in chosen:
+        found = answers(document, answer_bytes, shared, left_out)
+        examples += _Asking(document, splits[document["cluster_id"]], phrases).examples(found)
+    return list(_without_repeated_answers(examples, left_out)), left_out
+
+
+def build_rows(
+    examples: Sequence[Example], splits: Mapping[str, Split], retrieve: Retrieve, made_by: str
+) -> list[dict[str, Any]]:
+    """The examples as rows, with context for those that are to have it, ordered by id."""
+    asking = [example for example in examples if example.query]
+    found = retrieve([(example.query, example.document["cluster_id"]) for example in asking])
+    context = {
+        example.id: [
+            vars(passage)
+            for cluster, passage in hits
+            if cluster != example.document["cluster_id"] and splits.get(cluster) == "train"
+        ][:PASSAGES]
+        for example, hits in zip(asking, found, strict=True)
+    }
+    rows = [_row(example, context.get(example.id, []), made_by) for example in examples]
+    return sorted(rows, key=lambda row: str(row["example_id"]))
+
+
+def language_name(code: str | None) -> str | None:
+    """The English name of a language, by Unicode's locale data; None for English and for what is unknown."""
+    from babel import Locale, UnknownLocaleError
+
+    if code in (None, "en"):
+        return None
+    try:
+        return Locale.parse(str(code)).get_language_name("en")
+    except (UnknownLocaleError, ValueError):
+        return None
+
+
+def _chosen(
+    documents: Iterable[Document], splits: Mapping[str, Split], size: Size, left_out: Counter[str]
+) -> Iterator[Document]:
+    """The documents that examples are made of: trainable, one of each cluster, within the size."""
     seen: set[str] = set()
     for document in documents:
+        cluster = document["cluster_id"]
         if not document["trainable"]:
             left_out["document left out of training"] += 1
-        elif document["cluster_id"] in seen:
+        elif cluster in seen:
             left_out["document equal to another"] += 1
         else:
-            seen.add(document["cluster_id"])
-            for example in _examples(document, retrieve, splits, answer_bytes):
-                if len(example["answer"].encode()) < MIN_ANSWER_BYTES:
-                    left_out[f"answer under {MIN_ANSWER_BYTES} bytes"] += 1
-                else:
-                    rows.append(_row(document, example, splits[document["cluster_id"]], made_by))
-    return Built(list(_without_repeated_answers(rows, left_out)), dict(left_out))
+            seen.add(cluster)
+            if is_in_size(cluster, splits[cluster], size):
+                yield document
+            else:
+                left_out[f"document beyond the size {size}"] += 1
 
 
-def _examples(
-    document: Mapping[str, Any], retrieve: Retrieve, splits: Mapping[str, Split], answer_bytes: int
-) -> Iterator[dict[str, Any]]:
-    category = Category(document["category"])
-    first, *rest = pieces(document["text"], answer_bytes)
-    topic = topic_of(document)
-    variant = int(document["cluster_id"], 16)
-    outline = _HEADING.findall(first)[:8] if category is Category.ARTICLE and variant % 2 else []
-    found = retrieve(topic, document["cluster_id"])
-    passages = [
-        vars(passage)
-        for cluster, passage in found
-        if cluster != document["cluster_id"] and splits.get(cluster) == "train"
-    ][:PASSAGES]
-    instruction = write_instruction(category, topic, variant, outline)
-    yield {"task": "write", "position": 0, "instruction": instruction, "passages": passages, "answer": first}
-    before = first
-    for position, piece in enumerate(rest, 1):
-        instruction = continue_instruction(category, _tail(before))
-        yield {"task": "continue", "position": position, "instruction": instruction, "passages": [], "answer": piece}
-        before = piece
+def _chance(*what: object) -> float:
+    """A number in [0, 1) that is always the same for the same things."""
+    return int(digest([str(one) for one in what], 12), 16) / 16**12
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """Finds, for each piece of a document, the request that it answers."""
+
+    document: Document
+    split: Split
+    phrases: KeyPhrases
+
+    def examples(self, found: Sequence[Answer]) -> Iterator[Example]:
+        """The document's examples: its first piece is asked for as a draft, the others by what comes before them."""
+        for position, answer in enumerate(found):
+            rewritten = self._chance("rewrite", position) < (REWRITTEN if position else FIRST_REWRITTEN)
+            if position == 0:
+                rewrite = self._rewrite(answer, position) if rewritten and self.split == "train" else None
+                yield rewrite or self._write(answer, goes_on=len(found) > 1)
+                continue
+            yield (
+                self._code(answer, position)
+                or self._reply(answer, position)
+                or (self._rewrite(answer, position) if rewritten else None)
+                or self._continue(answer, position)
+            )
+
+    @property
+    def _category(self) -> Category:
+        return Category(self.document["category"])
+
+    def _chance(self, *what: object) -> float:
+        return _chance(self.document["document_id"], *what)
+
+    def _example(
+        self,
+        task: Task,
+        kind: str,
+        position: int,
+        answer: Answer,
+        *,
+        topic: str = "",
+        material: str = "",
+        query: str = "",
+        goes_on: bool = False,
+    ) -> Example:
+        key = f"{self._category}/{kind}"
+        variant = int(self._chance("wording", task, position) * len(TASKS[key]))
+        language = None if self._category is Category.CODE else language_name(self.document["language"])
+        instruction = task_instruction(
+            key, variant, topic=topic, material=material, language=language, only_the_beginning=goes_on
+        )
+        return Example(self.document, self.split, task, position, f"{key}/{variant}", instruction, answer.text, query)
+
+    def _write(self, answer: Answer, *, goes_on: bool) -> Example:
+        kinds = self._code_kinds(answer) if self._category is Category.CODE else self._prose_kinds(answer)
+        kind, topic, material = kinds[int(self._chance("kind") * len(kinds))]
+        with_context = self._chance("context") < WITH_CONTEXT
+        query = (topic or topic_of(self.document)) if with_context else ""
+        return self._example("write", kind, 0, answer, topic=topic, material=material, query=query, goes_on=goes_on)
+
+    def _prose_kinds(self, answer: Answer) -> list[tuple[str, str, str]]:
+        """(kind, topic, material) of the ways in which the piece can be asked for, each answerable from itself."""
+        prose = _plain_text(without_code(answer.text))
+        title = _one_line(self.document["title"] or "")
+        phrases = joined(self.phrases.of(prose, PHRASES, self.document["language"], title))
+        opening = _opening(answer.text)
+        outline = self._outline(answer.text)
+        kinds = []
+        if title:
+            kinds.append(("title", title, ""))
+        if " and " in phrases:
+            kinds.append(("phrases", phrases, ""))
+        if opening and len(answer.text) > 3 * len(opening):
+            kinds.append(("opening", opening, ""))
+        if len(outline) >= 3 and (title or phrases):
+            points = "\n".join(f"- {point}" for point in outline[:MAX_OUTLINE])
+            kinds.append(("outline", f"“{title}”" if title else phrases, points))
+        return kinds or [("title", topic_of(self.document), "")]
+
+    def _outline(self, text: str) -> list[str]:
+        """The headings of a piece; where it has none to speak of, how each of its paragraphs begins, in flat words."""
+        headings = [_one_line(heading) for heading in _HEADING.findall(text)]
+        if len(headings) >= 3:
+            return headings
+        paragraphs = (" ".join(part.split()) for part in without_code_blocks(text).split("\n\n"))
+        sentences = (_SENTENCE.match(_plain_text(part)) for part in paragraphs if not _NOT_PROSE.match(part))
+        points = (_point(plain_sentence(found[0], self.document["language"])) for found in sentences if found)
+        return [point for point in points if len(point) >= MIN_POINT]
+
+    def _code_kinds(self, answer: Answer) -> list[tuple[str, str, str]]:
+        name = topic_of(self.document)
+        names = names_defined(answer.text, name)
+        purpose = purpose_of_file(answer.text)
+        kinds = []
+        if purpose:
+            kinds.append(("purpose", name, purpose))
+        if set(names) - {"main()", "def main", "func main", "fn main"}:
+            kinds.append(("names", name, "\n".join(f"- {one}" for one in names[: 2 * MAX_OUTLINE])))
+        return kinds or [("title", name, "")]
+
+    def _rewrite(self, answer: Answer, position: int) -> Example | None:
+        n_letters = sum(character.isalpha() for character in without_code(answer.text))
+        if n_letters < MIN_REWRITTEN_LETTERS or self._begins_inside_code(answer):
+            return None
+        plain = plain_version(answer.text, self._category, self.document["language"])
+        return self._example("rewrite", "rewrite", position, answer, material=plain) if plain else None
+
+    def _begins_inside_code(self, answer: Answer) -> bool:
+        """Whether a code block too long for one answer goes on in this one, which shows no fence then."""
+        line = self.document["text"].count("\n", 0, answer.start)
+        return {line - 1, line} <= self._code_lines
+
+    @cached_property
+    def _code_lines(self) -> set[int]:
+        return code_lines(blocks(self.document["text"]))
+
+    def _reply(self, answer: Answer, position: int) -> Example | None:
+        if not answer.quote or _ATTRIBUTION.search(answer.quote) or answer.text.startswith(("#", "![", "<")):
+            return None
+        topic = f"“{topic_of(self.document)}”"
+        return self._example("reply", "reply", position, answer, topic=topic, material=answer.quote[:MAX_QUOTE])
+
+    def _code(self, answer: Answer, position: int) -> Example | None:
+        if answer.definition is None:
+            return None
+        one = answer.definition
+        parts = (one.name_beside_signature, one.purpose, f"```\n{one.signature}\n```")
+        topic, material = topic_of(self.document), "\n\n".join(part for part in parts if part)
+        return self._example("code", "definition", position, answer, topic=topic, material=material)
+
+    def _continue(self, answer: Answer, position: int) -> Example:
+        before = _tail(self.document["text"][: answer.start].rstrip())
+        return self._example("continue", "continue", position, answer, material=before)
+
+
+def topic_of(document: Document) -> str:
+    """What a document is about in a line: its title, else its opening line."""
+    first_line = next((line for line in document["text"].splitlines() if line.strip()), "")
+    return _one_line((document["title"] or first_line).strip("# \t"))
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= MAX_TOPIC else line[:MAX_TOPIC].rsplit(" ", 1)[0] + " …"
+
+
+def _point(sentence: str) -> str:
+    """A sentence as a point of an outline: its first clause, without the stop."""
+    clause = sentence.rstrip(".!?…。 ")
+    return clause if len(clause) <= MAX_POINT else clause[:MAX_POINT].rsplit(" ", 1)[0] + " …"
+
+
+def _plain_text(markdown: str) -> str:
+    """Markdown's words without its links' targets and its marks."""
+    return _MARKS.sub("", _LINK.sub(r"\1", markdown))
+
+
+def _opening(text: str) -> str:
+    """The first sentence of a piece, below its headings; "" when it begins with none, or with a long one."""
+    line = next((line for line in text.splitlines() if line.strip() and not line.startswith("#")), "")
+    sentence = _SENTENCE.match(line)
+    if not sentence or _NOT_PROSE.match(line) or len(sentence[0]) > MAX_OPENING:
+        return ""
+    return sentence[0]
 
 
 def _tail(text: str) -> str:
-    """The last CONTINUE_BYTES of a text, from a word's start."""
+    """The last CONTINUE_BYTES of a text, from a line's start where one is near, else from a word's."""
     if len(text.encode()) <= CONTINUE_BYTES:
         return text
     tail = text.encode()[-CONTINUE_BYTES:].decode(errors="ignore")
-    cut = re.search(r"\s", tail)
-    return tail[cut.end() :] if cut else tail
+    cut = re.search(r"\n", tail[: len(tail) // 2]) or re.search(r"\s", tail)
+    return (tail[cut.end() :] if cut else tail).lstrip("\n")
 
 
-def _row(document: Mapping[str, Any], example: dict[str, Any], split: Split, made_by: str) -> dict[str, Any]:
+def _row(example: Example, passages: list[dict[str, str]], made_by: str) -> dict[str, Any]:
+    document = example.document
     return {
-        "example_id": f"{document['document_id']}#{example['task']}-{example['position']:03d}",
+        "example_id": example.id,
         **{name: document[name] for name in ("document_id", "cluster_id", "category", "language", "published_at")},
-        "split": split,
-        **{name: example[name] for name in ("task", "instruction", "passages", "answer")},
-        "input_hash": digest([document["input_hash"], example["instruction"], example["passages"]], 32),
+        "split": example.split,
+        "task": example.task,
+        "template": example.template,
+        "instruction": example.instruction,
+        "passages": passages,
+        "answer": example.answer,
+        "input_hash": digest([document["input_hash"], example.instruction, passages], 32),
         "made_by": made_by,
     }
 
 
-def _without_repeated_answers(rows: list[dict[str, Any]], left_out: Counter[str]) -> Iterator[dict[str, Any]]:
+def _without_repeated_answers(examples: Sequence[Example], left_out: Counter[str]) -> Iterator[Example]:
     """Two documents may share a paragraph: an answer that stands in train is not held out as well."""
-    order = {"train": 0, "validation": 1, "test": 2}
-    owner: dict[str, str] = {}
-    for row in sorted(rows, key=lambda row: order[row["split"]]):
-        owner.setdefault(row["answer"], row["split"])
-    for row in rows:
-        if owner[row["answer"]] == row["split"]:
-            yield row
+    owner: dict[str, Split] = {}
+    for example in sorted(examples, key=lambda example: ORDER[example.split]):
+        owner.setdefault(example.answer, example.split)
+    for example in examples:
+        if owner[example.answer] == example.split:
+            yield example
         else:
             left_out["answer stands in an earlier split"] += 1
+
+
+def with_instruction(example: Example, instruction: str, template: str) -> Example:
+    """The example asked for in other words; its context is still looked up by its topic."""
+    return replace(example, instruction=instruction, template=template)

@@ -48,7 +48,134 @@ def write_instruction(category: Category, topic: str, variant: int = 0, outline:
 
 def continue_instruction(category: Category, before: str) -> str:
     """Ask for what comes after `before`."""
-    return f"Continue this {category}:\n\n{before}"
+    return task_instruction(f"{category}/continue", 0, material=before)
+
+
+_BEGINS_AS = (
+    "Write {a_piece} that begins like this: “{topic}”",
+    "The first sentence is “{topic}” Write the {piece}.",
+    "Here is how it starts: “{topic}” Write {a_piece} from there, with that sentence.",
+)
+_FROM_OUTLINE = (
+    "Write {a_piece} about {topic}, following this outline.",
+    "This is my outline for {a_piece} about {topic}. Write it.",
+    "Make {a_piece} of these points, in this order. It is about {topic}.",
+)
+_CONTINUE = (
+    "Continue this {piece}:",
+    "Go on from here with this {piece}:",
+    "This is how far the {piece} has got. Write what comes next:",
+    "What comes after this in the {piece}?",
+    "Here is where I stopped in the {piece}. Carry on:",
+    "Write the next part of the {piece} that this comes from:",
+)
+_REWRITE = (
+    "Say this the way I would, as {a_piece}:",
+    "This is what I mean, in plain words. Write it in my voice:",
+    "Rewrite this {piece} so that it sounds like me:",
+    "Here is a flat version of {a_piece} of mine. Give it back my voice:",
+)
+_REPLY = (
+    "In {a_piece} about {topic} I quote this. What do I write under it?",
+    "Respond to this quotation, in {a_piece} about {topic}:",
+    "Here is a quotation in {a_piece} about {topic}. Go on from it:",
+)
+
+TASKS: dict[str, tuple[str, ...]] = {
+    "article/title": (
+        *FORMATS[Category.ARTICLE],
+        "“{topic}” is the title. Write the article.",
+        "I need an article for my site. It is called “{topic}”.",
+        "Write the piece that I would publish as “{topic}”.",
+    ),
+    "article/phrases": (
+        "Write an article that touches on {topic}.",
+        "Draft an article. These should come up in it: {topic}.",
+        "I want to write about {topic}. Make an article of it.",
+        "Write a piece for my site that mentions {topic}.",
+    ),
+    "article/opening": _BEGINS_AS,
+    "article/outline": _FROM_OUTLINE,
+    "article/continue": _CONTINUE,
+    "article/rewrite": _REWRITE,
+    "article/reply": _REPLY,
+    "post/title": (
+        *FORMATS[Category.POST],
+        "Write a short post under the heading “{topic}”.",
+        "I want to post something. The subject: {topic}.",
+        "Make a post of this: {topic}",
+    ),
+    "post/phrases": (
+        "Write a post about {topic}.",
+        "Write a short post. It should mention {topic}.",
+        "I want to post about {topic}. Write it.",
+        "What would I post about {topic}?",
+    ),
+    "post/opening": _BEGINS_AS,
+    "post/outline": _FROM_OUTLINE,
+    "post/continue": _CONTINUE,
+    "post/rewrite": _REWRITE,
+    "post/reply": _REPLY,
+    "code/title": FORMATS[Category.CODE],
+    "code/purpose": (
+        "Write the source file {topic}. What it is for:",
+        "I need {topic}. It should do this:",
+        "Write {topic} the way I would. Its purpose:",
+    ),
+    "code/names": (
+        "Write the source file {topic}. It defines:",
+        "Write {topic} the way I would, with these parts:",
+        "I need {topic}. In it:",
+    ),
+    "code/definition": (
+        "Write this part of {topic}:",
+        "In {topic}, implement this the way I would:",
+        "Fill in the code for {topic}:",
+        "This is still to be written in {topic}. Write it:",
+        "How would I write this in {topic}?",
+        "Here is what {topic} still needs:",
+    ),
+    "code/continue": (
+        "Continue this code:",
+        "Go on with this source file:",
+        "What comes next in this code?",
+        "Here is where I stopped in this file. Carry on:",
+        "Write the lines after these:",
+    ),
+}
+"""The wordings of each task of the dataset, by `<category>/<kind>`; a hash chooses one for each example."""
+
+ONLY_THE_BEGINNING = "Only the beginning for now."
+"""Said where the author's piece is longer than an answer may be."""
+
+_NOUNS = {
+    Category.ARTICLE: ("article", "an article"),
+    Category.POST: ("post", "a post"),
+    Category.CODE: ("code", "a source file"),
+}
+
+
+def task_instruction(
+    task: str,
+    variant: int,
+    *,
+    topic: str = "",
+    material: str = "",
+    language: str | None = None,
+    only_the_beginning: bool = False,
+) -> str:
+    """The instruction of a task of the dataset, in one of its wordings; see `TASKS`.
+
+    material: what the task is about, shown below the request (text to continue, an outline, a signature).
+    language: the answer's, in English; None when it needs no naming.
+    """
+    wordings = TASKS[task]
+    piece, a_piece = _NOUNS[Category(task.partition("/")[0])]
+    request = wordings[variant % len(wordings)].format(topic=topic, piece=piece, a_piece=a_piece)
+    notes = [ONLY_THE_BEGINNING] if only_the_beginning else []
+    if language:
+        notes.append(f"Write in {language}.")
+    return "\n\n".join(part for part in (" ".join([*notes, request]), material) if part)
 
 
 OURS = (

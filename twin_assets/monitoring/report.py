@@ -15,7 +15,10 @@ RECENT = timedelta(days=30)
 
 
 class SourceHealth(Stored):
-    """One source's last crawl and newest document; ages in days, None where there is nothing."""
+    """One source's last crawl and newest document; ages in days, None where there is nothing.
+
+    A crawl's age is that of its end, while it runs of its beginning.
+    """
 
     source_id: str
     platform: str
@@ -99,7 +102,7 @@ def _source(
     return SourceHealth(
         source_id=source.id,
         platform=source.platform,
-        crawl_age_days=_age(crawl.get("finished_at"), now),
+        crawl_age_days=_age(crawl.get("finished_at") or crawl.get("started_at"), now),
         newest_document_age_days=_age(_newest(rows), now),
         documents=len(rows),
         failed_items=len(crawl.get("failed") or []),

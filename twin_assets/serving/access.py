@@ -27,6 +27,11 @@ class Caller:
 
     author: str | None = None
 
+    @property
+    def is_operator(self) -> bool:
+        """Whether it is the operator at this machine."""
+        return self.author is None
+
     def may_use(self, author: str) -> bool:
         """Whether this author's models and writing may be seen."""
         return self.author in (None, author)

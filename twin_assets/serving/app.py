@@ -1,4 +1,5 @@
-"""The app: Gradio in the API's process; a tab to draft on, one for what is collected, one to decide which model drafts.
+"""The app: Gradio in the API's process; tabs to draft, to say what is collected and what of it is used, and to decide
+which model drafts.
 
 Authors' names and drafts are in no part of the page that is the same for everybody: they are asked for once it is open,
 in the name of whoever opened it. Gradio's own API pages, run history and analytics are off, fonts are the system's.
@@ -15,6 +16,8 @@ from twin_assets.language.generation import Sampling
 from twin_assets.serving import fragments
 from twin_assets.serving.access import Access, Caller
 from twin_assets.serving.desk import PRODUCTION, Desk, Sheet, Wish, first
+from twin_assets.serving.documents_desk import DocumentsDesk
+from twin_assets.serving.documents_tab import DocumentsTab
 from twin_assets.serving.failures import MAX_UPLOAD_BYTES
 from twin_assets.serving.login import add_login, logged_in
 from twin_assets.serving.sources import SourcesDesk
@@ -74,7 +77,7 @@ def theme() -> gr.themes.Base:
     )
 
 
-def mount_app(api: FastAPI, desk: Desk, sources: SourcesDesk, access: Access) -> None:
+def mount_app(api: FastAPI, desk: Desk, sources: SourcesDesk, documents: DocumentsDesk, access: Access) -> None:
     """Put the app at `/` of the API; behind a login where other machines can reach it."""
 
     async def user(request: Request) -> str | None:
@@ -84,7 +87,7 @@ def mount_app(api: FastAPI, desk: Desk, sources: SourcesDesk, access: Access) ->
         add_login(api, access)
     gr.mount_gradio_app(
         api,
-        Page(desk, sources, with_login=not access.local).blocks,
+        Page(desk, sources, documents, with_login=not access.local).blocks,
         path="/",
         auth_dependency=None if access.local else user,
         theme=theme(),
@@ -99,9 +102,9 @@ def mount_app(api: FastAPI, desk: Desk, sources: SourcesDesk, access: Access) ->
 
 
 class Page:
-    """Layout and wiring; what happens is `Desk`'s and `SourcesDesk`'s."""
+    """Layout and wiring; what happens is the desks'."""
 
-    def __init__(self, desk: Desk, sources: SourcesDesk, with_login: bool) -> None:
+    def __init__(self, desk: Desk, sources: SourcesDesk, documents: DocumentsDesk, with_login: bool) -> None:
         self._desk = desk
         self._sources_desk = sources
         # An upload that nobody took over is deleted within two days.
@@ -120,6 +123,8 @@ class Page:
                         self._write()
                     with gr.Tab("Sources", id=SOURCES) as self.sources_tab:
                         self.sources = SourcesTab(sources, self._who, self.author, with_login)
+                    with gr.Tab("Writing") as self.documents_tab:
+                        self.documents = DocumentsTab(documents, self._who, self.author)
                     with gr.Tab("Models") as self.models_tab:
                         self._models()
             self._wire()
@@ -195,6 +200,9 @@ class Page:
         self.author.input(self.sources.show, self.author, self.sources.shown, **quiet)
         self.sources_tab.select(self.sources.show, self.author, self.sources.shown, **quiet)
         self.sources.wire(quiet)
+        for event in (self.author.input, self.documents_tab.select):
+            event(self.documents.show, self.documents.entered, self.documents.shown, **quiet)
+        self.documents.wire(quiet)
         for form in (self.first_author, self.sources.form):
             if form is not None:
                 outcome = [form.said, self.sources.said, self.tabs, *opened]

@@ -3,13 +3,13 @@
 Serving knows neither crawlers nor Dagster: `twin_assets/collecting.py` does.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol
 
-from twin_assets.documents import Source
+from twin_assets.documents import Source, Use
 
 Phase = Literal["never", "waiting", "collecting", "broken off", "failed", "done"]
 
@@ -79,8 +79,17 @@ class Place:
     token_env: str | None = None
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """What a document is left out of. daemon_runs: whether the features run that a change takes starts by itself."""
+
+    uses: Sequence[Use]
+    changed: bool
+    daemon_runs: bool
+
+
 class Collecting(Protocol):
-    """What the tab asks of the collection pipeline. Each raises TwinError with what to do instead."""
+    """What the tabs ask of the collection pipeline. Each raises TwinError with what to do instead."""
 
     def platforms(self, *, of_this_machine: bool) -> Mapping[str, str]:
         """Each platform and, in words, what it reads. of_this_machine: folders and archives of this machine too."""
@@ -99,6 +108,9 @@ class Collecting(Protocol):
 
     def ask(self, author: str, source_ids: Sequence[str]) -> None:
         """Ask the crawl sensor for these sources now."""
+
+    def leave_out(self, author: str, document_id: str, uses: Collection[Use]) -> LeftOut:
+        """Leave a document out of these uses and no others, and ask for the features run that a change takes."""
 
     def overview(self, author: str) -> Overview:
         """How the author's sources stand."""

@@ -47,6 +47,14 @@ class Sheet:
 
 
 @dataclass(frozen=True)
+class Done:
+    """What became of something a person asked for. said: a status line."""
+
+    said: str
+    worked: bool
+
+
+@dataclass(frozen=True)
 class Wish:
     """What a person entered."""
 
@@ -206,6 +214,14 @@ def _finished(draft: Draft, seconds: float) -> Sheet:
         sources=fragments.sources(draft.sources),
         stored=(draft.author, draft.id),
     )
+
+
+def done(act: Callable[[], str]) -> Done:
+    """What became of `act`, which says so itself when it works."""
+    try:
+        return Done(fragments.status(act(), "done"), worked=True)
+    except Exception as error:
+        return Done(fragments.status(in_words(error), "failed"), worked=False)
 
 
 def in_words(error: Exception) -> str:

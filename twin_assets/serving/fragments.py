@@ -41,13 +41,14 @@ def sources(found: Sequence[DraftSource]) -> str:
     if not found:
         return '<p class="twin-quiet">No passage was shown to the model.</p>'
     return "".join(
-        f'<article class="twin-source"><h4><span>{number}</span>{_linked(source.title or "untitled", source.url)}</h4>'
+        f'<article class="twin-source"><h4><span>{number}</span>{linked(source.title or "untitled", source.url)}</h4>'
         f"<p>{escape(source.text)}</p></article>"
         for number, source in enumerate(found, 1)
     )
 
 
-def _linked(title: str, url: str) -> str:
+def linked(title: str, url: str) -> str:
+    """A title that leads to its page, whose host is named; without a link where the URL is none."""
     if not host_of(url):
         return escape(title)
     shown = f'<a href="{escape(url)}" target="_blank" rel="noopener noreferrer">{escape(title)}</a>'

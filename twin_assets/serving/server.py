@@ -15,6 +15,7 @@ from twin_assets.serving.access import Access
 from twin_assets.serving.api import build_api
 from twin_assets.serving.collecting import Collecting
 from twin_assets.serving.desk import Desk, Promote
+from twin_assets.serving.documents_desk import DocumentsDesk
 from twin_assets.serving.drafting import Drafter
 from twin_assets.serving.failures import BodyLimit, NothingFromOutside, OwnPagesOnly
 from twin_assets.serving.sources import SourcesDesk
@@ -47,7 +48,8 @@ def build_app(stores: Stores, host: str, promote: Promote, collecting: Collectin
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=[host, "localhost", "127.0.0.1", "[::1]"])
     app.add_middleware(BodyLimit)
     app.add_middleware(NothingFromOutside)
-    mount_app(app, Desk(stores, drafter, access, promote), SourcesDesk(collecting, access), access)
+    desk, sources = Desk(stores, drafter, access, promote), SourcesDesk(collecting, access)
+    mount_app(app, desk, sources, DocumentsDesk(stores.warehouse, collecting, access), access)
     return app
 
 

@@ -9,23 +9,15 @@ from pathlib import Path
 
 from twin_assets.documents import utcnow
 from twin_assets.errors import AccessDenied, BadInput
-from twin_assets.serving import fragments, source_cards
+from twin_assets.serving import source_cards
 from twin_assets.serving.access import Access, Caller
 from twin_assets.serving.collecting import Collecting, Place
-from twin_assets.serving.desk import Choices, in_words
+from twin_assets.serving.desk import Choices, Done, done
 
 EVERY = ""
 """The value of the choice that means all of an author's sources."""
 TELL = ""
 """The value of the choice that lets the place itself say its platform."""
-
-
-@dataclass(frozen=True)
-class Done:
-    """What became of something a person asked for. said: a status line."""
-
-    said: str
-    worked: bool
 
 
 @dataclass(frozen=True)
@@ -55,7 +47,7 @@ class SourcesDesk:
             return Shown()
         profile = self._access.profile(who, author)
         overview = self._collecting.overview(author)
-        html = source_cards.overview(profile, overview, utcnow(), operator=_is_operator(who))
+        html = source_cards.overview(profile, overview, utcnow(), operator=who.is_operator)
         places = [(f"{one.source.platform}: {one.place}", one.source.id) for one in overview.sources]
         return Shown(html, [("every source", EVERY), *places] if places else [], overview.under_way)
 
@@ -63,7 +55,7 @@ class SourcesDesk:
         """Add a profile; for the operator alone."""
 
         def add() -> str:
-            if not _is_operator(who):
+            if not who.is_operator:
                 raise AccessDenied("only the operator of this machine adds authors")
             if not name.strip():
                 raise BadInput("give the author's name")
@@ -72,15 +64,15 @@ class SourcesDesk:
             self._collecting.add_author(author, name.strip(), consent.strip())
             return f"{author} is added: say below where they write"
 
-        return _done(add)
+        return done(add)
 
     def add_source(self, who: Caller, author: str | None, place: Place) -> Done:
         """Add a place that the author writes at."""
 
         def add(author: str) -> str:
-            if place.token_env and not _is_operator(who):
+            if place.token_env and not who.is_operator:
                 raise AccessDenied("tokens lie in this machine's environment: ask its operator to add this source")
-            source = self._collecting.add_source(author, place, of_this_machine=_is_operator(who))
+            source = self._collecting.add_source(author, place, of_this_machine=who.is_operator)
             return f"{source.platform} is added: press “Collect now”"
 
         return self._done_for(who, author, add)
@@ -120,15 +112,4 @@ class SourcesDesk:
             self._access.profile(who, author)
             return act(author)
 
-        return _done(for_author)
-
-
-def _done(act: Callable[[], str]) -> Done:
-    try:
-        return Done(fragments.status(act(), "done"), worked=True)
-    except Exception as error:
-        return Done(fragments.status(in_words(error), "failed"), worked=False)
-
-
-def _is_operator(who: Caller) -> bool:
-    return who.author is None
+        return done(for_author)

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
-from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from twin_assets.documents import digest, utcnow
 from twin_assets.errors import NotThere
@@ -35,7 +34,40 @@ KEEP_ALL = timedelta(days=36_500)
 VECTOR_INDEX_ROWS = 20_000
 """Under this an exact scan is quicker than building an index (100,000 x 384: flat 229 ms, IVF-PQ 8 ms, index 61 s)."""
 
-FULL_TEXT = {"stem": True, "remove_stop_words": True, "with_position": False}
+FULL_TEXT_COLUMNS = ("text", "title", "heading_path")
+STOP_WORDS = (
+    "a about above after again against ain all am an and any are aren as at be because been before being below "
+    "between both but by can couldn d did didn do does doesn doing don down during each few for from further had hadn "
+    "has hasn have haven having he her here hers herself him himself his how i if in into is isn it its itself just "
+    "ll m ma me mightn more most mustn my myself needn no nor not now o of off on once only or other our ours "
+    "ourselves out over own re s same shan she should shouldn so some such t than that the their theirs them "
+    "themselves then there these they this those through to too under until up ve very was wasn we were weren what "
+    "when where which while who whom why will with won wouldn y you your yours yourself yourselves"
+)
+"""NLTK's English ones. By itself `icu` drops those of many languages, with them `ai`, `os`, `man` and single digits."""
+
+FULL_TEXT: dict[str, Any] = {
+    "base_tokenizer": "icu/split",
+    "stem": True,
+    "remove_stop_words": True,
+    "custom_stop_words": STOP_WORDS.split(),
+    "with_position": False,
+}
+"""ICU finds the words of scripts that put no space between them; `/split` cuts identifiers and dotted names as well.
+
+As lancedb.index.FTS names them, and as an index names its own (`index_details`): one that differs is built again.
+"""
+
+SCALAR_INDEXES = {
+    "chunk_id": "BTree",
+    "document_id": "BTree",
+    "cluster_id": "BTree",
+    "published_at": "BTree",
+    "category": "Bitmap",
+    "platform": "Bitmap",
+    "quotable": "Bitmap",
+}
+"""Of the columns that searches filter by and that rows are looked up and merged by."""
 
 LINEAGE = ("input_hash", "made_by")
 
@@ -114,6 +146,13 @@ class TableHandle:
         publication = self.pinned
         return self._store.connect(self.author).open_table(publication.table, version=publication.version)
 
+    @cached_property
+    def full_text_columns(self) -> frozenset[str]:
+        """The columns that can be searched for words; a table of an older version may have fewer."""
+        return frozenset(
+            column for index in self.lance.list_indices() if index.index_type == "FTS" for column in index.columns
+        )
+
     def scan(
         self, columns: Sequence[str], where: str | None = None, batch_size: int = 1_000
     ) -> Iterator["pa.RecordBatch"]:
@@ -161,7 +200,8 @@ def is_in(column: str, values: Iterable[str]) -> str:
 
 def data_version_after(before: Mapping[str, tuple[str, str]], changes: Changes, key: str) -> str:
     """Hash over the rows' (key, input_hash, made_by) once `changes` are applied to `before`."""
-    after = {name: value for name, value in before.items() if name not in set(changes.deletes)}
+    deleted = set(changes.deletes)
+    after = {name: value for name, value in before.items() if name not in deleted}
     columns = [changes.upserts.column(name).to_pylist() for name in (key, *LINEAGE)]
     after.update({name: (input_hash, made_by) for name, input_hash, made_by in zip(*columns, strict=True)})
     return digest(sorted([name, *value] for name, value in after.items()), 32)
@@ -219,14 +259,19 @@ class FeatureStore:
         except FileNotFoundError:
             return None
 
-    @retry(
-        retry=retry_if_exception(_is_conflict),
-        stop=stop_after_attempt(5),
-        wait=wait_random_exponential(max=2),
-        reraise=True,
-    )
     def commit(self, author: str, name: str, changes: Changes) -> Publication:
         """Apply `changes` in one Lance transaction, bring the indexes up to date, publish. Idempotent."""
+        from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+        retrying = Retrying(
+            retry=retry_if_exception(_is_conflict),
+            stop=stop_after_attempt(5),
+            wait=wait_random_exponential(max=2),
+            reraise=True,
+        )
+        return retrying(self._commit, author, name, changes)
+
+    def _commit(self, author: str, name: str, changes: Changes) -> Publication:
         key = KEYS[name]
         data_version = changes.data_version or data_version_after(self.table(author, name).lineage(), changes, key)
         db = self.connect(author)
@@ -322,19 +367,32 @@ class FeatureStore:
         return publication
 
     def _index(self, table: "LanceTable") -> None:
-        columns = set(table.schema.names)
-        if "vector" not in columns:
-            table.optimize(cleanup_older_than=KEEP_ALL)
-            return
-        indexed = {column for index in table.list_indices() for column in index.columns}
-        if "text" not in indexed:
-            table.create_fts_index("text", **FULL_TEXT)
-        for column, kind in (("document_id", "BTREE"), ("category", "BITMAP"), ("published_at", "BTREE")):
-            if column not in indexed:
-                table.create_scalar_index(column, index_type=kind)
-        if "vector" not in indexed and table.count_rows() >= VECTOR_INDEX_ROWS:
-            table.create_index(metric="cosine", vector_column_name="vector")
+        """Make the indexes that are missing or made otherwise, and bring the others up to date."""
+        if "vector" in table.schema.names:
+            present = {column: index for index in table.list_indices() for column in index.columns}
+            for column, config in _wanted_indexes(table.count_rows()).items():
+                if column not in present or _is_outdated(present[column]):
+                    table.create_index(column, config=config, replace=True)
         table.optimize(cleanup_older_than=KEEP_ALL)
+
+
+def _wanted_indexes(rows: int) -> dict[str, Any]:
+    """Column to lancedb.index configuration, for an `embeddings` table of so many rows."""
+    # Any: LanceDB's index configurations share no base class.
+    from lancedb import index
+
+    wanted: dict[str, Any] = {column: index.FTS(**FULL_TEXT) for column in FULL_TEXT_COLUMNS}
+    wanted |= {column: getattr(index, kind)() for column, kind in SCALAR_INDEXES.items()}
+    if rows >= VECTOR_INDEX_ROWS:
+        wanted["vector"] = index.IvfPq(distance_type="cosine")
+    return wanted
+
+
+def _is_outdated(index: Any) -> bool:
+    """Whether a full-text index was made by other settings than today's."""
+    # Any: LanceDB has no types.
+    details = index.index_details or {}
+    return index.index_type == "FTS" and any(details.get(name) != value for name, value in FULL_TEXT.items())
 
 
 def _write(path: "UPath", text: str) -> None:

@@ -4,21 +4,25 @@ NeoSQLite (one SQLite file in WAL mode, many processes at once) by default, Mong
 Every write is an idempotent upsert on a natural key, so that a run killed between two of them can simply run again.
 """
 
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from pydantic import BaseModel
 
 from twin_assets.documents import (
     AuthorProfile,
+    Category,
     Interaction,
     ModelManifest,
     RawDocument,
     Stage,
     Use,
+    Visibility,
     digest,
     utcnow,
 )
@@ -33,8 +37,15 @@ T = TypeVar("T")
 BULK = 200
 """Documents per bulk write; large enough to be quick, small enough that a writer never holds SQLite's lock for long."""
 
-INDEXES: dict[str, tuple[str, ...]] = {
-    "raw_documents": ("author", "source_id"),
+DERIVED = ("content_hash", "listed_at")
+"""What a stored document has besides its fields. `listed_at` is `published_at` as text, which lists are ordered by: a
+time that NeoSQLite 1.17 updates becomes other text than one that it inserts, and is sorted below all of those."""
+NEWEST_FIRST = [("listed_at", -1), ("_id", 1)]
+"""Documents without a date come last."""
+
+INDEXES: dict[str, tuple[str | list[tuple[str, int]], ...]] = {
+    # The third is for pages of a list: the middle one of 10,000 documents takes 0.1 s with it, 1.6 s without.
+    "raw_documents": ("author", "source_id", [("author", 1), ("deleted_at", 1), ("listed_at", -1)]),
     "model_manifests": ("author",),
     "interactions": ("author",),
     "monitoring_reports": ("author",),
@@ -52,6 +63,43 @@ class KnownDocument(BaseModel):
     deleted_at: datetime | None = None
     archived_at: datetime | None = None
     """When the export it came from was made; None when it came from a live source."""
+
+
+@dataclass(frozen=True)
+class DocumentFilter:
+    """Which of an author's documents to list; tombstones never. None: any; title: words that it holds, in any case."""
+
+    title: str = ""
+    platform: str | None = None
+    category: Category | None = None
+    visibility: Visibility | None = None
+    left_out: bool | None = None
+
+    def query(self, author: str) -> dict[str, Any]:
+        """As pymongo has it.
+
+        Without `$or` and `$options`, which NeoSQLite 1.17 evaluates in Python, row by row; there a plain `None` would
+        find nothing, and `$eq` does.
+        """
+        about = {"platform": self.platform, "category": self.category, "visibility": self.visibility}
+        query = {"author": author, "deleted_at": {"$eq": None}, **_without_none(about)}
+        if self.title:
+            query["title"] = {"$regex": f"(?i){re.escape(self.title)}"}
+        if self.left_out is not None:
+            query["left_out"] = {"$in" if self.left_out else "$nin": list(get_args(Use))}
+        return query
+
+
+class ListedDocument(BaseModel):
+    """What a list shows of a document: all but its text."""
+
+    id: str
+    platform: str
+    category: Category
+    title: str | None
+    visibility: Visibility
+    published_at: datetime | None
+    left_out: list[Use]
 
 
 class Warehouse:
@@ -96,7 +144,7 @@ class Warehouse:
                     UpdateOne(
                         {"_id": document.id},
                         {
-                            "$set": document.model_dump(exclude={"left_out"}) | {"content_hash": document.content_hash},
+                            "$set": document.model_dump(exclude={"left_out"}) | _derived(document),
                             "$setOnInsert": {"left_out": []},
                         },
                         upsert=True,
@@ -137,7 +185,23 @@ class Warehouse:
         """`title, category, url, published_at` of the n latest published of a platform, without their texts."""
         fields = {"title": 1, "category": 1, "url": 1, "published_at": 1}
         query = {"author": author, "platform": platform, "deleted_at": None}
-        return [_own(row) for row in self._db["raw_documents"].find(query, fields).sort("published_at", -1).limit(n)]
+        return [_own(row) for row in self._db["raw_documents"].find(query, fields).sort(NEWEST_FIRST).limit(n)]
+
+    def list_documents(
+        self, author: str, wanted: DocumentFilter, *, skip: int = 0, limit: int = 25
+    ) -> list[ListedDocument]:
+        """A page of the author's documents, the latest published first, without their texts."""
+        fields = dict.fromkeys(ListedDocument.model_fields, 1)
+        rows = self._db["raw_documents"].find(wanted.query(author), fields).sort(NEWEST_FIRST).skip(skip).limit(limit)
+        return [ListedDocument.model_validate({**row, "id": row["_id"]}) for row in rows]
+
+    def count_listed(self, author: str, wanted: DocumentFilter) -> int:
+        """How many documents all pages of such a list hold."""
+        return self._db["raw_documents"].count_documents(wanted.query(author))
+
+    def platforms(self, author: str) -> list[str]:
+        """The platforms that the author has documents of, those of removed sources included."""
+        return sorted(self._db["raw_documents"].distinct("platform", DocumentFilter().query(author)))
 
     def known_documents(self, author: str, source_id: str) -> dict[str, KnownDocument]:
         """What is stored of one source, by `_id`, without the texts."""
@@ -304,7 +368,12 @@ def _own(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _raw(row: dict[str, Any]) -> RawDocument:
-    return RawDocument.model_validate({k: v for k, v in row.items() if k not in ("_id", "content_hash")})
+    return RawDocument.model_validate({k: v for k, v in row.items() if k not in ("_id", *DERIVED)})
+
+
+def _derived(document: RawDocument) -> dict[str, Any]:
+    at = document.published_at
+    return {"content_hash": document.content_hash, "listed_at": at.isoformat() if at else None}
 
 
 def _without_none(query: dict[str, Any]) -> dict[str, Any]:

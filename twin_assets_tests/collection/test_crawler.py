@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,6 +29,7 @@ from twin_assets.collection.crawler import (
     crawl,
     crawlers,
     platform_for,
+    reads,
     source_id_for,
 )
 from twin_assets.content.web import WebClient
@@ -329,6 +331,14 @@ def test_every_file_of_the_folder_that_registers_a_crawler_is_a_platform(tmp_pat
 def test_a_place_that_nothing_reads_says_what_to_give(where):
     with pytest.raises(BadSource, match=r"is nothing that can be collected from\. Give blog: "):
         platform_for(where)
+
+
+@pytest.mark.parametrize("where", ["a" * 3000, "/" + "a/" * 3000, "\0", "~nobody-at-all/x", "\ud83c"])
+def test_a_place_that_cannot_be_looked_up_is_no_source_of_any_platform(where):
+    for look in (platform_for, *(partial(reads, crawler) for crawler in crawlers().values())):
+        with pytest.raises(BadSource, match="is no place that can be looked up") as error:
+            look(where)
+        assert len(str(error.value)) < 300
 
 
 @given(st.lists(st.tuples(st.sampled_from(["blog", "files"]), st.text(min_size=1, max_size=12)), max_size=8))

@@ -1,12 +1,22 @@
 """The dataset put together from real tables by the real retriever."""
 
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
+import yaml
 
 from twin_assets import schemas
 from twin_assets.documents import Category
 from twin_assets.features.dataset import build, dataset_rows
-from twin_assets.features.instructions import split_clusters
+from twin_assets.features.instructions import side_of, split_clusters
+from twin_assets.features.preview import dataset_card
 from twin_assets.language.embedding import load_embedder
+from twin_assets.overview import export_dataset
 from twin_assets_tests.conftest import raw
 
 
@@ -65,3 +75,89 @@ def test_without_anything_trainable_the_dataset_is_empty_and_says_why(built):
     assert result.rows == []
     assert result.left_out == {"document left out of training": 3}
     assert dataset_rows(result).schema == schemas.INSTRUCTION_DATASET.arrow
+
+
+def shingles(text: str, n_words: int = 12) -> set[tuple[str, ...]]:
+    words = re.findall(r"\w+", text.casefold())
+    return {tuple(words[start : start + n_words]) for start in range(len(words) - n_words + 1)}
+
+
+def test_near_copies_of_a_piece_never_stand_on_both_sides_nor_in_its_context(built, writing):
+    essay = " ".join(
+        f"Paragraph {n} of the long essay is about the {n * n} ways in which rope may fray." for n in range(40)
+    )
+    copies = [
+        raw("essay", essay),
+        raw("essay-again", essay.replace("long essay", "long old essay", 3), title="The same, posted elsewhere"),
+        raw("essay-as-post", f"New on my site:\n\n{essay}\n\n#rope", category=Category.POST, title=None),
+        *(raw(f"essay-{n}", f"{essay} Edited {n} times.", title=f"Edition {n}") for n in range(12)),
+    ]
+    assert len({side_of(document.id) for document in copies}) == 3
+    result, cleaned = built([*writing, *copies])
+    assert len({row["cluster_id"] for row in cleaned if "essay" in row["document_id"]}) == 1
+    sides = {split: [row for row in result.rows if row["split"] == split] for split in ("train", "validation", "test")}
+    learned = set().union(*(shingles(row["answer"]) for row in sides["train"]))
+    assert len(shingles(essay) & learned) > 0.9 * len(shingles(essay))
+    for row in sides["validation"] + sides["test"]:
+        assert not shingles(row["answer"]) & learned
+    planted = shingles(essay)
+    for row in result.rows:
+        if "essay" in row["document_id"]:
+            assert not any(shingles(passage["text"]) & planted for passage in row["passages"])
+
+
+def test_two_builds_from_scratch_are_the_same_table_byte_for_byte(writing, tmp_path):
+    script = Path(__file__).with_name("dataset_from_scratch.py")
+    (tmp_path / "documents.json").write_text(json.dumps([document.model_dump(mode="json") for document in writing]))
+    digests = []
+    for seed in ("1", "2"):
+        command = [sys.executable, str(script), str(tmp_path / "documents.json"), str(tmp_path / seed)]
+        environment = os.environ | {"PYTHONHASHSEED": seed}
+        ran = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+        digests.append(ran.stdout.strip().splitlines()[-1])
+    assert digests[0] == digests[1]
+    assert digests[0].startswith("rows ")
+
+
+def test_the_card_counts_what_there_is_and_shows_no_text(built, writing):
+    result, _ = built([*writing, raw("short", "Too short.", category=Category.POST)])
+    rows = dataset_rows(result)
+    card = dataset_card(rows, result.left_out, {"size": "full"})
+    assert f"| examples | {rows.num_rows} |" in card
+    assert "| size | full |" in card
+    assert "| answer under 40 bytes | 1 |" in card
+    assert "| files | " in card
+    assert "data:image/png;base64," in card
+    assert not [row["answer"] for row in result.rows if row["answer"][:60] in card]
+
+
+def test_the_card_of_an_empty_dataset_says_why(built):
+    result, _ = built([raw("a", "A private page. " * 4, visibility="private")])
+    assert "| document left out of training | 1 |" in dataset_card(dataset_rows(result), result.left_out)
+
+
+def test_an_exported_version_is_read_by_datasets_and_says_how_it_was_made(project, materialize, writing, tmp_path):
+    import datasets
+
+    project.warehouse.upsert_documents(writing)
+    materialize()
+    folder = tmp_path / "export"
+    for _ in range(2):
+        counts = export_dataset(project, "ada", folder, None)
+    loaded = datasets.load_from_disk(folder)
+    assert {f"{split}.jsonl": rows.num_rows for split, rows in loaded.items()} == {
+        path.name: count for path, count in counts.items()
+    }
+    table = project.features.table("ada", "instruction_dataset")
+    stored = sorted(table.rows(schemas.INSTRUCTION_DATASET.names), key=lambda row: row["example_id"])
+    exported = sorted((row for split in loaded.values() for row in split), key=lambda row: row["example_id"])
+    assert exported == stored
+    lines = [json.loads(line) for path in counts for line in path.read_text().splitlines()]
+    assert {line["answer"] for line in lines} == {row["answer"] for row in stored}
+    card = (folder / "README.md").read_text()
+    assert yaml.safe_load(card.split("---")[1])["configs"][0]["data_files"][0] == {
+        "split": "train",
+        "path": "train.jsonl",
+    }
+    assert table.pinned.data_version in card
+    assert (folder / "card.png").read_bytes().startswith(b"\x89PNG")

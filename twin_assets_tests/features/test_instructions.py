@@ -1,8 +1,20 @@
+from collections import Counter
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twin_assets.features.instructions import build_dataset, pieces, side_of, split_clusters
-from twin_assets.language.prompts import Passage
+from twin_assets.documents import digest
+from twin_assets.features.instructions import (
+    SHARE_OF_SIZE,
+    build_rows,
+    is_in_size,
+    language_name,
+    make_examples,
+    side_of,
+    split_clusters,
+)
+from twin_assets.language.prompts import TASKS, Passage
 
 ORDER = {"train": 0, "validation": 1, "test": 2}
 IDS = st.text(alphabet="abc0123", min_size=1, max_size=6)
@@ -28,13 +40,6 @@ def test_sides_are_eighty_ten_ten():
     assert [round(sides.count(side) / 10_000, 1) for side in ("train", "validation", "test")] == [0.8, 0.1, 0.1]
 
 
-@given(text=st.text(alphabet="ab \n\n.é", max_size=800), limit=st.integers(min_value=20, max_value=200))
-def test_pieces_fit_and_lose_no_word(text, limit):
-    cut = pieces(text, limit)
-    assert all(len(piece.encode()) <= limit and piece in text for piece in cut)
-    assert "".join("".join(cut).split()) == "".join(text.split())
-
-
 def document(name: str, text: str, cluster: str = "0" * 15 + "1", **more):
     return {
         "document_id": name, "cluster_id": cluster, "category": "article", "language": "en", "published_at": None,
@@ -42,26 +47,159 @@ def document(name: str, text: str, cluster: str = "0" * 15 + "1", **more):
     } | more  # fmt: skip
 
 
+def built(documents, splits=None, found=(), answer_bytes=1500, size="full"):
+    splits = splits or dict.fromkeys((one["cluster_id"] for one in documents), "train")
+    examples, left_out = make_examples(documents, splits, answer_bytes, size)
+    rows = build_rows(examples, splits, lambda asked: [list(found) for _ in asked], "m")
+    return rows, +left_out
+
+
+PARAGRAPHS = [f"Paragraph {n} says something of its own about tides in harbour {n}. " * 3 for n in range(12)]
+
+
 def test_context_never_comes_from_the_answers_own_or_a_held_out_cluster():
     own, train, held_out = "0" * 15 + "1", "0" * 15 + "2", "0" * 15 + "3"
     found = [(cluster, Passage(f"c{cluster}", "", "", "text")) for cluster in (own, held_out, train)]
     splits = {own: "train", train: "train", held_out: "test"}
-    built = build_dataset([document("ada:files:a", "Some words of mine. " * 5)], splits, lambda q, c: found, 1500, "m")
-    [row] = built.rows
-    assert [passage["chunk_id"] for passage in row["passages"]] == [f"c{train}"]
+    documents = [document(f"ada:files:{n}", "Some words of mine. " * 5, own) for n in "abcd"]
+    shown = [built([one], splits, found)[0][0]["passages"] for one in documents]
+    assert {passage["chunk_id"] for passages in shown for passage in passages} == {f"c{train}"}
 
 
-def test_a_long_article_goes_on_in_continue_examples_that_together_are_the_text():
-    text = "\n\n".join(f"Paragraph {n} says something of its own about tides." * 3 for n in range(12))
-    built = build_dataset([document("ada:files:a", text)], {"0" * 15 + "1": "train"}, lambda q, c: [], 500, "m")
-    assert [row["task"] for row in built.rows] == ["write"] + ["continue"] * (len(built.rows) - 1)
-    assert "\n\n".join(row["answer"] for row in built.rows) == text
+def test_some_drafts_are_asked_for_with_context_and_some_without():
+    passage = Passage("c", "", "", "text")
+    documents = [document(f"a:f:{n}", f"{n} words. " * 9, digest(n, 16)) for n in range(60)]
+    splits = dict.fromkeys((one["cluster_id"] for one in documents), "train") | {"other": "train"}
+    rows, _ = built(documents, splits, [("other", passage)])
+    with_context = sum(bool(row["passages"]) for row in rows if row["task"] == "write")
+    assert 30 < with_context < 60
+
+
+def test_a_long_article_goes_on_in_examples_that_together_are_the_text():
+    text = "\n\n".join(PARAGRAPHS)
+    rows, _ = built([document("ada:files:a", text)], answer_bytes=500)
+    in_order = sorted(rows, key=lambda row: row["example_id"].rsplit("-", 1)[1])
+    assert in_order[0]["task"] == "write"
+    assert "\n\n".join(row["answer"].strip() for row in in_order).split() == text.split()
+
+
+LIVELY = "It's really a huge thing; I wouldn't say so myself (or not aloud, that is)! Well, it's number {n}, isn't it? "
+
+
+def test_each_piece_of_writing_is_the_answer_of_one_example():
+    text = "\n\n".join(LIVELY.format(n=n) + paragraph for n, paragraph in enumerate(PARAGRAPHS))
+    rows, _ = built([document("a:f:x", text)], answer_bytes=500)
+    assert max(Counter(row["answer"] for row in rows).values()) == 1
+    assert {row["task"] for row in rows} == {"write", "continue", "rewrite"}
+
+
+def test_some_first_pieces_in_train_are_asked_for_by_their_plain_version_and_none_that_is_held_out():
+    documents = [document(f"a:f:{n}", LIVELY.format(n=n) * 3, digest(n, 16), category="post") for n in range(60)]
+    tasks = {
+        split: Counter(row["task"] for row in built(documents, {one["cluster_id"]: split for one in documents})[0])
+        for split in ("train", "validation", "test")
+    }
+    assert 3 < tasks["train"]["rewrite"] < 25
+    assert tasks["validation"] == tasks["test"] == {"write": 60}
 
 
 def test_an_answer_that_stands_in_train_is_not_held_out_too():
     shared = "The same paragraph stands at the head of two documents, word for word, and it is long enough."
     rows = [document("x", shared, "0" * 15 + "1"), document("y", shared + "\n", "0" * 15 + "2")]
-    splits = {"0" * 15 + "1": "test", "0" * 15 + "2": "train"}
-    built = build_dataset(rows, splits, lambda q, c: [], 1500, "m")
-    assert [row["split"] for row in built.rows] == ["train"]
-    assert built.left_out == {"answer stands in an earlier split": 1}
+    rows, left_out = built(rows, {"0" * 15 + "1": "test", "0" * 15 + "2": "train"})
+    assert [row["split"] for row in rows] == ["train"]
+    assert left_out == {"answer stands in an earlier split": 1}
+
+
+def test_a_piece_under_a_quotation_is_asked_for_by_the_quotation():
+    mine = "That is what the book says, and I have never seen a float that did as the book says it will."
+    text = f"{PARAGRAPHS[0]}\n\n> A float never lies, said the manual.\n\n{mine}\n"
+    rows, left_out = built([document("a:f:x", text, title="Floats")])
+    [reply] = [row for row in rows if row["task"] == "reply"]
+    assert reply["answer"] == mine
+    assert "> A float never lies" in reply["instruction"]
+    assert "Floats" in reply["instruction"]
+    assert left_out["quoted passage"] == 1
+
+
+def test_code_is_asked_for_by_signature_and_purpose():
+    body = "\n".join(f"    total += {n} * depth  # step {n}" for n in range(12))
+    functions = [
+        f'def tide_{n}(depth: int) -> int:\n    """Height at gauge {n}."""\n    total = 0\n{body}\n    return total\n'
+        for n in range(4)
+    ]
+    text = '"""Tides."""\n\n' + "\n\n".join(functions)
+    rows, _ = built(
+        [document("a:f:tide.py", text, category="code", language=None, title="src/tide.py")], answer_bytes=900
+    )
+    assert [row["task"] for row in rows] == ["code"] * 3 + ["write"]
+    assert "def tide_3(depth: int) -> int:" in rows[2]["instruction"]
+    assert "Height at gauge 3." in rows[2]["instruction"]
+    assert "src/tide.py" in rows[2]["instruction"]
+    assert rows[2]["answer"] == functions[3].rstrip("\n")
+
+
+def test_an_instruction_names_the_language_when_it_is_not_english():
+    german = "Der Pegel zeigt seit gestern wieder an, was er soll, und ich weiß nicht, warum das so ist. " * 3
+    rows, _ = built([document("a:f:x", german, language="de", title="Der Pegel")])
+    assert [row["task"] for row in rows] == ["write"]
+    assert "Write in German." in rows[0]["instruction"]
+    assert [language_name(code) for code in ("zh", "en", None, "xx-nonsense")] == ["Chinese", None, None, None]
+
+
+def test_a_piece_longer_than_an_answer_is_asked_for_in_part():
+    rows, _ = built([document("a:f:x", "\n\n".join(PARAGRAPHS))], answer_bytes=500)
+    [write] = [row for row in rows if row["task"] == "write"]
+    assert write["instruction"].startswith("Only the beginning for now. ")
+
+
+def test_no_wording_is_used_more_than_its_share():
+    documents = [
+        document(
+            f"a:f:{n}",
+            f"The gauge {n} stood on pier {n}. " + PARAGRAPHS[n % 12] + PARAGRAPHS[(n + 5) % 12],
+            digest(n, 16),
+            title=f"Gauge {n}",
+        )
+        for n in range(600)
+    ]
+    rows, _ = built(documents)
+    by_kind: dict[str, Counter] = {}
+    for row in rows:
+        kind, _, variant = row["template"].rpartition("/")
+        by_kind.setdefault(kind, Counter())[variant] += 1
+    assert {"article/title", "article/opening"} <= by_kind.keys()
+    for kind, variants in by_kind.items():
+        assert len(variants) == len(TASKS[kind])
+        assert max(variants.values()) < 1.6 * variants.total() / len(TASKS[kind])
+
+
+@pytest.mark.parametrize(("smaller", "larger"), [("small", "medium"), ("medium", "full")])
+def test_sizes_are_nested_and_hold_out_the_same(smaller, larger):
+    documents = [document(f"a:f:{n}", PARAGRAPHS[n % 12] + str(n), digest(n, 16)) for n in range(300)]
+    splits = split_clusters((one["document_id"], one["cluster_id"]) for one in documents)
+    less, left_out = built(documents, splits, size=smaller)
+    more, _ = built(documents, splits, size=larger)
+    assert {row["example_id"] for row in less} < {row["example_id"] for row in more}
+    for split in ("validation", "test"):
+        assert [row["answer"] for row in less if row["split"] == split] == [
+            row["answer"] for row in more if row["split"] == split
+        ]
+    assert left_out[f"document beyond the size {smaller}"] > 0
+    share = sum(is_in_size(digest(n, 16), "train", smaller) for n in range(5_000)) / 5_000
+    assert abs(share - SHARE_OF_SIZE[smaller]) < 0.02
+
+
+def test_one_document_more_changes_no_others_example():
+    documents = [document(f"a:f:{n}", PARAGRAPHS[n % 12] + f" Number {n}.", digest(n, 16)) for n in range(40)]
+    before, _ = built(documents)
+    after, _ = built([*documents, document("a:f:z", "A new one about bread, not tides. " * 5, digest("z", 16))])
+    assert [row for row in after if row["document_id"] != "a:f:z"] == before
+
+
+def test_code_that_goes_on_in_a_second_piece_is_no_prose_to_rewrite():
+    log = "\n".join(f"Well, it's really line {n}; I can't say so!" for n in range(60))
+    text = f"{PARAGRAPHS[0]}\n\n```\n{log}\n```\n"
+    rows, _ = built([document("a:f:x", text)], answer_bytes=500)
+    assert len(rows) > 4
+    assert not [row for row in rows if row["task"] == "rewrite" and "line 30" in row["answer"]]

@@ -71,6 +71,13 @@ def test_a_source_is_healthy_when_its_last_crawl_ended_without_an_error_or_a_fai
     assert [one.source_id for one in found.unhealthy] == ([] if healthy else ["one"])
 
 
+def test_a_crawl_that_runs_is_as_old_as_its_beginning():
+    crawls = {"one": {"started_at": days(0.25), "finished_at": None, "failed": []}}
+    found = report(author("one"), crawls)
+    assert found.sources[0].crawl_age_days == 0.25
+    assert found.unhealthy == []
+
+
 def test_documents_of_a_removed_source_count_and_have_no_line():
     found = report(author("one"), {}, [document("one"), document("removed")])
     assert (found.documents, len(found.sources)) == (2, 1)

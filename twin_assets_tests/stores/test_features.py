@@ -6,6 +6,8 @@ from unittest.mock import Mock
 
 import pyarrow as pa
 import pytest
+from lancedb.index import FTS
+from lancedb.query import MatchQuery
 
 from twin_assets import schemas
 from twin_assets.errors import NotThere
@@ -94,6 +96,66 @@ def test_a_table_written_by_a_run_that_died_before_publishing_is_written_again(s
 def test_scan_reads_a_table_larger_than_one_batch_whole(stores):
     stores.features.commit("ada", "chunks", changes(*(chunk(n) for n in range(2_500))))
     assert len(stores.features.table("ada", "chunks").lineage()) == 2_500
+
+
+def embedded(*rows: dict) -> Changes:
+    with_vectors = [row | {"vector": [1.0, 0.0]} for row in rows]
+    return Changes(schemas.from_dicts(with_vectors, schemas.embeddings(2)))
+
+
+def indexes(features: FeatureStore) -> dict:
+    lance = features.connect("ada").open_table("embeddings")
+    return {column: index for index in lance.list_indices() for column in index.columns}
+
+
+def words(features: FeatureStore, query: str) -> set[str]:
+    table = features.table("ada", "embeddings").lance
+    found = table.search(MatchQuery(query, "text"), query_type="fts").select(["document_id", "_score"])
+    return {row["document_id"] for row in found.to_list()}
+
+
+def test_what_searches_filter_by_is_indexed(stores):
+    stores.features.commit("ada", "embeddings", embedded(chunk(1), chunk(2)))
+    assert {name: index.index_type for name, index in indexes(stores.features).items()} == {
+        "text": "FTS", "title": "FTS", "heading_path": "FTS", "chunk_id": "BTree", "document_id": "BTree",
+        "cluster_id": "BTree", "published_at": "BTree", "category": "Bitmap", "platform": "Bitmap",
+        "quotable": "Bitmap",
+    }  # fmt: skip
+
+
+def test_each_commit_brings_the_full_text_index_up_to_date(stores):
+    features = stores.features
+    features.commit("ada", "embeddings", embedded(chunk(1, "tides"), chunk(2, "bread")))
+    features.commit("ada", "embeddings", embedded(chunk(2, "rope"), chunk(3, "tides and fog")))
+    assert indexes(features)["text"].num_unindexed_rows == 0
+    assert (words(features, "tides"), words(features, "bread"), words(features, "rope")) == (
+        {"d1", "d3"},
+        set(),
+        {"d2"},
+    )
+
+
+def test_a_full_text_index_of_another_tokenizer_is_replaced_and_one_of_the_same_is_kept(stores):
+    features = stores.features
+    features.commit("ada", "embeddings", embedded(chunk(1, "港口的验潮仪每周漂移一毫米"), chunk(2, "bread")))
+    lance = features.connect("ada").open_table("embeddings")
+    lance.create_index("text", config=FTS(base_tokenizer="simple"), replace=True)
+    features._publish("ada", "embeddings", "embeddings", lance, "v", Changes(embedded().upserts))
+    before = indexes(features)
+    assert words(features, "验潮仪") == set()
+    features.commit("ada", "embeddings", embedded())
+    after = indexes(features)
+    assert words(features, "验潮仪") == {"d1"}
+    assert after["text"].index_details["base_tokenizer"] == "icu/split"
+    assert {name for name in after if after[name].index_uuid != before[name].index_uuid} == {"text"}
+
+
+def test_a_vector_index_is_made_once_it_pays(stores, monkeypatch):
+    monkeypatch.setattr("twin_assets.stores.features.VECTOR_INDEX_ROWS", 300)
+    stores.features.commit("ada", "embeddings", embedded(*(chunk(n) for n in range(299))))
+    assert "vector" not in indexes(stores.features)
+    stores.features.commit("ada", "embeddings", embedded(chunk(299)))
+    assert indexes(stores.features)["vector"].index_type == "IvfPq"
 
 
 def _write(folder, start: int) -> None:

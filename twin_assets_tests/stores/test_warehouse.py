@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
-from twin_assets.documents import AuthorProfile, Consent, Interaction, RawDocument, utcnow
+from twin_assets.documents import AuthorProfile, Category, Consent, Interaction, RawDocument, utcnow
 from twin_assets.errors import NotThere
 from twin_assets.settings import Settings
 from twin_assets.stores import Stores
+from twin_assets.stores.warehouse import DocumentFilter
 from twin_assets_tests.conftest import raw
 
 
@@ -235,6 +236,51 @@ def test_the_newest_documents_come_first_and_without_their_texts(stores):
     dated = [raw(str(n), "text", published_at=datetime(2026, 1, n + 1, tzinfo=UTC)) for n in range(6)]
     stores.warehouse.upsert_documents([*dated, raw("undated", "text")])
     stores.warehouse.bury([dated[5].id])
+    stores.warehouse.upsert_documents([dated[4], dated[2]])
     newest = stores.warehouse.newest_documents("ada", "files", 3)
     assert [row["title"] for row in newest] == ["4", "3", "2"]
     assert "content" not in newest[0]
+
+
+def test_a_list_of_documents_comes_in_pages_newest_first_however_often_they_were_written(stores):
+    dated = [raw(f"d{n}", "text", published_at=datetime(2026, 1, n + 1, tzinfo=UTC)) for n in range(6)]
+    stores.warehouse.upsert_documents([*dated, raw("undated", "text"), raw("d9", "text", author="bob")])
+    stores.warehouse.upsert_documents([dated[1], dated[4]])
+    stores.warehouse.bury([dated[5].id])
+    pages = [stores.warehouse.list_documents("ada", DocumentFilter(), skip=skip, limit=2) for skip in (0, 2, 4)]
+    assert [[row.title for row in page] for page in pages] == [["d4", "d3"], ["d2", "d1"], ["d0", "undated"]]
+    assert stores.warehouse.count_listed("ada", DocumentFilter()) == 6
+    assert pages[0][0].published_at.date() == dated[4].published_at.date()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names"),
+    [
+        (DocumentFilter(title="TIDE (É"), ["a"]),
+        (DocumentFilter(title="."), []),
+        (DocumentFilter(platform="x"), ["b"]),
+        (DocumentFilter(category=Category.CODE), ["c"]),
+        (DocumentFilter(visibility="private"), ["b", "c"]),
+        (DocumentFilter(visibility="private", category=Category.CODE), ["c"]),
+        (DocumentFilter(left_out=True), ["c"]),
+        (DocumentFilter(left_out=False), ["a", "b"]),
+    ],
+)
+def test_a_list_of_documents_holds_those_that_meet_every_condition(stores, wanted, names):
+    stores.warehouse.upsert_documents(
+        [
+            raw("a", "text", title="The tide (état)"),
+            raw("b", "text", title=None, platform="x", visibility="private"),
+            raw("c", "text", category=Category.CODE, visibility="private"),
+        ]
+    )
+    stores.warehouse.leave_out("ada:files:c", ["quoting"])
+    assert sorted(row.id[-1] for row in stores.warehouse.list_documents("ada", wanted)) == names
+    assert stores.warehouse.count_listed("ada", wanted) == len(names)
+
+
+def test_the_platforms_of_an_author_are_those_of_documents_that_live(stores):
+    stores.warehouse.upsert_documents([raw("a", "x"), raw("b", "x", platform="x"), raw("c", "x", platform="gone")])
+    stores.warehouse.upsert_documents([raw("d", "x", platform="other", author="bob")])
+    stores.warehouse.bury(["ada:files:c"])
+    assert stores.warehouse.platforms("ada") == ["files", "x"]

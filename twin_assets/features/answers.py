@@ -1,0 +1,182 @@
+"""What of a document a model may learn to write: the author's own words, in pieces, each verbatim and in one stretch.
+
+Quotes and boilerplate are left out, and a piece ends where one of them stood, so that every answer can be found in the
+cleaned text as it is. Code is cut at its definitions.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+from twin_assets.documents import Category
+from twin_assets.features.boilerplate import normalised, paragraphs
+from twin_assets.features.cleaning import own_words
+from twin_assets.features.cleaning.blocks import blocks, code_lines
+from twin_assets.features.definitions import Definition, definitions
+from twin_assets.language.detection import detect_language
+
+MIN_ANSWER_BYTES = 40
+MIN_LETTERS_FOR_LANGUAGE = 200
+"""Shorter pieces are not asked for their language: a list of names is nobody's Latin."""
+
+TOO_SHORT = f"answer under {MIN_ANSWER_BYTES} bytes"
+DATA = "answer holds data, not writing"
+OTHER_LANGUAGE = "answer in another language than its document"
+QUOTED = "quoted passage"
+LINKS = "list of link targets"
+BOILERPLATE = "paragraph that many documents share"
+
+_LINK_TARGET = re.compile(r" {0,3}\[[^\]^][^\]]*\]:\s*\S+")
+"""See: https://spec.commonmark.org/0.31.2/#link-reference-definitions"""
+_DATA = re.compile(r"[!-~]{400}")
+_ADDRESS_OR_SPAN = re.compile(r"`[^`\n]*`|https?://[^\s)>\]]+|<[^>\n]*>")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A piece of a cleaned text, from character `start` on.
+
+    quote: what the author quotes right above it, "" when nothing; definition: what it defines, when it is code that
+    defines one thing.
+    """
+
+    text: str
+    start: int
+    quote: str = ""
+    definition: Definition | None = None
+
+
+def answers(
+    document: Mapping[str, Any], max_bytes: int, shared: Collection[str], left_out: Counter[str]
+) -> list[Answer]:
+    """The answers that a row of `cleaned_documents` gives, in its order, each of at most `max_bytes` bytes.
+
+    shared: boilerplate paragraphs. What is left out is counted in `left_out`, by reason.
+    """
+    if document["category"] == Category.CODE:
+        found = _code_answers(document["text"], document["title"] or "", max_bytes)
+    else:
+        found = _prose_answers(document["text"], Category(document["category"]), max_bytes, shared, left_out)
+    kept = []
+    for answer in found:
+        if reason := _unfit(answer.text, document["language"]):
+            left_out[reason] += 1
+        else:
+            kept.append(answer)
+    return kept
+
+
+def pieces(text: str, max_bytes: int, *, markdown: bool = False) -> list[str]:
+    """`text` in pieces of at most `max_bytes` UTF-8 bytes, cut at headings and paragraph ends where there are any."""
+    from semantic_text_splitter import MarkdownSplitter, TextSplitter
+
+    kind = MarkdownSplitter if markdown else TextSplitter
+    splitter = kind.from_callback(lambda piece: len(piece.encode()), max_bytes, trim=False)
+    return [piece.strip("\n") for piece in splitter.chunks(text) if piece.strip()]
+
+
+def _prose_answers(
+    text: str, category: Category, max_bytes: int, shared: Collection[str], left_out: Counter[str]
+) -> Iterator[Answer]:
+    lines = text.split("\n")
+    starts = [0, *accumulate(len(line) + 1 for line in lines)]
+    own = _own_lines(lines, own_words(text, category))
+    repeated = {number for block in paragraphs(text) if normalised(text, block) in shared for number in block} & own
+    targets = {number for number in own if _LINK_TARGET.match(lines[number])}
+    left_out[BOILERPLATE] += len(list(_stretches(sorted(repeated))))
+    left_out[LINKS] += len(list(_stretches(sorted(targets))))
+    end_before = 0
+    for stretch in _stretches(sorted(own - repeated - targets)):
+        skipped = [number for number in range(end_before, stretch.start) if lines[number].strip()]
+        quoted = [number for number in skipped if number not in own]
+        left_out[QUOTED] += bool(quoted)
+        quote = "\n".join(lines[quoted[0] : quoted[-1] + 1]) if quoted and skipped == quoted else ""
+        piece_text = "\n".join(lines[stretch.start : stretch.stop])
+        at = starts[stretch.start]
+        for piece in pieces(piece_text, max_bytes, markdown=True):
+            at = text.index(piece, at)
+            yield Answer(piece, at, quote)
+            at, quote = at + len(piece), ""
+        end_before = stretch.stop
+    left_out[QUOTED] += any(
+        line.strip() for number, line in enumerate(lines[end_before:], end_before) if number not in own
+    )
+
+
+def _own_lines(lines: list[str], own: str) -> set[int]:
+    """The numbers of the lines of a text that are left in `own`, which may end within a line."""
+    kept: set[int] = set()
+    at = 0
+    wanted = own.rstrip("\n").split("\n") if own else []
+    for position, line in enumerate(wanted):
+        is_last = position == len(wanted) - 1
+        at = next(n for n in range(at, len(lines)) if lines[n] == line or (is_last and lines[n].startswith(line)))
+        if lines[at] == line:
+            kept.add(at)
+        at += 1
+    return kept
+
+
+def _stretches(numbers: list[int]) -> Iterator[range]:
+    """Ascending numbers as ranges without a gap."""
+    start = 0
+    for index in range(1, len(numbers) + 1):
+        if index == len(numbers) or numbers[index] != numbers[index - 1] + 1:
+            yield range(numbers[start], numbers[index - 1] + 1)
+            start = index
+
+
+def _code_answers(text: str, name: str, max_bytes: int) -> Iterator[Answer]:
+    """The start of a file with the definitions that fit beside it, then one by one, and what lies between them."""
+    found = definitions(text, name, max_bytes)
+    ends = [*(one.start for one in found), *(one.end for one in found), len(text)]
+    at = max((end for end in ends if len(text[:end].strip("\n").encode()) <= max_bytes), default=0)
+    if text[:at].strip():
+        yield _stretch(text, 0, at)
+    for one in found:
+        if one.start < at:
+            continue
+        yield from _between(text, at, one.start, max_bytes)
+        yield _stretch(text, one.start, one.end, one)
+        at = one.end
+    yield from _between(text, at, len(text), max_bytes)
+
+
+def _between(text: str, start: int, end: int, max_bytes: int) -> Iterator[Answer]:
+    for piece in pieces(text[start:end], max_bytes):
+        start = text.index(piece, start)
+        yield Answer(piece, start)
+        start += len(piece)
+
+
+def _stretch(text: str, start: int, end: int, definition: Definition | None = None) -> Answer:
+    piece = text[start:end].strip("\n")
+    return Answer(piece, text.index(piece, start), definition=definition)
+
+
+def _unfit(text: str, language: str | None) -> str | None:
+    if len(text.encode()) < MIN_ANSWER_BYTES:
+        return TOO_SHORT
+    if _DATA.search(text):
+        return DATA
+    if language:
+        prose = without_code(text)
+        if sum(character.isalpha() for character in prose) >= MIN_LETTERS_FOR_LANGUAGE:
+            found = detect_language(prose)
+            if found and found != language:
+                return OTHER_LANGUAGE
+    return None
+
+
+def without_code(text: str) -> str:
+    """A markdown text without its fenced and indented code, spans of code and addresses."""
+    return _ADDRESS_OR_SPAN.sub(" ", without_code_blocks(text))
+
+
+def without_code_blocks(text: str) -> str:
+    """A markdown text without its fenced and indented code."""
+    code = code_lines(blocks(text))
+    return "\n".join(line for number, line in enumerate(text.split("\n")) if number not in code)

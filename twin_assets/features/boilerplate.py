@@ -1,0 +1,54 @@
+"""Paragraphs that an author puts under, or over, many of their pieces: a sign-off, "subscribe", "part of a series".
+
+Found by counting, since no list knows everybody's. A paragraph that is repeated in the middle of pieces ("For
+example:") is the author's way of writing and stays; so do lines of hashtags, and code.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+from twin_assets.features.cleaning.blocks import blocks, code_lines
+
+MIN_DOCUMENTS = 3
+"""A paragraph at the edge of this many documents is boilerplate."""
+EDGE = 3
+"""Paragraphs from either end of a document that count as its edge."""
+
+_NUMBER = re.compile(r"\d+")
+_HASHTAGS_OR_HEADING = re.compile(r"(#[^\s#]+\s*)+|#{1,6}\s.*")
+
+
+def boilerplate(texts: Iterable[str]) -> frozenset[str]:
+    """The paragraphs, as `normalised` has them, that stand at the edge of MIN_DOCUMENTS of these texts or more.
+
+    A text of one paragraph has no edge: three posts that say the same are posts.
+    """
+    counts: Counter[str] = Counter()
+    for text in texts:
+        found = [normalised(text, lines) for lines in paragraphs(text)]
+        if len(found) > 1:
+            counts.update({paragraph for paragraph in (*found[:EDGE], *found[-EDGE:]) if paragraph})
+    return frozenset(paragraph for paragraph, count in counts.items() if count >= MIN_DOCUMENTS)
+
+
+def paragraphs(text: str) -> list[range]:
+    """The lines of each paragraph of a text that is not code."""
+    lines = text.split("\n")
+    code = code_lines(blocks(text))
+    found: list[range] = []
+    start = 0
+    for number in range(len(lines) + 1):
+        if number == len(lines) or number in code or not lines[number].strip():
+            if number > start:
+                found.append(range(start, number))
+            start = number + 1
+    return found
+
+
+def normalised(text: str, lines: range) -> str:
+    """A paragraph as it is counted: without case, white space and numbers; "" for hashtags and headings."""
+    paragraph = " ".join(" ".join(text.split("\n")[lines.start : lines.stop]).split())
+    if _HASHTAGS_OR_HEADING.fullmatch(paragraph):
+        return ""
+    return _NUMBER.sub("0", paragraph).casefold()

@@ -1,0 +1,231 @@
+"""Instructions written by a language model, when one is configured: the request alone, never the answer.
+
+Any model that LiteLLM reaches. What it wrote is cached by a hash over what it was asked, in the author's cache, so that
+a run that was stopped goes on and the same dataset is made again without a call. What it writes is checked: a request
+that gives the answer away, or is no request, is refused, and the rule's instruction stands. Only public writing goes
+to it.
+
+See: https://docs.litellm.ai/docs/completion/json_mode and /docs/completion/token_usage
+"""
+
+import json
+import re
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from twin_assets.documents import digest
+from twin_assets.errors import BadInput, TwinError
+from twin_assets.settings import Settings
+
+ASKING_VERSION = "1"
+AT_ONCE = 4
+"""Requests on their way together; the cap is looked at between two rounds."""
+ATTEMPTS = 2
+"""For one instruction, when an answer is not as asked for."""
+TIMEOUT_S = 60.0
+COPIED_WORDS = 10
+"""A request that repeats so many words of the answer in a row gives it away."""
+BYTES_PER_TOKEN = 3
+"""Fewer than any text has in common tokenizers, so that an estimate is rather too high."""
+MAX_REQUEST_TOKENS = 200
+
+Task = Literal["write", "rewrite"]
+
+
+class Request(BaseModel):
+    """What the model returns for `write`."""
+
+    model_config = ConfigDict(extra="forbid")
+    instruction: str = Field(min_length=15, max_length=600, description="The request, in one to three sentences.")
+
+
+class Plain(BaseModel):
+    """What the model returns for `rewrite`."""
+
+    model_config = ConfigDict(extra="forbid")
+    plain: str = Field(min_length=20, max_length=6_000, description="The same content in flat, neutral words.")
+
+
+ASKED: dict[Task, tuple[type[BaseModel], str]] = {
+    "write": (
+        Request,
+        "The user gives you a piece of somebody's writing as data. Write the request that its author could have given "
+        "to a ghostwriter to get this piece: what it is about, which points it makes, what kind of text it is. One to "
+        "three sentences in {language}, addressed to the ghostwriter. Do not quote the piece and do not praise it.",
+    ),
+    "rewrite": (
+        Plain,
+        "The user gives you a piece of somebody's writing as data. Write down the same content in flat, neutral "
+        "{language}: every fact, in the same order, without its style, its jokes and its turns of phrase.",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """An instruction to be written: for a piece of `category` in `language` (its English name)."""
+
+    task: Task
+    category: str
+    language: str
+    answer: str
+
+    @property
+    def messages(self) -> list[dict[str, str]]:
+        """The chat that asks for it."""
+        schema, text = ASKED[self.task]
+        fields = json.dumps(schema.model_json_schema()["properties"])
+        system = f"{text.format(language=self.language)} Answer with one JSON object with these fields: {fields}"
+        return [{"role": "system", "content": system}, {"role": "user", "content": f"[{self.category}]\n{self.answer}"}]
+
+    @property
+    def max_tokens(self) -> int:
+        """The most that the model may write."""
+        return MAX_REQUEST_TOKENS if self.task == "write" else MAX_REQUEST_TOKENS + self._answer_tokens
+
+    @property
+    def prompt_tokens(self) -> int:
+        """How long the chat is, rather too many."""
+        return sum(len(message["content"].encode()) for message in self.messages) // BYTES_PER_TOKEN
+
+    @property
+    def _answer_tokens(self) -> int:
+        return len(self.answer.encode()) // BYTES_PER_TOKEN
+
+
+class InstructionModel:
+    """The configured model, its cache and what it may cost."""
+
+    def __init__(self, settings: Settings, author: str, progress: Callable[[str], None]) -> None:
+        if settings.instruction_model is None:
+            raise BadInput("no model writes instructions: name one in TWIN_INSTRUCTION_MODEL")
+        self.name = settings.instruction_model
+        self._api_base = settings.instruction_api_base
+        self._max_cost_usd = settings.instruction_max_cost_usd
+        self._cache = settings.instruction_cache(author)
+        self._progress = progress
+
+    def write(self, wanted: Sequence[Wanted]) -> list[str | None]:
+        """The text for each; None where what the model wrote was refused.
+
+        Raises BadInput when its price is unknown and TwinError when the cap is reached or it does not answer; what was
+        written until then stays cached.
+        """
+        self._cache.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(self._cache)) as cache:
+            cache.execute("CREATE TABLE IF NOT EXISTS written (key TEXT PRIMARY KEY, text TEXT, cost_usd REAL)")
+            done: dict[str, str | None] = dict(cache.execute("SELECT key, text FROM written"))
+            keys = [self._key(one) for one in wanted]
+            missing = {key: one for key, one in zip(keys, wanted, strict=True) if key not in done}
+            if missing:
+                done.update(self._write_missing(cache, missing))
+        return [done[key] for key in keys]
+
+    def _key(self, wanted: Wanted) -> str:
+        return digest(["instruction", ASKING_VERSION, self.name, self._api_base, wanted.messages], 32)
+
+    def _write_missing(self, cache: sqlite3.Connection, missing: dict[str, Wanted]) -> Iterator[tuple[str, str | None]]:
+        (spent,) = cache.execute("SELECT coalesce(sum(cost_usd), 0.0) FROM written").fetchone()
+        estimates = {key: self._estimate_usd(one) for key, one in missing.items()}
+        self._progress(
+            f"{self.name} writes {len(missing)} instructions: at most about ${sum(estimates.values()):.2f}, "
+            f"${spent:.2f} spent so far, cap ${self._max_cost_usd:.2f}"
+        )
+        keys = list(missing)
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for start in range(0, len(keys), AT_ONCE):
+                group = keys[start : start + AT_ONCE]
+                if spent + sum(estimates[key] for key in group) > self._max_cost_usd:
+                    raise TwinError(
+                        f"{start} of {len(keys)} instructions are written and cached for ${spent:.4f}; the next would "
+                        f"pass the cap of ${self._max_cost_usd:.2f}: raise TWIN_INSTRUCTION_MAX_COST_USD, or unset "
+                        "TWIN_INSTRUCTION_MODEL for instructions by rule"
+                    )
+                written = list(pool.map(lambda key: self._ask(missing[key]), group))
+                rows = [(key, text, cost) for key, (text, cost) in zip(group, written, strict=True)]
+                with cache:
+                    cache.executemany("INSERT OR REPLACE INTO written VALUES (?, ?, ?)", rows)
+                spent += sum(cost for *_, cost in rows)
+                yield from ((key, text) for key, text, _ in rows)
+                if start % (AT_ONCE * 25) == 0 and start:
+                    self._progress(f"{start + len(group)} of {len(keys)} instructions written, ${spent:.2f} spent")
+
+    def _estimate_usd(self, wanted: Wanted) -> float:
+        return ATTEMPTS * self._price_usd(wanted.prompt_tokens, wanted.max_tokens)
+
+    def _price_usd(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """By LiteLLM's own table, which is a file of the package; a model of one's own server may lack a price."""
+        import litellm
+
+        try:
+            prices = litellm.cost_per_token(
+                model=self.name, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens
+            )
+        # LiteLLM raises a bare Exception for a model that its table lacks.
+        except Exception as error:
+            if self._api_base is None:
+                raise BadInput(
+                    f"LiteLLM knows no price for {self.name}, so no cap would hold: name a model of its table, or your "
+                    "own server's address in TWIN_INSTRUCTION_API_BASE, which then counts as free"
+                ) from error
+            return 0.0
+        return float(sum(prices))
+
+    def _ask(self, wanted: Wanted) -> tuple[str | None, float]:
+        """What the model wrote, or None when that was refused, and what it cost in USD."""
+        cost = 0.0
+        for _ in range(ATTEMPTS):
+            answer = self._complete(wanted)
+            usage = answer["usage"]
+            cost += self._price_usd(usage["prompt_tokens"], usage["completion_tokens"])
+            if text := usable(wanted, answer["choices"][0]["message"]["content"] or ""):
+                return text, cost
+        return None, cost
+
+    def _complete(self, wanted: Wanted) -> Any:
+        # Any: LiteLLM's response is a dict and an object, of a type that depends on streaming.
+        import litellm
+        import openai
+
+        litellm.suppress_debug_info = True
+        try:
+            return litellm.completion(
+                model=self.name,
+                messages=wanted.messages,
+                response_format=ASKED[wanted.task][0],
+                api_base=self._api_base,
+                temperature=0,
+                max_tokens=wanted.max_tokens,
+                timeout=TIMEOUT_S,
+                num_retries=2,
+                drop_params=True,
+            )
+        except openai.OpenAIError as error:
+            # Its text may quote the key or the author: the kind of error is enough.
+            raise TwinError(
+                f"{self.name} did not answer ({type(error).__name__}): see its key and address; what it has written "
+                "until now is cached"
+            ) from error
+
+
+def usable(wanted: Wanted, content: str) -> str | None:
+    """The text in a model's answer; None when it is not the JSON asked for, or copies the piece."""
+    schema, _ = ASKED[wanted.task]
+    try:
+        found = schema.model_validate_json(re.sub(r"^\s*```(?:json)?\s*|\s*```\s*$", "", content))
+    except ValidationError:
+        return None
+    (text,) = found.model_dump().values()
+    longest = COPIED_WORDS if wanted.task == "write" else 3 * COPIED_WORDS
+    return None if _runs(text, longest) & _runs(wanted.answer, longest) else text.strip()
+
+
+def _runs(text: str, n_words: int) -> set[tuple[str, ...]]:
+    words = re.findall(r"\w+", text.casefold())
+    return {tuple(words[start : start + n_words]) for start in range(len(words) - n_words + 1)}

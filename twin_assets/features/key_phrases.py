@@ -1,0 +1,103 @@
+"""What a piece is about, in a few phrases of its own: runs of words that its author's other pieces do not share.
+
+Words are weighed by TF-IDF over the author's own documents (Spärck Jones 1972) and phrases by their words, much as RAKE
+does (Rose et al. 2010, section 1.2). YAKE's package states three licences (LGPL, GPL and one of its own), and the
+extractors of nltk and spaCy fetch data when first used. The document frequencies are rounded to powers of two: one more
+document rarely changes another's phrases.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+
+MAX_WORDS = 3
+COMMON = 0.25
+"""A word that stands in a larger share of an author's documents is no key word."""
+ENOUGH_DOCUMENTS = 20
+"""With fewer, how common a word is cannot be told, and only English has a list."""
+
+_WORD = re.compile(r"[^\W\d_](?:[\w’'-]*\w)?")
+_BREAK = re.compile(r"[.,;:!?()\[\]{}\"“”„«»*|<>#=—–/\\\n]+|\s-\s")
+_CONTRACTED = re.compile(r"['’](ll|ve|re|d|m)$|n['’]t$")
+_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f]")
+
+
+class KeyPhrases:
+    """Finds key phrases of pieces of writing, given all of its author's texts."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._documents: Counter[str] = Counter()
+        self._n_documents = 0
+        for text in texts:
+            self._n_documents += 1
+            self._documents.update({word.casefold() for word in _WORD.findall(text)})
+
+    def of(self, prose: str, n: int, language: str | None, title: str = "") -> list[str]:
+        """At most `n` phrases of a prose text, as it has them, in its order.
+
+        None where words cannot be told apart or weighed: scripts without spaces, and other languages than English
+        where the author has written little.
+        """
+        if _UNSPACED.search(prose) or (self._n_documents < ENOUGH_DOCUMENTS and language != "en"):
+            return []
+        counts = Counter(word.casefold() for word in _WORD.findall(f"{prose} {title}"))
+        candidates = dict.fromkeys(phrase for part in _BREAK.split(prose) for phrase in self._runs(part, language))
+        scored = sorted(candidates, key=lambda phrase: (-self._score(phrase, counts), phrase))
+        chosen: list[str] = []
+        taken: set[str] = set()
+        for phrase in scored:
+            words = {word.casefold().removesuffix("s") for word in phrase.split()}
+            if not words & taken:
+                taken |= words
+                chosen.append(phrase)
+            if len(chosen) == n:
+                break
+        return sorted(chosen, key=prose.find)
+
+    def _runs(self, part: str, language: str | None) -> Iterable[str]:
+        """Runs of key words between common ones, each of at most MAX_WORDS."""
+        run: list[str] = []
+        for token in [*part.split(), ""]:
+            if _WORD.fullmatch(token) and not self._is_common(token.casefold(), language):
+                run.append(token)
+                continue
+            if run:
+                yield " ".join(run[:MAX_WORDS])
+            run = []
+
+    def _score(self, phrase: str, counts: Counter[str]) -> float:
+        """A word said once may be chance, said again it is a subject; so it counts for a fifth."""
+        words = phrase.casefold().split()
+        return sum(self._weight(word) * (math.log(counts[word]) or 1 / 5) for word in words) / math.sqrt(len(words))
+
+    def _weight(self, word: str) -> int:
+        return max(1, round(math.log2((self._n_documents + 1) / (self._documents[word] + 1))))
+
+    def _is_common(self, word: str, language: str | None) -> bool:
+        if (
+            len(word) < 3
+            or _CONTRACTED.search(word)
+            or (language in ("en", None) and word.replace("’", "'") in self._english)
+        ):
+            return True
+        return self._n_documents >= ENOUGH_DOCUMENTS and self._documents[word] > COMMON * self._n_documents
+
+    @cached_property
+    def _english(self) -> frozenset[str]:
+        from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+        return frozenset(ENGLISH_STOP_WORDS) | _MORE_STOP_WORDS
+
+
+_MORE_STOP_WORDS = frozenset({
+    "it's", "that's", "there's", "really", "just", "like", "make", "makes", "made", "use", "used", "using", "want",
+    "need", "know", "think", "going", "got", "way", "thing", "things", "lot", "say", "said", "says", "did", "does",
+    "doing", "done", "let", "put", "look", "new", "good", "unless",
+})  # fmt: skip
+
+
+def joined(phrases: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return f"{', '.join(phrases[:-1])} and {phrases[-1]}" if len(phrases) > 1 else "".join(phrases)

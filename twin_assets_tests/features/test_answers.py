@@ -1,0 +1,99 @@
+from collections import Counter
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from twin_assets.features.answers import answers, pieces
+from twin_assets.features.boilerplate import boilerplate
+
+SIGN_OFF = "Thanks for reading! Subscribe for 1 letter a week."
+MINE = "The float hung on its chain in the salt, and nobody had looked at it since the spring."
+
+
+def found(text, category="article", language="en", max_bytes=1500, shared=(), title="x"):
+    left_out: Counter[str] = Counter()
+    document = {"text": text, "category": category, "language": language, "title": title}
+    return answers(document, max_bytes, shared, left_out), +left_out
+
+
+@given(text=st.text(alphabet="ab \n\n.é", max_size=800), limit=st.integers(min_value=20, max_value=200))
+def test_pieces_fit_and_lose_no_word(text, limit):
+    for markdown in (False, True):
+        cut = pieces(text, limit, markdown=markdown)
+        assert all(len(piece.encode()) <= limit and piece in text for piece in cut)
+        assert "".join("".join(cut).split()) == "".join(text.split())
+
+
+BLOCKS = st.lists(
+    st.sampled_from([MINE, "> quoted words of another", "- a list", "", "    code", SIGN_OFF, "「引用」", "A #tag 🥖"]),
+    max_size=12,
+)
+
+
+@settings(deadline=None)  # the first call loads what tells languages apart
+@given(blocks=BLOCKS, joint=st.sampled_from(["\n", "\n\n"]), category=st.sampled_from(["article", "post"]))
+def test_every_answer_stands_in_the_text_where_it_says(blocks, joint, category):
+    text = joint.join(blocks)
+    for answer in found(text, category)[0]:
+        assert text[answer.start :].startswith(answer.text)
+
+
+def test_quotes_are_no_answers_and_part_what_stands_around_them():
+    text = f"{MINE}\n\n> A float never lies.\n>\n> It hangs.\n\nNow comes what I say to that, which is a little more.\n"
+    first, second = found(text)[0]
+    assert first.text == MINE
+    assert second.text.startswith("Now comes")
+    assert second.quote == "> A float never lies.\n>\n> It hangs."
+    assert found("> All of it is quoted, every word of it.\n")[0] == []
+    assert found("> All of it is quoted, every word of it.\n")[1] == {"quoted passage": 1}
+
+
+def test_a_sign_off_that_many_documents_share_is_left_out_whatever_its_numbers():
+    texts = [f"{MINE} {name}\n\n{SIGN_OFF.replace('1', str(n))}\n" for n, name in enumerate("abcd")]
+    shared = boilerplate(texts)
+    answered, left_out = found(texts[0], shared=shared)
+    assert [answer.text for answer in answered] == [f"{MINE} a"]
+    assert left_out == {"paragraph that many documents share": 1}
+
+
+def test_hashtags_code_and_repeated_middles_are_no_boilerplate():
+    middle = "\n\n".join(["One.", "Two.", "Three.", "For example:", "Four.", "Five.", "Six."])
+    texts = [
+        f"{n}\n\n{middle.replace('.', f' {chr(97 + n)}.')}\n\n    make install\n\n#tides #fieldnotes\n"
+        for n in range(5)
+    ]
+    assert boilerplate(texts) <= {"0"}, "only the number that heads each"
+
+
+def test_lists_of_link_targets_are_nobodys_writing():
+    answered, left_out = found(f"{MINE} See [the book][b].\n\n[b]: https://example.org/book\n[c]: /blog/c/\n")
+    assert [answer.text for answer in answered] == [f"{MINE} See [the book][b]."]
+    assert left_out == {"list of link targets": 1}
+
+
+def test_what_is_left_out_is_counted_by_its_reason():
+    french = (
+        "Il fait froid ce matin sur le port et personne ne veut monter à l'échelle pour lire la jauge. " * 3
+        + "Et voilà."
+    )
+    english = (
+        "It is cold this morning at the harbour and nobody wants to go up the ladder to read it. " * 3 + "So it is."
+    )
+    text = f"{english}\n\n> a quotation\n\n{french}\n\n> another\n\nShort.\n\n> a third\n\ndata:{'QUJD' * 200}\n"
+    answered, left_out = found(text)
+    assert [answer.text for answer in answered] == [english]
+    assert left_out == {
+        "answer in another language than its document": 1,
+        "answer under 40 bytes": 1,
+        "answer holds data, not writing": 1,
+        "quoted passage": 3,
+    }
+
+
+def test_code_is_cut_at_definitions_and_all_of_it_is_an_answer():
+    functions = [f"def f{n}(x):\n    y = x + {n}\n    return y * {n}\n" for n in range(9)]
+    text = "import os\n\n\n" + "\n\n".join(functions) + "\n\nprint(f0(os.getpid()), 'the last line of the file')\n"
+    answered, _ = found(text, "code", None, max_bytes=160, title="f.py")
+    assert answered[0].text.startswith("import os")
+    assert all(answer.text.startswith(("import", "def f", "print")) for answer in answered)
+    assert "".join("".join(answer.text for answer in answered).split()) == "".join(text.split())

@@ -1,0 +1,62 @@
+import pytest
+
+from twin_assets.features.definitions import definitions, names_defined, purpose_of_file
+
+PYTHON = '''"""Tides. More of it."""
+
+@cache
+def high(day: int,
+         gauge: str) -> float:
+    """The day's high water.
+
+    In metres.
+    """
+    return read(day, gauge)
+'''
+C = """/* Water, counted.
+ * Ref: https://example.org
+ */
+#include <stdio.h>
+
+// Tips since the start.
+static int
+tips(struct gauge *g)
+{
+    return g->tips;
+}
+"""
+GO = "package tide\n\n// High is the day's high water.\nfunc High(day int) float64 {\n\treturn read(day)\n}\n"
+RUBY = "# The day's high water.\ndef high(day)\n  read(day)\n  day\nend\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "signature", "purpose"),
+    [
+        ("a.py", PYTHON, "def high(day: int,\n         gauge: str) -> float:", "The day's high water."),
+        ("a.c", C, "static int\ntips(struct gauge *g)", "Tips since the start."),
+        ("a.go", GO, "func High(day int) float64", "High is the day's high water."),
+        ("a.rb", RUBY, "def high(day)", "The day's high water."),
+    ],
+)
+def test_a_definition_has_a_signature_and_a_purpose(name, text, signature, purpose):
+    [one] = definitions(text, name, 1_000)
+    assert one.signature == signature
+    assert one.purpose == purpose
+    assert text[one.start : one.end].endswith(("}", "end", "gauge)"))
+
+
+def test_a_class_too_long_gives_its_methods_and_a_function_too_long_gives_nothing():
+    method = "    def m{n}(self):\n        a = {n}\n        return a\n\n"
+    long = "class Gauge:\n" + "".join(method.replace("{n}", str(n)) for n in range(5))
+    assert [one.label for one in definitions(long, "g.py", 120)][:2] == ["class Gauge > def m0", "class Gauge > def m1"]
+    nested = "def outer():\n" + "    x = 1\n" * 40 + "    def inner():\n        y = 2\n        return y\n"
+    assert definitions(nested, "g.py", 120) == []
+
+
+def test_a_file_says_what_it_is_for_and_what_it_defines():
+    assert purpose_of_file(PYTHON) == "Tides. More of it."
+    assert purpose_of_file(C) == "Water, counted."
+    assert purpose_of_file("#!/bin/sh\n# All is quiet.\n# $ sh quiet.sh\n\nsleep 1\n") == "All is quiet."
+    assert purpose_of_file("x = 1\n") == ""
+    assert names_defined(PYTHON, "a.py") == ["def high"]
+    assert names_defined("SELECT 1;\n", "a.sql") == []

@@ -1,0 +1,35 @@
+from twin_assets.features.key_phrases import KeyPhrases, joined
+
+TEXTS = [f"The morning was slow and the harbour lay still under number {n}." for n in range(30)]
+PIECE = "The tide gauge lies. A tide gauge hangs on a chain, and the brass float rusts in the morning harbour."
+
+
+def test_phrases_are_what_a_piece_says_and_the_authors_others_do_not():
+    phrases = KeyPhrases([*TEXTS, PIECE]).of(PIECE, 3, "en")
+    assert "tide gauge" in " ".join(phrases)
+    assert all(phrase in PIECE for phrase in phrases)
+    assert not [phrase for phrase in phrases if "morning" in phrase or "harbour" in phrase]
+
+
+def test_phrases_stand_in_the_order_of_the_piece_and_share_no_word():
+    phrases = KeyPhrases([*TEXTS, PIECE]).of(PIECE, 4, "en")
+    assert phrases == sorted(phrases, key=PIECE.find)
+    words = " ".join(phrases).casefold().split()
+    assert len(words) == len(set(words))
+
+
+def test_one_document_more_rarely_changes_them():
+    assert KeyPhrases([*TEXTS, PIECE, "Bread rises."]).of(PIECE, 3, "en") == KeyPhrases([*TEXTS, PIECE]).of(
+        PIECE, 3, "en"
+    )
+
+
+def test_where_words_cannot_be_told_apart_or_weighed_there_are_none():
+    assert KeyPhrases(["潮水仪器" * 5] * 30).of("潮水仪器挂在链条上。", 3, "zh") == []
+    assert KeyPhrases(["Der Pegel lügt."]).of("Der Pegel lügt.", 3, "de") == []
+    german = KeyPhrases([f"Der Morgen war still und {n}." for n in range(30)])
+    assert german.of("Der Pegel ist müde, der Pegel war still.", 1, "de") == ["Pegel"]
+
+
+def test_phrases_are_joined_as_one_says_them():
+    assert [joined(list(names)) for names in ("", "a", "ab", "abc")] == ["", "a", "a and b", "a, b and c"]

@@ -1,0 +1,58 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from twin_assets.documents import Category
+from twin_assets.features.plain import MIN_CHANGE, change, plain_version
+
+
+@pytest.mark.parametrize(
+    ("mine", "plain"),
+    [
+        ("Well, it's really huge!", "It is large."),
+        ("I can't; you won't.", "I cannot. You will not."),
+        ("It's been cold, and we've waited.", "It has been cold. We have waited."),
+        ("You'd better go, but I'd stay…", "You had better go. But I would stay."),
+        (
+            "The gauge — a *brass* one — stopped (as it does in winter).",
+            "The gauge, a brass one, stopped, as it does in winter.",
+        ),
+        (
+            "It was a really old — and\nan incredibly good — pier.",
+            "It was an old, and\na good, pier.",
+        ),
+        ("However, the rain stayed. 🌧️ #tides #work", "But the rain stayed."),
+    ],
+)
+def test_marks_of_a_voice_are_taken_away(mine, plain):
+    assert plain_version(mine, Category.ARTICLE, "en") == plain
+
+
+def test_code_links_and_lists_stay_as_they_are():
+    link = "[it's here](https://e.org/it's)"
+    text = f"It's `can't_be - really` at {link}, e.g. now:\n\n- it's one\n- it's two\n\n```\nit's; really\n```"
+    plain = plain_version(text, Category.ARTICLE, "en")
+    assert plain is not None
+    assert "`can't_be - really`" in plain
+    assert f"{link}, e.g. now:" in plain
+    assert "- it is one\n- it is two" in plain
+    assert "it's; really" in plain
+
+
+def test_a_post_loses_its_line_breaks_and_an_article_keeps_its_paragraphs():
+    text = "Nobody called.\n\n- it's late\n- it's cold\n\nI went home, and it rained! 🥖"
+    assert plain_version(text, Category.POST, "en") == "Nobody called. it is late. it is cold. I went home. It rained."
+    assert "\n\n" in (plain_version(text, Category.ARTICLE, "en") or "")
+
+
+def test_there_is_none_for_other_languages_for_code_and_where_little_would_change():
+    assert plain_version("Es ist wirklich kalt!", Category.ARTICLE, "de") is None
+    assert plain_version("It's really cold!", Category.ARTICLE, None) is None
+    assert plain_version("it's = really;", Category.CODE, "en") is None
+    assert plain_version("The gauge stood on the pier. It measured the tide.", Category.ARTICLE, "en") is None
+
+
+@given(st.text(max_size=300), st.sampled_from([Category.ARTICLE, Category.POST]))
+def test_any_text_has_a_plain_version_that_differs_or_none(text, category):
+    plain = plain_version(text, category, "en")
+    assert plain is None or change(text, plain) >= MIN_CHANGE
