@@ -71,7 +71,7 @@ class Settings(BaseSettings):
         description="Sentence-transformers model: the bundled all-MiniLM-L6-v2 (English), a local path or a hub name.",
     )
     embedding_revision: str | None = Field(default=None, description="Hub revision of the embedding model.")
-    embedding_batch_size: int = Field(default=64, gt=0, description="Texts per forward pass.")
+    embedding_batch_size: int = Field(default=64, gt=0, description="Texts per forward pass of torch.")
     embedding_backend: Literal["auto", "onnx", "torch"] = Field(
         default="auto",
         description="onnx (8 bits, CPU), torch, or auto: torch on a GPU and where onnx cannot, else onnx.",

@@ -40,7 +40,6 @@ OPSET = 17
 MAX_TOKENS, DIMENSION = "max_tokens", "dimension"
 """What an exported file notes: how many tokens of a text the model reads, and how long a vector is."""
 
-
 BLOCK = 128
 
 NEAR_ENOUGH = 0.99
