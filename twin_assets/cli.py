@@ -498,13 +498,15 @@ def document_leave_out(
 def search(author_id: str, query: str, k: int, category: str | None, as_json: bool) -> None:
     """Search an author's own writing, by meaning and by words."""
     from twin_assets.language.embedding import load_embedder
+    from twin_assets.language.search import load_reranker
     from twin_assets.language.search import search as find
 
     opened = stores()
     opened.warehouse.profile(author_id)
     table = opened.features.table(author_id, "embeddings")
     table.pinned  # noqa: B018  raises when there is nothing to search
-    for hit in find(table, load_embedder(opened.settings), query, k, category=category):
+    embedder, reranker = load_embedder(opened.settings), load_reranker(opened.settings)
+    for hit in find(table, embedder, query, k, category=category, reranker=reranker):
         if as_json:
             put({name: getattr(hit, name) for name in ("document_id", "title", "url", "text", "score")})
         else:

@@ -21,10 +21,9 @@ from twin_assets.features.changes import (
     made_by_cleaning,
     made_by_embedding,
 )
-from twin_assets.features.dataset import build, dataset_rows
-from twin_assets.features.instructions import made_by_instructions
+from twin_assets.features.dataset import about_dataset, build, dataset_rows, made_by_dataset
 from twin_assets.features.preview import dataset_card, preview
-from twin_assets.language.embedding import load_embedder, model_identity
+from twin_assets.language.embedding import load_embedder
 from twin_assets.partitions import CHANGED, FOLLOWS, author_of, authors
 from twin_assets.settings import Settings
 from twin_assets.stores import open_stores
@@ -169,7 +168,7 @@ def embeddings(context: dg.AssetExecutionContext, chunks: TableHandle) -> Result
     group_name="features",
     kinds={"python", "lancedb"},
     owners=OWNERS,
-    code_version=made_by_instructions(SETTINGS.answer_bytes, model_identity(SETTINGS)),
+    code_version=made_by_dataset(SETTINGS),
     automation_condition=FOLLOWS,
     io_manager_key="features",
     retry_policy=ON_FULL_DISK_OR_CONFLICT,
@@ -199,14 +198,16 @@ def instruction_dataset(context: dg.AssetExecutionContext, embeddings: TableHand
         data_version = snapshot_data_version(rows, "example_id")
         inputs = {**pinned.inputs, "embeddings": pinned.version}
         splits = Counter(rows.column("split").to_pylist())
+        about = about_dataset(stores.settings)
+        recorded = {"splits": dict(splits), "left_out": dict(built.left_out), **about}
         yield dg.MaterializeResult(
             asset_key="instruction_dataset",
-            value=Snapshot(rows, inputs, {"splits": dict(splits)}, data_version),
+            value=Snapshot(rows, inputs, recorded, data_version),
             metadata={
                 "dagster/row_count": rows.num_rows,
                 **{f"{split}_examples": count for split, count in splits.items()},
                 "left_out": dg.MetadataValue.json(dict(built.left_out)),
-                "card": dg.MetadataValue.md(dataset_card(rows, built.left_out)),
+                "card": dg.MetadataValue.md(dataset_card(rows, built.left_out, about)),
                 "preview": dg.MetadataValue.md(preview(rows, "instruction_dataset")),
             },
             data_version=dg.DataVersion(data_version),

@@ -1,7 +1,7 @@
 """Paragraphs that an author puts under, or over, many of their pieces: a sign-off, "subscribe", "part of a series".
 
 Found by counting, since no list knows everybody's. A paragraph that is repeated in the middle of pieces ("For
-example:") is the author's way of writing and stays; so do lines of hashtags, and code.
+example:") is the author's way of writing and stays; so do lines that lead up to something, lines of hashtags, and code.
 """
 
 import re
@@ -47,8 +47,8 @@ def paragraphs(text: str) -> list[range]:
 
 
 def normalised(text: str, lines: range) -> str:
-    """A paragraph as it is counted: without case, white space and numbers; "" for hashtags and headings."""
+    """A paragraph as it is counted: without case, white space and numbers; "" for hashtags, headings and `Output:`."""
     paragraph = " ".join(" ".join(text.split("\n")[lines.start : lines.stop]).split())
-    if _HASHTAGS_OR_HEADING.fullmatch(paragraph):
+    if _HASHTAGS_OR_HEADING.fullmatch(paragraph) or paragraph.endswith((":", "：")):
         return ""
     return _NUMBER.sub("0", paragraph).casefold()

@@ -19,7 +19,7 @@ from twin_assets.features.instructions import (
 )
 from twin_assets.language.embedding import Embedder, model_identity
 from twin_assets.language.prompts import Passage, task_instruction
-from twin_assets.language.search import search
+from twin_assets.language.search import load_reranker, retrieval_identity, search
 from twin_assets.settings import Settings
 from twin_assets.stores.features import TableHandle
 
@@ -37,8 +37,12 @@ COLUMNS = [
 
 def made_by_dataset(settings: Settings) -> str:
     """How the dataset is made now: how each row is, and how many there are."""
-    rows = made_by_instructions(settings.answer_bytes, model_identity(settings), settings.instruction_model)
-    return digest([rows, settings.dataset_size], 16)
+    return digest([_made_by_rows(settings, model_identity(settings)), settings.dataset_size], 16)
+
+
+def _made_by_rows(settings: Settings, embedding_model: str) -> str:
+    retrieval = retrieval_identity(embedding_model, settings)
+    return made_by_instructions(settings.answer_bytes, retrieval, settings.instruction_model)
 
 
 def about_dataset(settings: Settings) -> dict[str, str]:
@@ -80,11 +84,11 @@ def build(
                 exclude_clusters={cluster},
                 quotable_only=True,
                 query_vector=vector,
+                reranker=load_reranker(settings),
             )
             yield [(hit.cluster_id, hit.passage) for hit in hits]
 
-    made_by = made_by_instructions(settings.answer_bytes, embedder.identity, settings.instruction_model)
-    return Built(build_rows(examples, splits, retrieve, made_by), dict(+left_out))
+    return Built(build_rows(examples, splits, retrieve, _made_by_rows(settings, embedder.identity)), dict(+left_out))
 
 
 def _written(examples: Sequence[Example], model: InstructionModel) -> tuple[list[Example], int]:

@@ -50,7 +50,7 @@ MIN_REWRITTEN_LETTERS = 150
 """A piece with less prose, beside pictures and code, has no voice to give back."""
 WITH_CONTEXT = 0.75
 """Share of the `write` examples that show what the author has written before; the others draft from the prompt."""
-REWRITTEN, FIRST_REWRITTEN = 0.3, 0.2
+REWRITTEN, FIRST_REWRITTEN = 0.3, 0.5
 """Share of the later and of the first pieces that are asked for from their plain version, where they have one.
 
 A held-out document's first piece never is: drafts are compared with it.

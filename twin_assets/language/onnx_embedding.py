@@ -153,14 +153,13 @@ def _opened(path: Path) -> "InferenceSession | None":
 
 def _export_or_remember_why_not(model: Model) -> None:
     log.warning("exporting the embedding model to 8 bits, once: it takes some seconds")
-    model.path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        model.path.parent.mkdir(parents=True, exist_ok=True)
         _export(model)
-    except OSError:
-        raise  # a full disk says nothing of the model
     except Exception as problem:
         why = str(problem) if isinstance(problem, NotExportable) else f"{type(problem).__name__}: {problem}"
-        _write(model.refusal, why.encode())
+        if not isinstance(problem, OSError | MemoryError):  # a full disk says nothing of the model
+            _write(model.refusal, why.encode())
         raise NotExportable(why) from problem
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twin_assets.documents import Category
+from twin_assets.errors import TwinError
 from twin_assets.language.embedding import Embedder
 from twin_assets.language.prompts import Passage
 from twin_assets.settings import Settings
@@ -103,7 +104,13 @@ class Reranker:
     def _model(self) -> "CrossEncoder":
         from sentence_transformers import CrossEncoder
 
-        return CrossEncoder(self._name, device=self._device, local_files_only=Path(self._name).is_dir())
+        try:
+            return CrossEncoder(self._name, device=self._device, local_files_only=Path(self._name).is_dir())
+        except (OSError, ValueError) as error:
+            raise TwinError(
+                f"TWIN_RERANKER names {self._name}, and no cross-encoder can be loaded from there: give a folder or a "
+                f"hub name, or take the setting out ({str(error).splitlines()[0]})"
+            ) from error
 
 
 @cache
@@ -111,6 +118,11 @@ def load_reranker(settings: Settings) -> Reranker | None:
     """The configured reranker, one per process and settings; None when none is named, as by default."""
     device = None if settings.device == "auto" else settings.device
     return Reranker(settings.reranker, device) if settings.reranker else None
+
+
+def retrieval_identity(embedding_model: str, settings: Settings) -> str:
+    """What decides which passages are found, by name: the embedding model, and the reranker if there is one."""
+    return f"{embedding_model} reranked by {settings.reranker}" if settings.reranker else embedding_model
 
 
 def search(

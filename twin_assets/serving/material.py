@@ -15,7 +15,7 @@ from twin_assets.errors import BadItem, TwinError
 from twin_assets.language.detection import detect_language
 from twin_assets.language.embedding import Embedder, load_embedder
 from twin_assets.language.prompts import Passage
-from twin_assets.language.search import Hit, search
+from twin_assets.language.search import Hit, load_reranker, search
 from twin_assets.settings import Settings
 from twin_assets.stores import Stores
 from twin_assets.stores.features import TableHandle
@@ -63,7 +63,8 @@ def retrieve(
             f"the prompt looks like {language!r} and the embedding model {embedder.identity} knows {known} only: "
             "passages are found by their words more than by their meaning"
         )
-    hits = search(table, embedder, query, k, category=category, quotable_only=True)
+    reranker = load_reranker(stores.settings)
+    hits = search(table, embedder, query, k, category=category, quotable_only=True, reranker=reranker)
     if not hits:
         warnings.append("no passage was found that may be quoted: the draft stands on the model alone")
     return Found(hits, embedder, warnings)

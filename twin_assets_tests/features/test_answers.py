@@ -57,7 +57,7 @@ def test_a_sign_off_that_many_documents_share_is_left_out_whatever_its_numbers()
 
 
 def test_hashtags_code_and_repeated_middles_are_no_boilerplate():
-    middle = "\n\n".join(["One.", "Two.", "Three.", "For example:", "Four.", "Five.", "Six."])
+    middle = "\n\n".join(["One.", "Two.", "Three.", "For example:", "Four.", "Five.", "Output:", "Six."])
     texts = [
         f"{n}\n\n{middle.replace('.', f' {chr(97 + n)}.')}\n\n    make install\n\n#tides #fieldnotes\n"
         for n in range(5)

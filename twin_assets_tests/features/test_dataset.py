@@ -12,7 +12,7 @@ import yaml
 
 from twin_assets import schemas
 from twin_assets.documents import Category
-from twin_assets.features.dataset import build, dataset_rows
+from twin_assets.features.dataset import build, dataset_rows, made_by_dataset
 from twin_assets.features.instructions import side_of, split_clusters
 from twin_assets.features.preview import dataset_card
 from twin_assets.language.embedding import load_embedder
@@ -33,6 +33,14 @@ def built(project, materialize):
         return result, list(cleaned.rows(schemas.CLEANED_DOCUMENTS.names))
 
     return make
+
+
+def test_another_retriever_or_size_makes_another_dataset(settings):
+    made = {
+        made_by_dataset(settings.model_copy(update=change))
+        for change in ({}, {"reranker": "some/cross-encoder"}, {"dataset_size": "small"}, {"answer_bytes": 900})
+    }
+    assert len(made) == 4
 
 
 def test_context_is_the_authors_quotable_training_writing_and_never_the_answers_own(built, writing, project):

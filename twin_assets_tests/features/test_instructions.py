@@ -99,7 +99,7 @@ def test_some_first_pieces_in_train_are_asked_for_by_their_plain_version_and_non
         split: Counter(row["task"] for row in built(documents, {one["cluster_id"]: split for one in documents})[0])
         for split in ("train", "validation", "test")
     }
-    assert 3 < tasks["train"]["rewrite"] < 25
+    assert 15 < tasks["train"]["rewrite"] < 45
     assert tasks["validation"] == tasks["test"] == {"write": 60}
 
 

@@ -146,6 +146,16 @@ def test_without_onnxruntime_torch_embeds(make_tiny, tiny_settings, monkeypatch,
     assert not settings.cache_dir.exists()
 
 
+def test_where_nothing_can_be_kept_torch_embeds_and_the_model_is_not_blamed(make_tiny, tiny_settings, caplog):
+    settings = tiny_settings(make_tiny("mean"))
+    settings.data_dir.mkdir()
+    settings.cache_dir.write_text("a file, where a folder should be")
+    assert Embedder(settings).encode(TEXTS).shape == (3, 128)
+    assert "NotADirectoryError" in caplog.text
+    settings.cache_dir.unlink()
+    assert isinstance(Embedder(settings)._encoder, OnnxEncoder)
+
+
 @pytest.mark.parametrize("broken", [b"", b"not a graph", "cut"])
 def test_a_broken_export_is_made_again(make_tiny, tiny_settings, broken):
     settings = tiny_settings(make_tiny("mean"), "onnx")

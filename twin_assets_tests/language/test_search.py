@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from twin_assets import schemas
+from twin_assets.errors import TwinError
 from twin_assets.language.embedding import BUNDLED_SHA256, load_embedder, model_identity
 from twin_assets.language.search import legible_share, load_reranker, search
 from twin_assets.settings import Settings
@@ -176,6 +177,12 @@ def test_a_configured_cross_encoder_orders_the_hits(table, embedder, tiny_cross_
     assert [hit.chunk_id for hit in search(table, embedder, query, 2, reranker=load_reranker(settings))] == [
         hit.chunk_id for hit in hits[:2]
     ]
+
+
+def test_a_cross_encoder_that_is_not_there_is_named_with_the_way_out(table, embedder, tmp_path):
+    settings = Settings(_env_file=None, reranker=str(tmp_path))
+    with pytest.raises(TwinError, match=r"TWIN_RERANKER names .* give a folder or a hub name"):
+        search(table, embedder, "tide gauge", reranker=load_reranker(settings))
 
 
 def test_by_default_there_is_no_cross_encoder(settings):

@@ -186,6 +186,12 @@ def test_a_prompt_in_a_language_the_embedder_does_not_know_is_warned_about(produ
     assert not any("looks like" in warning for warning in finished(drafter, Ask("ada", PROMPT)).warnings)
 
 
+def test_passages_are_ordered_by_the_reranker_that_is_configured(world, tmp_path):
+    configured = Stores(world.settings.model_copy(update={"reranker": str(tmp_path / "none")}))
+    with pytest.raises(TwinError, match="TWIN_RERANKER"):
+        material.retrieve(configured, "ada", "why I check the gauge")
+
+
 def test_queries_are_embedded_by_the_model_of_the_table_whatever_the_settings_say(production):
     from twin_assets.language.embedding import bundled_folder
 
