@@ -471,14 +471,16 @@ def document_leave_out(
     author_id: str, document_id: str, use: Literal["training", "quoting", "both"], take_back: bool
 ) -> None:
     """Keep a document out of training, quoting or both. DOCUMENT_ID is as `twin documents` shows it."""
-    from twin_assets.running import daemon_runs, dagster_instance, leave_out
+    from twin_assets.running import daemon_runs, dagster_instance, document_of, leave_out
 
     uses: list[Use] = ["training", "quoting"] if use == "both" else [use]
     opened = stores()
     with dagster_instance() as instance:
-        left_out = leave_out(instance, opened, author_id, document_id, uses, take_back)
+        before = set(document_of(opened, author_id, document_id).left_out)
+        left_out = sorted(before.difference(uses) if take_back else before.union(uses))
+        changed = leave_out(instance, opened, author_id, document_id, left_out)
         followed = daemon_runs(instance)
-    if left_out is None:
+    if not changed:
         say(f"{document_id} is so already: nothing changed")
         return
     said = f"left out of {' and '.join(left_out)}" if left_out else "used again for training and quoting"

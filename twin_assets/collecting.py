@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 from uuid import uuid4
 
 import dagster as dg
@@ -134,11 +134,8 @@ class Collector:
 
     def leave_out(self, author: str, document_id: str, uses: Collection[Use]) -> LeftOut:
         """Leave a document out of these uses and no others. Raises NotThere."""
-        others = set(get_args(Use)) - set(uses)
         with self._open_instance() as instance:
-            left = running.leave_out(instance, self._stores, author, document_id, uses)
-            taken_back = running.leave_out(instance, self._stores, author, document_id, others, take_back=True)
-            changed = left is not None or taken_back is not None
+            changed = running.leave_out(instance, self._stores, author, document_id, uses)
             return LeftOut(sorted(uses), changed, running.daemon_runs(instance))
 
     def overview(self, author: str) -> Overview:
@@ -156,7 +153,8 @@ class Collector:
                 for one in warehouse.profile(author).sources
             ]
             daemon_runs = running.daemon_runs(instance)
-        return Overview(standings, _in_inbox(folder), _refused(folder), folder, daemon_runs)
+        lying = sorted(path.name for path in inbox.lying(self._stores, author))
+        return Overview(standings, lying, _refused(folder), folder, daemon_runs)
 
     def _standing(
         self,
@@ -218,14 +216,6 @@ def _reading(row: dict[str, Any]) -> Reading:
         file=row.get("file"),
         **counts,
     )
-
-
-def _in_inbox(folder: Path) -> list[str]:
-    """Names of what waits to be read, what is still being copied included."""
-    if not folder.is_dir():
-        return []
-    aside = (inbox.IMPORTED, inbox.REFUSED)
-    return sorted(path.name for path in folder.iterdir() if path.name not in aside and not path.name.startswith("."))
 
 
 def _refused(folder: Path) -> list[tuple[str, str]]:

@@ -20,7 +20,7 @@ import dagster as dg
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from filelock import FileLock
 
-from twin_assets.documents import Use
+from twin_assets.documents import RawDocument, Use
 from twin_assets.errors import BadInput, NotThere
 from twin_assets.partitions import add_partitions, author_recipe
 from twin_assets.run_launcher import bury_dead_runs, cancel_own_runs
@@ -244,29 +244,28 @@ def promote(instance: dg.DagsterInstance, author: str, version: str | None, who:
     return run_job(instance, "production_model", "promote", author, config=config)
 
 
-def leave_out(
-    instance: dg.DagsterInstance,
-    stores: Stores,
-    author: str,
-    document_id: str,
-    uses: Collection[Use],
-    take_back: bool = False,
-) -> list[Use] | None:
-    """Keep a document out of these uses, or take it back, and ask for the features run that this takes.
-
-    It is asked for as a change of the raw asset: automation follows it, and `twin run` finds the features out of date.
-    Returns all that the document is left out of now, None when that is what it was. Raises NotThere.
-    """
+def document_of(stores: Stores, author: str, document_id: str) -> RawDocument:
+    """The author's document with this id. Raises NotThere, also when it is somebody else's."""
     document = next(stores.warehouse.documents_by_id([document_id]), None)
     if document is None or document.author != author:
         raise NotThere(f"{author} has no document {document_id!r}: see `twin documents {author}`")
-    before = set(document.left_out)
-    after = before - set(uses) if take_back else before | set(uses)
-    if after == before:
-        return None
-    stores.warehouse.leave_out(document_id, sorted(after))
+    return document
+
+
+def leave_out(
+    instance: dg.DagsterInstance, stores: Stores, author: str, document_id: str, uses: Collection[Use]
+) -> bool:
+    """Keep a document out of exactly these uses, and ask for the features run that this takes; returns if it does.
+
+    It is asked for as a change of the raw asset: automation follows it, and `twin run` finds the features out of date.
+    Raises NotThere.
+    """
+    document = document_of(stores, author, document_id)
+    if set(uses) == set(document.left_out):
+        return False
+    stores.warehouse.leave_out(document_id, sorted(uses))
     _report_use_changed(instance, stores, author, document.platform)
-    return sorted(after)
+    return True
 
 
 def train_private(instance: dg.DagsterInstance, stores: Stores, author: str, allowed: bool) -> bool:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from twin_assets.collection.crawler import crawlers, lies_here, reads, source_id_for
+from twin_assets.collection.crawler import check_options, crawlers, lies_here, reads, source_id_for
 from twin_assets.documents import AuthorProfile, Source
 from twin_assets.errors import BadSource, NotThere
 
@@ -23,7 +23,7 @@ def add_source(
 ) -> Source:
     """Add a source to a profile; adding the same one again changes what is given and keeps the rest, and its proof.
 
-    Raises BadSource for an unknown platform, a place its crawler cannot read, or a cron line that is none.
+    Raises BadSource for an unknown platform or option, a place its crawler cannot read, or a cron line that is none.
     """
     known = crawlers()
     if platform not in known:
@@ -31,6 +31,7 @@ def add_source(
     crawler = known[platform]
     if not reads(crawler, where):
         raise BadSource(f"{platform} cannot read {where}: give {crawler.accepted}")
+    check_options(crawler, options or {})
     path = str(Path(where).expanduser().absolute())
     if lies_here(path) and reads(crawler, path):
         # The daemon that crawls has another working directory.

@@ -103,8 +103,8 @@ def test_the_place_tells_its_platform_and_a_choice_overrides_it(collector, ada, 
 
 
 def test_a_place_that_is_added_again_in_the_app_keeps_what_only_twin_can_say(collector, ada, project):
-    added = add_source(project, "ada", "blog", BLOG, token_env="FEED_TOKEN", options={"api": "https://a.example"})
-    assert collector.add_source("ada", Place(BLOG), of_this_machine=True) == added
+    added = add_source(project, "ada", "medium", "@ada", token_env="A_TOKEN", options={"responses": "yes"})
+    assert collector.add_source("ada", Place("@ada"), of_this_machine=True) == added
 
 
 def test_a_token_in_place_of_its_name_is_refused_and_not_kept(collector, ada, project):

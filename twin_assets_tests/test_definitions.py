@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 import yaml
 
+from twin_assets.collection.crawler import crawlers
 from twin_assets.definitions import ASSETS, defs
 from twin_assets.partitions import authors, authors_recipes
 
@@ -59,6 +60,7 @@ def test_automation_is_on_and_makes_no_backfills():
 
 def test_definitions_load():
     dg.Definitions.validate_loadable(defs)
+    assert {key.path[-1] for key in defs.resolve_all_asset_keys()} >= set(crawlers())
 
 
 def test_importing_the_definitions_is_quick_and_loads_nothing_heavy():

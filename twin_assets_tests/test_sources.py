@@ -10,18 +10,27 @@ FEED = "https://skerrow.example/feed.xml"
 
 
 def test_a_source_is_added_under_a_readable_id(stores, ada):
-    added = add_source(stores, "ada", "blog", FEED, token_env="TOKEN", cron="0 6 * * *", options={"k": "v"})
+    added = add_source(stores, "ada", "blog", FEED, token_env="TOKEN", cron="0 6 * * *")
     assert added.id == "blog-skerrow-example"
     assert stores.warehouse.profile("ada").sources == [added]
 
 
 def test_adding_the_same_place_again_changes_what_is_given_and_keeps_the_rest(stores, ada):
-    first = add_source(stores, "ada", "blog", FEED, token_env="TOKEN", cron="@weekly", options={"k": "v"})
-    again = add_source(stores, "ada", "blog", FEED, cron="@daily")
+    first = add_source(stores, "ada", "medium", "@ada", token_env="TOKEN", cron="@weekly", options={"responses": "yes"})
+    again = add_source(stores, "ada", "medium", "@ada", cron="@daily")
     assert again == first.model_copy(update={"cron": "@daily"})
-    assert add_source(stores, "ada", "blog", FEED, token_env="OTHER", options={"n": "1"}).options == {"n": "1"}
+    other = add_source(stores, "ada", "medium", "@ada", token_env="OTHER", options={"author": "Ada"})
+    assert other.options == {"author": "Ada"}
     [kept] = stores.warehouse.profile("ada").sources
     assert (kept.id, kept.token_env, kept.cron) == (first.id, "OTHER", "@daily")
+
+
+def test_an_option_that_the_platform_does_not_have_is_refused_naming_those_it_has(stores, ada):
+    with pytest.raises(BadSource, match=r"medium has no option 'response' .*responses: yes takes answers"):
+        add_source(stores, "ada", "medium", "@ada", options={"response": "yes"})
+    with pytest.raises(BadSource, match=r"blog has no option 'x' \(options: none\)"):
+        add_source(stores, "ada", "blog", FEED, options={"x": "1"})
+    assert stores.warehouse.profile("ada").sources == []
 
 
 def test_two_places_of_one_host_are_two_sources(stores, ada):

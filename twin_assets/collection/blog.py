@@ -5,7 +5,7 @@ the server says did not change (304, `lastmod`) is not fetched again.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urljoin, urlsplit
 
@@ -49,6 +49,7 @@ class BlogCrawler:
 
     platform: ClassVar[str] = "blog"
     accepted: ClassVar[str] = "the http(s) URL of a feed, a sitemap, a site or a page"
+    options: ClassVar[Mapping[str, str]] = {}
 
     def accepts(self, where: str) -> bool:
         """An http(s) URL."""

@@ -2,15 +2,15 @@
 
 A crawler knows its platform and nothing of the warehouse; the loop writes documents, saves the state at each checkpoint
 after its documents, counts, and alone decides what is gone. A new platform is one file in this folder: a class with
-`platform`, `accepted`, `accepts` and `collect`, registered by `@register`; one whose platform gives its members an
-export archive adds `recognises`, `import_archive` and `archive_steps`.
+`platform`, `accepted`, `options`, `accepts` and `collect`, registered by `@register`; one whose platform gives its
+members an export archive adds `recognises`, `import_archive` and `archive_steps`.
 """
 
 import importlib
 import pkgutil
 import re
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -110,10 +110,11 @@ Event = Found | Unchanged | Gone | Failed | LeftOut | Checkpoint | ListingComple
 
 
 class Crawler(Protocol):
-    """One platform. `accepted` says in words what `accepts` takes."""
+    """One platform. `accepted` says in words what `accepts` takes; `options` what a source may set, each in words."""
 
     platform: ClassVar[str]
     accepted: ClassVar[str]
+    options: ClassVar[Mapping[str, str]]
 
     def accepts(self, where: str) -> bool:
         """Whether this crawler can read the place."""
@@ -207,6 +208,21 @@ def platform_for(where: str) -> str:
             return platform
     known = "; ".join(f"{platform}: {crawler.accepted}" for platform, crawler in crawlers().items())
     raise BadSource(f"{where!r} is nothing that can be collected from. Give {known}")
+
+
+def wants(source: Source, option: str) -> bool:
+    """Whether a source sets a yes-or-no option; no is the default. Raises BadSource for another value."""
+    value = source.options.get(option, "no").strip().lower()
+    if value not in ("yes", "true", "no", "false"):
+        raise BadSource(f"option {option} of source {source.id} is {value!r}: give yes or no")
+    return value in ("yes", "true")
+
+
+def check_options(crawler: Crawler, options: Mapping[str, str]) -> None:
+    """Raises BadSource, naming those that there are, for an option that the platform does not have."""
+    if unknown := sorted(options.keys() - crawler.options.keys()):
+        known = "; ".join(f"{name}: {text}" for name, text in crawler.options.items()) or "none"
+        raise BadSource(f"{crawler.platform} has no option {unknown[0]!r} (options: {known})")
 
 
 def source_id_for(platform: str, where: str, taken: dict[str, str]) -> str:

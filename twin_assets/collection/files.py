@@ -11,7 +11,7 @@ See: https://jekyllrb.com/docs/front-matter/, https://gohugo.io/content-manageme
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path, PurePosixPath
@@ -55,6 +55,7 @@ class FilesCrawler:
 
     platform: ClassVar[str] = "files"
     accepted: ClassVar[str] = "a folder or a .zip of markdown, HTML and code"
+    options: ClassVar[Mapping[str, str]] = {}
 
     def accepts(self, where: str) -> bool:
         """A folder, or a file that ends with .zip."""

@@ -28,7 +28,7 @@ from twin_assets.content.repositories import (
 )
 from twin_assets.content.web import MAX_RETRY_AFTER_S, WebClient, host_of, only_public_addresses
 from twin_assets.documents import Source, Visibility
-from twin_assets.errors import BadInput, BadItem, BadSource
+from twin_assets.errors import BadItem, BadSource
 from twin_assets.settings import Settings, secret
 
 MAX_FILES = 5_000
@@ -356,12 +356,11 @@ class Network:
         host = host_of(api)
         if not host:
             raise BadSource(f"option api of source {source.id} is {api!r}: give an http(s) URL")
-        self.settings = Settings()
-        self.host, self.token = host, token_of(source)
+        self.settings = http.settings
+        self.host, self.token = host, secret(source.token_env) if source.token_env else None
         if self.token and not api.startswith("https://") and not self.settings.allow_private_addresses:
             raise BadSource(f"{api} would get the token in the clear: give an https URL, or take the token out")
-        self._http, self._token_env = http, source.token_env
-        self._last_request = 0.0
+        self._http, self._api, self._token_env = http, api, source.token_env
         self._failures_in_a_row = 0
 
     @property
@@ -393,7 +392,7 @@ class Network:
         import requests
         import urllib3
 
-        self._wait_for_turn()
+        self._http.wait_for_turn(self._api)
         try:
             with only_public_addresses(not self.settings.allow_private_addresses):
                 reply = send()
@@ -409,13 +408,6 @@ class Network:
         if has_trouble or pause_s is not None:
             raise _Failing(f"answered {reply.status}", pause_s, is_limit=not has_trouble)
         return reply.value
-
-    def _wait_for_turn(self) -> None:
-        wait_s = self._last_request + self.settings.request_interval_s - time.monotonic()
-        if wait_s > 0:
-            time.sleep(wait_s)
-        self._last_request = time.monotonic()
-        self._http.requests += 1
 
     def _stop_for(self, pause_s: float) -> NoReturn:
         until = datetime.now(UTC) + timedelta(seconds=pause_s)
@@ -433,14 +425,6 @@ class Network:
         return (
             f"{self.host} wants a token: put one into an environment variable, and name that as the source's token_env"
         )
-
-
-def token_of(source: Source) -> str | None:
-    """The source's token. Raises BadSource when its environment variable is empty."""
-    try:
-        return secret(source.token_env) if source.token_env else None
-    except BadInput as error:
-        raise BadSource(str(error)) from None
 
 
 def _pause_s(reply: Reply[Any]) -> float | None:

@@ -7,12 +7,12 @@ See: https://docs.github.com/en/rest/repos/repos, https://docs.github.com/en/res
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote, urlsplit
 
-from twin_assets.collection.crawler import Event, Item, register
+from twin_assets.collection.crawler import Event, Item, register, wants
 from twin_assets.collection.forge import Listing, Network, Reply, Repository, Tree, crawl_forge
 from twin_assets.content.repositories import TreeFile, commit_text, left_out_folder, without_furniture
 from twin_assets.content.web import USER_AGENT, StatusError, WebClient
@@ -41,16 +41,21 @@ class GithubCrawler:
 
     platform: ClassVar[str] = "github"
     accepted: ClassVar[str] = "github:user, https://github.com/user, or https://github.com/user/repository"
+    options: ClassVar[Mapping[str, str]] = {
+        "posts": "yes takes the author's issues, pull requests and commit messages too",
+        "author": "whose posts these are, by login; the owner's without it",
+        "api": "base URL of GitHub Enterprise's API, https://HOST/api/v3",
+    }
 
     def accepts(self, where: str) -> bool:
         """A user or a repository on github.com, or after `github:`."""
         return bool(_PLACE.fullmatch(where.strip()))
 
     def collect(self, source: Source, state: dict[str, Any], http: WebClient) -> Iterator[Event]:
-        """What did not change since the last crawl is not fetched. Options: posts=yes, author, api."""
+        """What did not change since the last crawl is not fetched."""
         forge = _Github(source, http)
         try:
-            yield from crawl_forge(forge, state, posts=source.options.get("posts") == "yes")
+            yield from crawl_forge(forge, state, posts=wants(source, "posts"))
         finally:
             forge.close()
 

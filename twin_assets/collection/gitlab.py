@@ -8,14 +8,14 @@ See: https://docs.gitlab.com/api/projects/, https://docs.gitlab.com/api/reposito
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote, urlsplit
 
-from twin_assets.collection.crawler import Event, Item, register
+from twin_assets.collection.crawler import Event, Item, register, wants
 from twin_assets.collection.forge import Listing, Network, Reply, Repository, TooLarge, Tree, crawl_forge
 from twin_assets.content.extraction import parse_date
 from twin_assets.content.repositories import TreeFile, commit_text, without_furniture
@@ -46,6 +46,11 @@ class GitlabCrawler:
     accepted: ClassVar[str] = (
         "gitlab:user, https://gitlab.com/user, https://gitlab.com/group/project, or gitlab:https://host/user elsewhere"
     )
+    options: ClassVar[Mapping[str, str]] = {
+        "posts": "yes takes the author's issues, merge requests and commit messages too",
+        "author": "whose posts these are, by login; a group's project needs it",
+        "api": "base URL of a GitLab below a path",
+    }
 
     def accepts(self, where: str) -> bool:
         """A path on gitlab.com, or anything after `gitlab:`; another host's URL does not say that GitLab answers it."""
@@ -55,10 +60,10 @@ class GitlabCrawler:
         return host_of(where) in ("gitlab.com", "www.gitlab.com") and len(urlsplit(where).path) > 1
 
     def collect(self, source: Source, state: dict[str, Any], http: WebClient) -> Iterator[Event]:
-        """What did not change since the last crawl is not fetched. Options: posts=yes, author, api."""
+        """What did not change since the last crawl is not fetched."""
         forge = _Gitlab(source, http)
         try:
-            yield from crawl_forge(forge, state, posts=source.options.get("posts") == "yes")
+            yield from crawl_forge(forge, state, posts=wants(source, "posts"))
         finally:
             forge.close()
 

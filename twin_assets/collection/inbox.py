@@ -35,15 +35,17 @@ def inbox_of(stores: Stores, author: str) -> Path:
     return stores.settings.data_dir / "inbox" / author
 
 
-def waiting(stores: Stores, author: str) -> list[Path]:
-    """What lies in the inbox and has stopped growing, oldest first."""
+def lying(stores: Stores, author: str) -> list[Path]:
+    """What lies in the inbox, what is still on its way into it included."""
     folder = inbox_of(stores, author)
     if not folder.is_dir():
         return []
-    paths = [
-        path for path in folder.iterdir() if path.name not in (IMPORTED, REFUSED) and not path.name.startswith(".")
-    ]
-    settled = [(path.stat().st_mtime, path) for path in paths if path.exists()]
+    return [path for path in folder.iterdir() if path.name not in (IMPORTED, REFUSED) and not path.name.startswith(".")]
+
+
+def waiting(stores: Stores, author: str) -> list[Path]:
+    """What lies in the inbox and has stopped growing, oldest first."""
+    settled = [(path.stat().st_mtime, path) for path in lying(stores, author) if path.exists()]
     return [path for changed_at, path in sorted(settled) if time.time() - changed_at >= SETTLED_S]
 
 

@@ -9,7 +9,7 @@ posts are unless their author chooses otherwise.
 """
 
 import re
-from collections.abc import Callable, Collection, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -24,6 +24,7 @@ from twin_assets.collection.crawler import (
     LeftOut,
     ListingComplete,
     register,
+    wants,
 )
 from twin_assets.content import linkedin_api, linkedin_export
 from twin_assets.content.archives import Archive
@@ -65,6 +66,11 @@ class LinkedInCrawler:
         "`api` or https://www.linkedin.com/in/… with a token of the Member Data Portability API, or the archive of "
         "one's data"
     )
+    options: ClassVar[Mapping[str, str]] = {
+        "comments": "yes takes what you wrote under other people's posts too",
+        "version": f"LinkedIn-Version, {linkedin_api.VERSION} without it",
+        "api": "base URL of the API",
+    }
     archive_steps: ClassVar[str] = (
         "On linkedin.com: Me, Settings & Privacy, Data privacy, Get a copy of your data, choose the larger data "
         "archive, Request archive. LinkedIn mails a link to it within about 24 hours (the part that comes within "
@@ -93,7 +99,7 @@ class LinkedInCrawler:
         for change in api.changes(max(log.after_ms, _epoch_ms(utcnow() - CHANGES_KEPT))):
             log.take(change)
         names = dict(state.get("comments", {}))
-        events = _logged_events(log, names, with_comments=_wants_comments(source))
+        events = _logged_events(log, names, with_comments=wants(source, "comments"))
         if is_refreshed:  # what the log has only in part, the snapshot has whole
             events = {name: event for name, event in events.items() if not isinstance(event, Failed)}
         yield from events.values()
@@ -126,10 +132,10 @@ class LinkedInCrawler:
                 f"mail with the complete one. {self.archive_steps}"
             )
         is_whole = "Shares" in kinds and ("Articles" in kinds or kinds >= _OF_THE_WHOLE_ACCOUNT)
-        if _wants_comments(source):
+        if wants(source, "comments"):
             is_whole = is_whole and ("Comments" in kinds or kinds >= _OF_THE_WHOLE_ACCOUNT)
         found = 0
-        for event in _archived(archive, with_comments=_wants_comments(source)):
+        for event in _archived(archive, with_comments=wants(source, "comments")):
             found += isinstance(event, Found)
             is_whole = is_whole and not (isinstance(event, Failed) and event.item in archive.names)
             yield event
@@ -147,12 +153,8 @@ def _token(source: Source) -> str:
         raise BadSource(f"{error}; {linkedin_api.ACCESS_STEPS}") from error
 
 
-def _wants_comments(source: Source) -> bool:
-    return source.options.get("comments", "").lower() in ("yes", "true", "1")
-
-
 def _domains(source: Source) -> list[str]:
-    return [SHARES, ARTICLES, *([COMMENTS] if _wants_comments(source) else [])]
+    return [SHARES, ARTICLES, *([COMMENTS] if wants(source, "comments") else [])]
 
 
 def _is_due(state: dict[str, Any], domain: str) -> bool:

@@ -6,12 +6,12 @@ See: https://help.medium.com/hc/en-us/articles/214874118 (feeds) and /1150047457
 """
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit, urlunsplit
 
-from twin_assets.collection.crawler import Event, Failed, Found, Item, LeftOut, ListingComplete, register
+from twin_assets.collection.crawler import Event, Failed, Found, Item, LeftOut, ListingComplete, register, wants
 from twin_assets.content.archives import Archive
 from twin_assets.content.extraction import extract_page, parse_date
 from twin_assets.content.feeds import FeedEntry, by_author, inner_html, parse_html, plain_text, read_feed, remove
@@ -54,13 +54,18 @@ class _Place:
 
 @register
 class MediumCrawler:
-    """Options: `responses=yes` takes answers to other people's stories as posts; `author=NAME` in a publication."""
+    """Reads the last ten stories live, all of them from the export."""
 
     platform: ClassVar[str] = "medium"
     accepted: ClassVar[str] = (
         "@user, the URL of a profile, a publication, a feed or a story on medium.com, "
         "or medium:URL for a publication on a domain of its own"
     )
+    options: ClassVar[Mapping[str, str]] = {
+        "responses": "yes takes answers to other people's stories as posts",
+        "author": "whose stories to take from a publication of several writers, by name",
+        "api": "base URL of a mirror",
+    }
     archive_steps: ClassVar[str] = (
         "On medium.com: your picture, Settings, Security and apps, Download your information, Export; "
         "Medium mails a link to a .zip, which goes into the inbox as it is."
@@ -241,7 +246,7 @@ def _archived(html: str, story_id: str, is_draft: bool) -> Item:
 def _taken(item: Item, source: Source) -> Event:
     if not item.content:
         return LeftOut(item.url or item.external_id, "has no text of its own")
-    if item.metadata["response"] and source.options.get("responses", "no").lower() not in ("yes", "true", "1"):
+    if item.metadata["response"] and not wants(source, "responses"):
         return LeftOut(
             item.url or item.external_id, "answers somebody's story; --option responses=yes takes it as a post"
         )

@@ -10,7 +10,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -190,12 +190,16 @@ class _Progress:
 
 @register
 class SubstackCrawler:
-    """Option `author=NAME` (or handle) says whose posts to take where several people write."""
+    """Reads the archive that the publication shows to everybody, the feed where that is gone, and the export."""
 
     platform: ClassVar[str] = "substack"
     accepted: ClassVar[str] = (
         "https://NAME.substack.com, or substack:https://DOMAIN for a publication on its own domain"
     )
+    options: ClassVar[Mapping[str, str]] = {
+        "author": "whose posts to take where several people write, by name or handle",
+        "api": "base URL of a mirror",
+    }
     archive_steps: ClassVar[str] = (
         "On your publication's Substack: Dashboard, Settings, Exports (under Import / Export), Create new export; "
         "when it is ready, Download; the .zip goes into the inbox as it is."

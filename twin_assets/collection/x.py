@@ -10,14 +10,14 @@ See: data/README.txt of any archive; https://help.x.com/en/managing-your-account
 import io
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from json import JSONDecoder
 from pathlib import PurePosixPath
 from typing import Any, ClassVar, Literal, cast, get_args
 
-from twin_assets.collection.crawler import Event, Failed, Found, Item, LeftOut, ListingComplete, register
+from twin_assets.collection.crawler import Event, Failed, Found, Item, LeftOut, ListingComplete, register, wants
 from twin_assets.content.archives import Archive
 from twin_assets.content.extraction import parse_date
 from twin_assets.content.web import WebClient
@@ -123,6 +123,10 @@ class XCrawler:
 
     platform: ClassVar[str] = "x"
     accepted: ClassVar[str] = "X's account archive, a .zip or its folder (there is no free API)"
+    options: ClassVar[Mapping[str, str]] = {
+        "replies": "yes takes replies to others too",
+        "visibility": "public or private, said of every post",
+    }
     archive_steps: ClassVar[str] = (
         "On x.com: More, Settings and privacy, Your account, Download an archive of your data; confirm your password "
         "and the code you are sent, then Request archive. After a day or more X tells you that it is ready: download "
@@ -155,10 +159,7 @@ class XCrawler:
         return True
 
     def import_archive(self, source: Source, archive: Archive) -> Iterator[Event]:
-        """The archive's own posts, threads joined.
-
-        Options: replies=yes takes replies to others too; visibility=private or public says it of every post.
-        """
+        """The archive's own posts, threads joined."""
         with_replies, visibility = _options(source)
         reading = _Reading()
         yield from _read_tweets(archive, reading)
@@ -177,12 +178,10 @@ class XCrawler:
 
 
 def _options(source: Source) -> tuple[bool, Visibility | None]:
-    replies, visibility = source.options.get("replies", "no"), source.options.get("visibility")
-    if replies not in ("yes", "no"):
-        raise BadSource(f"{source.id}: option replies={replies!r} is neither 'yes' nor 'no'")
+    visibility = source.options.get("visibility")
     if visibility not in (None, *get_args(Visibility)):
         raise BadSource(f"{source.id}: option visibility={visibility!r} is neither 'public' nor 'private'")
-    return replies == "yes", cast(Visibility | None, visibility)
+    return wants(source, "replies"), cast(Visibility | None, visibility)
 
 
 def _lies_beside(name: str) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from twin_assets.content.web import Answer
+from twin_assets.content.web import CHALLENGE, Answer
 from twin_assets.errors import BadItem
 
 LITTLE_TEXT = 1_500
@@ -21,7 +21,6 @@ _CHALLENGE = re.compile(
     r"security check|pardon our interruption|ddos-guard|one more step)",
     re.IGNORECASE,
 )
-_CHALLENGE_SCRIPT = re.compile(rb"/cdn-cgi/challenge-platform/|_cf_chl_opt|geo\.captcha-delivery\.com|px-captcha")
 _CONSENT = re.compile(
     r"^\s*(before you continue|your privacy (choices|options)|(manage )?cookie (consent|settings|preferences)|"
     r"privacy & cookies|we value your privacy)",
@@ -56,14 +55,14 @@ def wall(body: bytes, url: str) -> str | None:
         return None
     title = str(tree.findtext(".//title") or "")
     heading = " ".join("".join(map(str, h1.itertext())) for h1 in tree.iterfind(".//h1"))
-    if _CHALLENGE_SCRIPT.search(body) and _CHALLENGE.search(title):
+    if CHALLENGE.search(body) and _CHALLENGE.search(title):
         return _challenge()
     if _locked(tree):
         return _teaser()
     text = _visible_text(tree)
     if len(text) > LITTLE_TEXT:
         return None
-    if _CHALLENGE.search(title) or _CHALLENGE_SCRIPT.search(body):
+    if _CHALLENGE.search(title) or CHALLENGE.search(body):
         return _challenge()
     if _CONSENT.search(title) or (urlsplit(url).hostname or "").startswith("consent."):
         return "asks for consent to cookies instead of showing its text: give the feed or an export instead"

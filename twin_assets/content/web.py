@@ -39,7 +39,7 @@ MAX_ERROR_BYTES = 100_000
 """Of an error's body: APIs say there what was wrong."""
 SECRET_HEADERS = frozenset({"authorization", "private-token", "cookie"})
 
-_CHALLENGE = re.compile(rb"/cdn-cgi/challenge-platform/|_cf_chl_opt|captcha-delivery|px-captcha|<title>Just a moment")
+CHALLENGE = re.compile(rb"/cdn-cgi/challenge-platform/|_cf_chl_opt|captcha-delivery|px-captcha|<title>Just a moment")
 
 _guarded: ContextVar[bool] = ContextVar("guarded", default=False)
 
@@ -139,7 +139,7 @@ class WebClient:
     def __init__(self, settings: Settings, cache: Path | None = None) -> None:
         import httpx
 
-        self._settings = settings
+        self.settings = settings
         self._plain = httpx.Client(**_options(settings))
         self._client = _cached_client(settings, cache) if cache else self._plain
         self._last_request: dict[str, float] = {}
@@ -172,6 +172,8 @@ class WebClient:
         headers: may carry a token; it is sent to this URL's host alone, and stands in no error. json: a body to send.
         """
         _check_http(url)
+        if carries_secret(headers or {}) and not self.settings.allow_private_addresses and not url.startswith("https:"):
+            raise BadItem(f"{url} would get the token in the clear: give an https URL, or take the token out")
         return self._fetch(method, url, dict(headers or {}), json=json)
 
     def _allowed(self, url: str) -> bool:
@@ -199,14 +201,14 @@ class WebClient:
     def _once(self, method: str, url: str, headers: Mapping[str, str], json: Any) -> Answer:
         import httpx
 
-        self._wait_for_turn(url)
+        self.wait_for_turn(url)
         # hishel writes a request's headers down, whatever they say about storing: a token goes past it.
-        client = self._plain if SECRET_HEADERS & {name.lower() for name in headers} else self._client
+        client = self._plain if carries_secret(headers) else self._client
         # What is cached is asked about again: somebody pressed "collect", and wants to see their last edit.
         fresh = {"Cache-Control": "no-cache"}
         try:
             with (
-                only_public_addresses(not self._settings.allow_private_addresses),
+                only_public_addresses(not self.settings.allow_private_addresses),
                 client.stream(method, url, headers=fresh | dict(headers), json=json) as response,
             ):
                 return self._read(url, response)
@@ -227,11 +229,11 @@ class WebClient:
             pause_s = retry_after_s(response.headers.get("Retry-After"))
             if status in RETRIED_STATUS and (pause_s or 0) <= MAX_RETRY_AFTER_S:
                 raise _Failing(answered, pause_s, status, said)
-            if status in (HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS) and _CHALLENGE.search(said):
+            if status in (HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS) and CHALLENGE.search(said):
                 answered += ": it asks visitors to prove that they are human; use the platform's export, or its feed"
             later = f" and asks for a pause of {pause_s / 60:.0f} minutes: collect again then" if pause_s else ""
             raise StatusError(f"{url} {answered}{later}", status, said)
-        limit = self._settings.max_response_bytes
+        limit = self.settings.max_response_bytes
         body = bytearray()
         for block in response.iter_bytes():
             body += block
@@ -247,9 +249,10 @@ class WebClient:
             unchanged=bool(caching and caching["from_cache"]),
         )
 
-    def _wait_for_turn(self, url: str) -> None:
+    def wait_for_turn(self, url: str) -> None:
+        """Keep the distance to the last request to the URL's host, also for a library that sends this one itself."""
         host = urlsplit(url).netloc
-        wait_s = self._last_request.get(host, 0.0) + self._settings.request_interval_s - time.monotonic()
+        wait_s = self._last_request.get(host, 0.0) + self.settings.request_interval_s - time.monotonic()
         if wait_s > 0:
             time.sleep(wait_s)
         self._last_request[host] = time.monotonic()
@@ -272,6 +275,11 @@ def _cached_client(settings: Settings, cache: Path) -> "httpx.Client":
     cache.parent.mkdir(parents=True, exist_ok=True)
     storage = SqliteStorage(database_path=cache, max_size=MAX_CACHE_BYTES)
     return CacheClient(storage=storage, rfc=CacheOptions(shared=False), **_options(settings))
+
+
+def carries_secret(headers: Mapping[str, str]) -> bool:
+    """Whether a request with these headers proves who sends it."""
+    return bool(SECRET_HEADERS & {name.lower() for name in headers})
 
 
 def _check_http(url: str) -> None:

@@ -5,8 +5,8 @@ addition never moves a cluster from train to test. Retrieved context comes from 
 answer's own cluster and never from a cluster that is held out.
 
 Each piece of the author's is the answer of one example, so that a model learns its words once and evaluation counts
-their bytes once. What is chosen among (task, wording, with context or
-without, size) is chosen by hashes, so that one document more changes no other's examples.
+their bytes once. What is chosen among (task, wording, context or none, size) is chosen by hashes, so that one document
+more changes no other's examples.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from twin_assets.features.key_phrases import KeyPhrases, joined
 from twin_assets.features.plain import plain_sentence, plain_version
 from twin_assets.language.prompts import TASKS, Passage, task_instruction
 
-INSTRUCTIONS_VERSION = "2"
+INSTRUCTIONS_VERSION = "3"
 
 Split = Literal["train", "validation", "test"]
 Task = Literal["write", "continue", "rewrite", "reply", "code"]

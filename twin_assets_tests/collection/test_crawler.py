@@ -31,6 +31,7 @@ from twin_assets.collection.crawler import (
     platform_for,
     reads,
     source_id_for,
+    wants,
 )
 from twin_assets.content.web import WebClient
 from twin_assets.documents import Category, Source
@@ -46,6 +47,7 @@ class Scripted:
 
     platform: ClassVar[str] = "scripted"
     accepted: ClassVar[str] = "anything"
+    options: ClassVar[dict[str, str]] = {}
 
     def __init__(self, *events: Any) -> None:
         self.events = events
@@ -85,6 +87,17 @@ def alive(stores):
         for document in stores.warehouse.documents(author, source_id=source)
         if document.deleted_at is None
     }
+
+
+@pytest.mark.parametrize(("value", "wanted"), [("yes", True), ("True", True), ("no", False), ("false", False)])
+def test_an_option_is_yes_or_no(value, wanted):
+    assert wants(Source(id="s", platform="p", where="w", options={"posts": value}), "posts") is wanted
+    assert wants(Source(id="s", platform="p", where="w"), "posts") is False
+
+
+def test_an_option_that_is_neither_yes_nor_no_is_an_error_that_names_it():
+    with pytest.raises(BadSource, match="option posts of source s is 'sure': give yes or no"):
+        wants(Source(id="s", platform="p", where="w", options={"posts": "sure"}), "posts")
 
 
 def test_what_a_complete_listing_does_not_name_is_gone(play, alive):

@@ -22,6 +22,7 @@ class Paper:
 
     platform: ClassVar[str] = "paper"
     accepted: ClassVar[str] = "a name, or an export with paper.txt"
+    options: ClassVar[dict[str, str]] = {}
     archive_steps: ClassVar[str] = "ask for it"
     complete = False
 

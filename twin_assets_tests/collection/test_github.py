@@ -9,7 +9,6 @@ import json
 import time
 from base64 import b64encode
 from contextlib import suppress
-from hashlib import sha1
 from typing import Any
 from urllib.parse import unquote
 
@@ -18,54 +17,32 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as fuzz
 from hypothesis import strategies as st
 
-from twin_assets.collection.crawler import Event, crawl, platform_for
+from twin_assets.collection.crawler import Event, platform_for
 from twin_assets.collection.github import GithubCrawler
 from twin_assets.content import web
 from twin_assets.content.web import WebClient
 from twin_assets.documents import Category, Source
-from twin_assets.errors import BadSource
+from twin_assets.errors import BadInput, BadSource
+from twin_assets_tests.collection.forges import FILES, README, TOKEN, ForgeServer, answer, crawl_forge, git_sha
 from twin_assets_tests.collection.site import Page, Request
 
 BLOBS = "repos/ada/tides/git/blobs"
-TOKEN = "ghp_Secret0123456789"
-README = "# Tides\n\n[![build](https://ci/badge.svg)](https://ci)\n\nThe gauge and what it taught me.\n"
-FILES = {
-    "README.md": README,
-    "docs/datum.md": "# The datum\n\nZero is a measurement.\n",
-    "src/tide.py": "def level():\n    return 4.2\n",
-    "LICENSE": "MIT License …",
-    "vendor/lib.js": "var x = 1;\n",
-    "src/tide_pb2.py": "x = 1\n",
-    "img/pier.png": "PNG",
-}
-
-
-def git_sha(content: str) -> str:
-    data = content.encode()
-    return sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
-
-
-def answer(value: Any, status: int = 200, **headers: str) -> Page:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Page(json.dumps(value).encode(), "application/json; charset=utf-8", status, named)
 
 
 def said(message: str, status: int, **headers: str) -> Page:
     return answer({"message": message, "documentation_url": "https://docs.github.com/rest"}, status, **headers)
 
 
-class Hub:
-    """GitHub as a crawler sees it. failures: path -> pages given before the real answer, the last one for good."""
+class Hub(ForgeServer):
+    """GitHub as a crawler sees it."""
 
     def __init__(self, url: str) -> None:
-        self.url = url
+        super().__init__(url)
         self.repositories: dict[str, dict[str, Any]] = {}
         self.files: dict[str, dict[str, str]] = {}
         self.commits: dict[str, list[dict[str, Any]]] = {}
         self.issues: dict[str, list[dict[str, Any]]] = {}
         self.login: str | None = None
-        self.failures: dict[str, list[Page]] = {}
-        self.per_page = 100
         self.cut_at = 100_000
 
     def add(self, name: str, files: dict[str, str], **about: Any) -> None:
@@ -83,18 +60,16 @@ class Hub:
                 self.files[name][path] = content
         self.repositories[name]["pushed_at"] = f"{int(self.repositories[name]['pushed_at'][:4]) + 1}-05-01T10:00:00Z"
 
-    def __call__(self, request: Request) -> Page:
-        if waiting := self.failures.get(request.path):
-            return waiting.pop(0) if len(waiting) > 1 else waiting[0]
+    def respond(self, request: Request) -> Page:
         match request.path.strip("/").split("/"):
             case ["user"]:
                 return (
                     answer({"login": self.login, "id": 7, "url": f"{self.url}/user"}) if self.login else said("", 403)
                 )
             case ["user", "repos"]:
-                return self._page(request, list(self.repositories.values()))
+                return self.page(request, list(self.repositories.values()))
             case ["users", "ada", "repos"]:
-                return self._page(request, [row for row in self.repositories.values() if not row["private"]])
+                return self.page(request, [row for row in self.repositories.values() if not row["private"]])
             case ["repos", "ada", name] if name in self.repositories:
                 return answer(self.repositories[name])
             case ["repos", "ada", name, "git", "trees", sha]:
@@ -106,21 +81,14 @@ class Hub:
                     "content": b64encode(content.encode()).decode(), "url": f"{self.url}{request.path}",
                 })  # fmt: skip
             case ["repos", "ada", name, "commits"]:
-                return self._page(
+                return self.page(
                     request, [c for c in self.commits[name] if c["author"]["login"] == request.query["author"]]
                 )
             case ["repos", "ada", name, "issues"]:
-                return self._page(
+                return self.page(
                     request, [i for i in self.issues[name] if i["user"]["login"] == request.query["creator"]]
                 )
         return said("Not Found", 404)
-
-    def _page(self, request: Request, rows: list[dict[str, Any]]) -> Page:
-        number = int(request.query.get("page", 1))
-        start = (number - 1) * self.per_page
-        more = start + self.per_page < len(rows)
-        link = {"Link": f'<{self.url}{request.path}?page={number + 1}>; rel="next"'} if more else {}
-        return answer(rows[start : start + self.per_page], **link)
 
     def _tree(self, name: str, sha: str, *, recursive: bool) -> Page:
         """`sha` is the branch, or "tree:" and a folder."""
@@ -146,9 +114,7 @@ class Hub:
 
 
 @pytest.fixture
-def hub(site, monkeypatch):
-    monkeypatch.setenv("TWIN_ALLOW_PRIVATE_ADDRESSES", "true")
-    monkeypatch.setenv("TWIN_REQUEST_INTERVAL_S", "0")
+def hub(site):
     site.api = made = Hub(site.url)
     return made
 
@@ -157,15 +123,15 @@ def hub(site, monkeypatch):
 def collect(hub, stores, settings, monkeypatch):
     """collect(where, token=…, **options) -> CrawlReport of a crawl of the hub."""
 
-    def run(where: str = "github:ada", token: str | None = None, **options: str):
+    def run(where: str = "github:ada", token: str | None = None, guarded: bool = False, **options: str):
         if token:
             monkeypatch.setenv("GITHUB_TOKEN_OF_ADA", token)
         source = Source(
             id="github", platform="github", where=where, options={"api": hub.url, **options},
             token_env="GITHUB_TOKEN_OF_ADA" if token else None,
         )  # fmt: skip
-        with WebClient(settings) as http:
-            return crawl("ada", source, GithubCrawler(), stores.warehouse, http)
+        given = settings.model_copy(update={"allow_private_addresses": not guarded})
+        return crawl_forge(GithubCrawler(), source, stores, given)
 
     return run
 
@@ -373,7 +339,7 @@ def test_a_token_that_is_refused_is_named_and_never_shown(hub, stores, collect, 
 
 def test_a_token_that_is_not_set_is_an_error_that_names_the_variable(hub, settings):
     source = Source(id="g", platform="github", where="github:ada", token_env="NOT_SET_AT_ALL", options={"api": hub.url})
-    with WebClient(settings) as http, pytest.raises(BadSource, match="NOT_SET_AT_ALL is empty"):
+    with WebClient(settings) as http, pytest.raises(BadInput, match="NOT_SET_AT_ALL is empty"):
         list(GithubCrawler().collect(source, {}, http))
 
 
@@ -385,17 +351,15 @@ def test_a_link_to_another_host_gets_no_request(hub, collect):
     assert "Nothing is taken as deleted" in report.error
 
 
-def test_private_addresses_are_refused(hub, site, collect, monkeypatch):
-    monkeypatch.setenv("TWIN_ALLOW_PRIVATE_ADDRESSES", "false")
-    report = collect()
+def test_private_addresses_are_refused(hub, site, collect):
+    report = collect(guarded=True)
     assert report.error.startswith("127.0.0.1 is not a public address: nothing is fetched from it")
     assert site.asked == []
     assert not web._guarded.get()
 
 
-def test_a_token_is_not_sent_in_the_clear(hub, site, collect, monkeypatch):
-    monkeypatch.setenv("TWIN_ALLOW_PRIVATE_ADDRESSES", "false")
-    assert "give an https URL" in collect(token=TOKEN).error
+def test_a_token_is_not_sent_in_the_clear(hub, site, collect):
+    assert "give an https URL" in collect(token=TOKEN, guarded=True).error
     assert site.asked == []
 
 

@@ -17,30 +17,28 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as fuzz
 from hypothesis import strategies as st
 
-from twin_assets.collection.crawler import Event, crawl, platform_for
+from twin_assets.collection.crawler import Event, platform_for
 from twin_assets.collection.gitlab import GitlabCrawler
 from twin_assets.content.repositories import MAX_WRITTEN_BYTES
 from twin_assets.content.web import WebClient
 from twin_assets.documents import Category, Source
 from twin_assets.errors import BadSource
+from twin_assets_tests.collection.forges import FILES, TOKEN, ForgeServer, answer, crawl_forge, git_sha
 from twin_assets_tests.collection.site import Page, Request, Site
-from twin_assets_tests.collection.test_github import FILES, TOKEN, answer, git_sha
 
 PROJECT = "api/v4/projects/1"
 LONG_AGO = "2024-05-01T10:00:00.000Z"
 
 
-class Lab:
-    """GitLab as a crawler sees it. failures: path -> pages given before the real answer, the last one for good."""
+class Lab(ForgeServer):
+    """GitLab as a crawler sees it."""
 
     def __init__(self, url: str) -> None:
-        self.url = url
+        super().__init__(url)
         self.projects: list[dict[str, Any]] = []
         self.files: dict[int, dict[str, str]] = {}
         self.lists: dict[str, list[dict[str, Any]]] = {"commits": [], "issues": [], "merge_requests": []}
         self.user: str | None = None
-        self.failures: dict[str, list[Page]] = {}
-        self.per_page = 100
 
     def add(self, path: str, files: dict[str, str], **about: Any) -> dict[str, Any]:
         number = len(self.projects) + 1
@@ -52,9 +50,7 @@ class Lab:
         })  # fmt: skip
         return self.projects[-1]
 
-    def __call__(self, request: Request) -> Page:
-        if waiting := self.failures.get(request.path):
-            return waiting.pop(0) if len(waiting) > 1 else waiting[0]
+    def respond(self, request: Request) -> Page:
         match [unquote(part) for part in request.path.removeprefix("/api/v4/").split("/")]:
             case ["user"]:
                 return answer({"id": 7, "username": self.user, "web_url": f"{self.url}/{self.user}"})
@@ -63,27 +59,19 @@ class Lab:
                 return answer([ada] if request.query["username"] == "ada" else [])
             case ["users", "7", "projects"]:
                 shown = [p for p in self.projects if p["visibility"] == "public" or "PRIVATE-TOKEN" in request.headers]
-                return self._page(request, shown)
+                return self.page(request, shown)
             case ["projects", name] if found := [
                 p for p in self.projects if name in (p["path_with_namespace"], str(p["id"]))
             ]:
                 return answer(found[0])
             case ["projects", number, "repository", "tree"]:
-                return self._page(request, self._entries(self.files[int(number)]))
+                return self.page(request, self._entries(self.files[int(number)]))
             case ["projects", number, "repository", "blobs", sha, "raw"]:
                 content = next(text for text in self.files[int(number)].values() if git_sha(text) == sha)
                 return Page(content.encode(), "application/octet-stream")
             case ["projects", _, *_, ("commits" | "issues" | "merge_requests") as kind]:
-                return self._page(request, self.lists[kind])
+                return self.page(request, self.lists[kind])
         return answer({"message": "404 Not Found"}, 404)
-
-    def _page(self, request: Request, rows: list[dict[str, Any]]) -> Page:
-        number = int(request.query.get("page", 1))
-        start = (number - 1) * self.per_page
-        if start + self.per_page >= len(rows):
-            return answer(rows[start:])
-        link = f'<{self.url}{request.path}?page={number + 1}>; rel="next"'
-        return answer(rows[start : start + self.per_page], Link=link, X_Next_Page=str(number + 1))
 
     def _entries(self, files: dict[str, str]) -> list[dict[str, str]]:
         folders = {path.rpartition("/")[0] for path in files if "/" in path}
@@ -96,9 +84,7 @@ class Lab:
 
 
 @pytest.fixture
-def lab(site, monkeypatch):
-    monkeypatch.setenv("TWIN_ALLOW_PRIVATE_ADDRESSES", "true")
-    monkeypatch.setenv("TWIN_REQUEST_INTERVAL_S", "0")
+def lab(site):
     site.api = made = Lab(site.url)
     return made
 
@@ -107,15 +93,15 @@ def lab(site, monkeypatch):
 def collect(lab, stores, settings, monkeypatch):
     """collect(path, token=…, **options) -> CrawlReport of a crawl of the lab, as of a GitLab of one's own."""
 
-    def run(path: str = "ada", token: str | None = None, **options: str):
+    def run(path: str = "ada", token: str | None = None, guarded: bool = False, **options: str):
         if token:
             monkeypatch.setenv("GITLAB_TOKEN_OF_ADA", token)
         source = Source(
             id="gitlab", platform="gitlab", where=f"gitlab:{lab.url}/{path}", options=options,
             token_env="GITLAB_TOKEN_OF_ADA" if token else None,
         )  # fmt: skip
-        with WebClient(settings) as http:
-            return crawl("ada", source, GitlabCrawler(), stores.warehouse, http)
+        given = settings.model_copy(update={"allow_private_addresses": not guarded})
+        return crawl_forge(GitlabCrawler(), source, stores, given)
 
     return run
 
@@ -269,10 +255,9 @@ def test_a_redirect_to_another_host_gets_no_token(lab, collect):
     assert TOKEN not in repr(other.asked)
 
 
-def test_private_addresses_are_refused(lab, site, collect, monkeypatch):
-    monkeypatch.setenv("TWIN_ALLOW_PRIVATE_ADDRESSES", "false")
-    assert collect().error.startswith("127.0.0.1 is not a public address: nothing is fetched from it")
-    assert "give an https URL" in collect(token=TOKEN).error
+def test_private_addresses_are_refused(lab, site, collect):
+    assert collect(guarded=True).error.startswith("127.0.0.1 is not a public address: nothing is fetched from it")
+    assert "give an https URL" in collect(token=TOKEN, guarded=True).error
     assert site.asked == []
 
 

@@ -18,6 +18,7 @@ SCRIPT = textwrap.dedent("""
     class DiaryCrawler:
         platform = "diary"
         accepted = "a text file that ends in .diary"
+        options = {}
 
         def accepts(self, where):
             return where.endswith(".diary")

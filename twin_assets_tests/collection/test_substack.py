@@ -143,6 +143,7 @@ def drop(stores):
         with open_archive(path) as archive:
             report = CrawlReport(source.id, "substack", str(path))
             read_archive("ada", source, SUBSTACK, archive, stores.warehouse, report)
+        assert report.new + report.changed + report.unchanged + len(report.failed) + len(report.left_out) > 0
         return report
 
     return put

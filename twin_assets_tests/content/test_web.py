@@ -131,6 +131,14 @@ def test_an_answer_to_a_request_with_a_token_is_not_kept(settings, site, name):
     assert not any(b"s3cr3t" in content for content in written)
 
 
+def test_a_token_is_not_sent_in_the_clear(settings, site):
+    guarded = settings.model_copy(update={"allow_private_addresses": False})
+    with WebClient(guarded) as client, pytest.raises(BadItem, match="in the clear") as caught:
+        client.api(f"{site.url}/api", headers={"Authorization": "Bearer s3cr3t"})
+    assert "s3cr3t" not in str(caught.value)
+    assert site.asked == []
+
+
 def test_an_api_says_in_the_body_what_was_wrong(http, site):
     site.pages["/api"] = Page(b'{"message": "expired"}', status=401)
     with pytest.raises(StatusError, match="answered 401") as caught:
