@@ -391,7 +391,7 @@ def test_a_post_that_old_archives_call_protected_is_private(posts):
 
 def test_a_source_can_be_private_as_a_whole_and_a_wrong_option_is_named(posts):
     assert posts([tweet(5, "Hm.")], visibility="private")["5"].visibility == "private"
-    with pytest.raises(BadSource, match="option replies of source .* is 'maybe': give yes or no"):
+    with pytest.raises(BadSource, match=r"option replies of source .* is 'maybe': give yes or no"):
         posts([tweet(5, "Hm.")], replies="maybe")
     with pytest.raises(BadSource, match="option visibility='friends'"):
         posts([tweet(5, "Hm.")], visibility="friends")
