@@ -14,7 +14,7 @@ from typing import Any
 from twin_assets.documents import Category
 from twin_assets.features.boilerplate import normalised, paragraphs
 from twin_assets.features.cleaning import own_words
-from twin_assets.features.cleaning.blocks import blocks, code_lines
+from twin_assets.features.cleaning.blocks import code_lines
 from twin_assets.features.definitions import Definition, definitions
 from twin_assets.language.detection import detect_language
 
@@ -178,5 +178,5 @@ def without_code(text: str) -> str:
 
 def without_code_blocks(text: str) -> str:
     """A markdown text without its fenced and indented code."""
-    code = code_lines(blocks(text))
+    code = code_lines(text)
     return "\n".join(line for number, line in enumerate(text.split("\n")) if number not in code)

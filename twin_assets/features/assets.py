@@ -22,6 +22,7 @@ from twin_assets.features.changes import (
     made_by_embedding,
 )
 from twin_assets.features.dataset import about_dataset, build, dataset_rows, made_by_dataset
+from twin_assets.features.example_cache import example_cache
 from twin_assets.features.preview import dataset_card, preview
 from twin_assets.language.embedding import load_embedder
 from twin_assets.partitions import CHANGED, FOLLOWS, author_of, authors
@@ -183,8 +184,11 @@ def instruction_dataset(context: dg.AssetExecutionContext, embeddings: TableHand
     with stores.features.writing(author, "instruction_dataset"):
         pinned = embeddings.pinned
         cleaned = stores.features.table_at(author, "cleaned_documents", pinned.inputs["cleaned_documents"])
-        before = stores.features.table(author, "instruction_dataset").count()
-        built = build(cleaned, embeddings, load_embedder(stores.settings), stores.settings, context.log.info)
+        current = stores.features.table(author, "instruction_dataset")
+        before = current.count()
+        with example_cache(stores.settings.example_cache(author)) as cache:
+            embedder = load_embedder(stores.settings)
+            built = build(cleaned, embeddings, embedder, stores.settings, context.log.info, current, cache)
         rows = dataset_rows(built)
         texts = {row["document_id"]: row["text"] for row in cleaned.rows(["document_id", "text"], "trainable = true")}
         answers = zip(rows.column("document_id").to_pylist(), rows.column("answer").to_pylist(), strict=True)
@@ -199,13 +203,19 @@ def instruction_dataset(context: dg.AssetExecutionContext, embeddings: TableHand
         inputs = {**pinned.inputs, "embeddings": pinned.version}
         splits = Counter(rows.column("split").to_pylist())
         about = about_dataset(stores.settings)
-        recorded = {"splits": dict(splits), "left_out": dict(built.left_out), **about}
+        recorded = {
+            "splits": dict(splits),
+            "left_out": dict(built.left_out),
+            "looked_up_among": built.looked_up_among,
+            **about,
+        }
         yield dg.MaterializeResult(
             asset_key="instruction_dataset",
             value=Snapshot(rows, inputs, recorded, data_version),
             metadata={
                 "dagster/row_count": rows.num_rows,
                 **{f"{split}_examples": count for split, count in splits.items()},
+                "context_looked_up": built.looked_up,
                 "left_out": dg.MetadataValue.json(dict(built.left_out)),
                 "card": dg.MetadataValue.md(dataset_card(rows, built.left_out, about)),
                 "preview": dg.MetadataValue.md(preview(rows, "instruction_dataset")),

@@ -6,9 +6,9 @@ example:") is the author's way of writing and stays; so do lines that lead up to
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
-from twin_assets.features.cleaning.blocks import blocks, code_lines
+from twin_assets.features.cleaning.blocks import code_lines
 
 MIN_DOCUMENTS = 3
 """A paragraph at the edge of this many documents is boilerplate."""
@@ -35,7 +35,7 @@ def boilerplate(texts: Iterable[str]) -> frozenset[str]:
 def paragraphs(text: str) -> list[range]:
     """The lines of each paragraph of a text that is not code."""
     lines = text.split("\n")
-    code = code_lines(blocks(text))
+    code = code_lines(text)
     found: list[range] = []
     start = 0
     for number in range(len(lines) + 1):
@@ -44,6 +44,11 @@ def paragraphs(text: str) -> list[range]:
                 found.append(range(start, number))
             start = number + 1
     return found
+
+
+def shared_in(text: str, shared: Collection[str]) -> set[str]:
+    """Which of the shared paragraphs stand in a text."""
+    return {paragraph for lines in paragraphs(text) if (paragraph := normalised(text, lines)) in shared}
 
 
 def normalised(text: str, lines: range) -> str:

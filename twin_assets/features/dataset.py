@@ -1,33 +1,40 @@
 """Put the dataset together: cleaned texts from one pinned table, context from the real retriever over another."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from twin_assets import schemas
 from twin_assets.documents import digest
+from twin_assets.features.example_cache import ExampleCache
 from twin_assets.features.instruction_model import InstructionModel, Wanted
 from twin_assets.features.instructions import (
     INSTRUCTIONS_VERSION,
     Built,
     Example,
+    Passages,
+    Split,
     build_rows,
     language_name,
     made_by_instructions,
+    made_from,
     make_examples,
     split_clusters,
     with_instruction,
 )
 from twin_assets.language.embedding import Embedder, model_identity
 from twin_assets.language.prompts import Passage, task_instruction
-from twin_assets.language.search import load_reranker, retrieval_identity, search
+from twin_assets.language.search import load_reranker, passage_of, retrieval_identity, search
 from twin_assets.settings import Settings
-from twin_assets.stores.features import TableHandle
+from twin_assets.stores.features import TableHandle, is_in
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 CANDIDATES = 12
 """Chunks looked at per example: enough for three once the held-out and the answer's own are passed over."""
+
+GROWTH = 1.2
+"""By so much an author's chunks may grow before all context is looked up again, so that newer writing is shown too."""
 
 COLUMNS = [
     "document_id", "cluster_id", "category", "language", "published_at", "title", "text", "trainable", "visibility",
@@ -59,11 +66,17 @@ def build(
     embedder: Embedder,
     settings: Settings,
     progress: Callable[[str], None],
+    before: TableHandle | None = None,
+    cache: ExampleCache | None = None,
 ) -> Built:
-    """Every example of the author. Queries are embedded in one batch, each is answered by `search`."""
+    """Every example of the author. Queries are embedded in one batch, each is answered by `search`.
+
+    before: the version that this one follows. An example that is asked for as it was keeps its context from there, as
+    long as each passage stands as it stood, until the author's chunks have grown by GROWTH since all was looked up.
+    """
     documents = sorted(cleaned.rows(COLUMNS), key=lambda row: str(row["document_id"]))
     splits = split_clusters((row["document_id"], row["cluster_id"]) for row in documents)
-    examples, left_out = make_examples(documents, splits, settings.answer_bytes, settings.dataset_size)
+    examples, left_out = make_examples(documents, splits, settings.answer_bytes, settings.dataset_size, cache)
     if settings.instruction_model:
         model = InstructionModel(settings, cleaned.author, progress)
         examples, refused = _written(examples, model)
@@ -88,7 +101,46 @@ def build(
             )
             yield [(hit.cluster_id, hit.passage) for hit in hits]
 
-    return Built(build_rows(examples, splits, retrieve, _made_by_rows(settings, embedder.identity)), dict(+left_out))
+    made_by = _made_by_rows(settings, embedder.identity)
+    chunks = embeddings.count()
+    looked_up_among = before.pinned.about.get("looked_up_among", 0) if before and before.exists else 0
+    kept: dict[str, Passages] = {}
+    if before and chunks <= looked_up_among * GROWTH:
+        kept = _kept_contexts(before, embeddings, examples, splits, made_by)
+    else:
+        looked_up_among = chunks
+    rows = build_rows(examples, splits, retrieve, made_by, kept)
+    looked_up = sum(bool(example.query) and example.id not in kept for example in examples)
+    return Built(rows, dict(+left_out), looked_up, looked_up_among)
+
+
+def _kept_contexts(
+    before: TableHandle,
+    embeddings: TableHandle,
+    examples: Sequence[Example],
+    splits: Mapping[str, Split],
+    made_by: str,
+) -> dict[str, Passages]:
+    """The passages of each example that is asked for as it was, where they could still be found as they are."""
+    asking = {example.id: example for example in examples if example.query}
+    kept = {
+        row["example_id"]: row["passages"]
+        for row in before.rows(["example_id", "passages", "input_hash", "made_by"], is_in("made_by", [made_by]))
+        if (example := asking.get(row["example_id"])) and row["input_hash"] == made_from(example, row["passages"])
+    }
+    shown = {passage["chunk_id"] for passages in kept.values() for passage in passages}
+    columns = ["chunk_id", "cluster_id", "title", "url", "text"]
+    standing = {
+        row["chunk_id"]: (row["cluster_id"], vars(passage_of(row)))
+        for row in embeddings.rows(columns, "quotable = true")
+        if row["chunk_id"] in shown and splits.get(row["cluster_id"]) == "train"
+    }
+
+    def stands(example: Example, passage: dict[str, str]) -> bool:
+        cluster, now = standing.get(passage["chunk_id"], ("", {}))
+        return now == passage and cluster != example.document["cluster_id"]
+
+    return {name: passages for name, passages in kept.items() if all(stands(asking[name], one) for one in passages)}
 
 
 def _written(examples: Sequence[Example], model: InstructionModel) -> tuple[list[Example], int]:

@@ -12,21 +12,21 @@ more changes no other's examples.
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, Literal
 
 from twin_assets.documents import Category, digest
 from twin_assets.features.answers import Answer, answers, without_code, without_code_blocks
-from twin_assets.features.boilerplate import boilerplate
-from twin_assets.features.cleaning.blocks import blocks, code_lines
+from twin_assets.features.boilerplate import boilerplate, shared_in
+from twin_assets.features.cleaning.blocks import code_lines
 from twin_assets.features.definitions import names_defined, purpose_of_file
+from twin_assets.features.example_cache import ExampleCache
 from twin_assets.features.key_phrases import KeyPhrases, joined
 from twin_assets.features.plain import plain_sentence, plain_version
 from twin_assets.language.prompts import TASKS, Passage, task_instruction
 
-INSTRUCTIONS_VERSION = "3"
+INSTRUCTIONS_VERSION = "4"
 
 Split = Literal["train", "validation", "test"]
 Task = Literal["write", "continue", "rewrite", "reply", "code"]
@@ -70,6 +70,9 @@ _MARKS = re.compile(r"[*_`]+(?=\S)|(?<=\S)[*_`]+")
 Retrieve = Callable[[Sequence[tuple[str, str]]], Iterable[list[tuple[str, Passage]]]]
 """(query, cluster of the answer) of each example -> (cluster_id, passage) of what is found for it, best first."""
 
+Passages = list[dict[str, Any]]
+"""The retrieved context of a row: language.prompts.Passage as dicts, best first."""
+
 Document = Mapping[str, Any]
 """A row of `cleaned_documents`."""
 
@@ -99,6 +102,10 @@ class Built:
 
     rows: list[dict[str, Any]]
     left_out: Mapping[str, int]
+    looked_up: int = 0
+    """Examples whose context was looked up now; that of the others stands as it was."""
+    looked_up_among: int = 0
+    """Chunks that there were when context was last looked up for all."""
 
 
 def made_by_instructions(answer_bytes: int, retrieval: str, instruction_model: str | None = None) -> str:
@@ -128,11 +135,16 @@ def is_in_size(cluster_id: str, split: Split, size: Size) -> bool:
 
 
 def make_examples(
-    documents: Sequence[Document], splits: Mapping[str, Split], answer_bytes: int, size: Size = "full"
+    documents: Sequence[Document],
+    splits: Mapping[str, Split],
+    answer_bytes: int,
+    size: Size = "full",
+    cache: ExampleCache | None = None,
 ) -> tuple[list[Example], Counter[str]]:
     """Examples of one document of each cluster, without their context, and what was left out by reason.
 
     documents: all rows of `cleaned_documents`, ordered by document_id so that a cluster's first member stands for it.
+    cache: what was made of them the last time.
     """
     left_out: Counter[str] = Counter()
     chosen = list(_chosen(documents, splits, size, left_out))
@@ -140,18 +152,35 @@ def make_examples(
     shared, phrases = boilerplate(prose), KeyPhrases(prose)
     examples: list[Example] = []
     for document in chosen:
-        found = answers(document, answer_bytes, shared, left_out)
-        examples += _Asking(document, splits[document["cluster_id"]], phrases).examples(found)
+        asking = _Asking(document, splits[document["cluster_id"]], phrases)
+        key = asking.made_from(answer_bytes, shared) if cache else ""
+        made = cache.get(key) if cache else None
+        if made is None:
+            missed: Counter[str] = Counter()
+            found = answers(document, answer_bytes, shared, missed)
+            made = {"examples": list(map(_as_entry, asking.examples(found))), "left_out": dict(+missed)}
+            if cache:
+                cache.put(key, made)
+        examples += (Example(document, asking.split, **entry) for entry in made["examples"])
+        left_out.update(made["left_out"])
     return list(_without_repeated_answers(examples, left_out)), left_out
 
 
 def build_rows(
-    examples: Sequence[Example], splits: Mapping[str, Split], retrieve: Retrieve, made_by: str
+    examples: Sequence[Example],
+    splits: Mapping[str, Split],
+    retrieve: Retrieve,
+    made_by: str,
+    kept: Mapping[str, Passages] | None = None,
 ) -> list[dict[str, Any]]:
-    """The examples as rows, with context for those that are to have it, ordered by id."""
-    asking = [example for example in examples if example.query]
+    """The examples as rows, with context for those that are to have it, ordered by id.
+
+    kept: the passages of the examples, by id, whose context is not looked up again.
+    """
+    context = dict(kept or {})
+    asking = [example for example in examples if example.query and example.id not in context]
     found = retrieve([(example.query, example.document["cluster_id"]) for example in asking])
-    context = {
+    context |= {
         example.id: [
             vars(passage)
             for cluster, passage in hits
@@ -161,6 +190,11 @@ def build_rows(
     }
     rows = [_row(example, context.get(example.id, []), made_by) for example in examples]
     return sorted(rows, key=lambda row: str(row["example_id"]))
+
+
+def made_from(example: Example, passages: Passages) -> str:
+    """The `input_hash` of an example's row."""
+    return digest([example.document["input_hash"], example.instruction, example.query, passages], 32)
 
 
 def language_name(code: str | None) -> str | None:
@@ -194,6 +228,11 @@ def _chosen(
                 left_out[f"document beyond the size {size}"] += 1
 
 
+def _as_entry(example: Example) -> dict[str, Any]:
+    """An example without what is known of its document anyway."""
+    return {name: value for name, value in vars(example).items() if name not in ("document", "split")}
+
+
 def _chance(*what: object) -> float:
     """A number in [0, 1) that is always the same for the same things."""
     return int(digest([str(one) for one in what], 12), 16) / 16**12
@@ -206,6 +245,17 @@ class _Asking:
     document: Document
     split: Split
     phrases: KeyPhrases
+
+    def made_from(self, answer_bytes: int, shared: Collection[str]) -> str:
+        """A hash over everything that the document's examples follow from."""
+        document = self.document
+        text, language = document["text"], document["language"]
+        facts = [INSTRUCTIONS_VERSION, answer_bytes, self.split]
+        facts += [document[name] for name in ("document_id", "category", "language", "title", "text")]
+        if self._category is not Category.CODE:
+            facts.append(sorted(shared_in(text, shared)))
+            facts.append(self.phrases.fingerprint(text, language))
+        return digest(facts, 32)
 
     def examples(self, found: Sequence[Answer]) -> Iterator[Example]:
         """The document's examples: its first piece is asked for as a draft, the others by what comes before them."""
@@ -306,11 +356,7 @@ class _Asking:
     def _begins_inside_code(self, answer: Answer) -> bool:
         """Whether a code block too long for one answer goes on in this one, which shows no fence then."""
         line = self.document["text"].count("\n", 0, answer.start)
-        return {line - 1, line} <= self._code_lines
-
-    @cached_property
-    def _code_lines(self) -> set[int]:
-        return code_lines(blocks(self.document["text"]))
+        return {line - 1, line} <= code_lines(self.document["text"])
 
     def _reply(self, answer: Answer, position: int) -> Example | None:
         if not answer.quote or _ATTRIBUTION.search(answer.quote) or answer.text.startswith(("#", "![", "<")):
@@ -371,7 +417,7 @@ def _tail(text: str) -> str:
     return (tail[cut.end() :] if cut else tail).lstrip("\n")
 
 
-def _row(example: Example, passages: list[dict[str, str]], made_by: str) -> dict[str, Any]:
+def _row(example: Example, passages: Passages, made_by: str) -> dict[str, Any]:
     document = example.document
     return {
         "example_id": example.id,
@@ -382,7 +428,7 @@ def _row(example: Example, passages: list[dict[str, str]], made_by: str) -> dict
         "instruction": example.instruction,
         "passages": passages,
         "answer": example.answer,
-        "input_hash": digest([document["input_hash"], example.instruction, passages], 32),
+        "input_hash": made_from(example, passages),
         "made_by": made_by,
     }
 

@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
+from twin_assets.documents import digest
+
 MAX_WORDS = 3
 COMMON = 0.25
 """A word that stands in a larger share of an author's documents is no key word."""
@@ -33,6 +35,11 @@ class KeyPhrases:
         for text in texts:
             self._n_documents += 1
             self._documents.update({word.casefold() for word in _WORD.findall(text)})
+
+    def fingerprint(self, text: str, language: str | None) -> str:
+        """The same as long as `of` finds the same in pieces of this text."""
+        words = sorted({word.casefold() for word in _WORD.findall(text)})
+        return digest([f"{word} {self._weight(word)} {self._is_common(word, language)}" for word in words], 16)
 
     def of(self, prose: str, n: int, language: str | None, title: str = "") -> list[str]:
         """At most `n` phrases of a prose text, as it has them, in its order.

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from twin_assets.documents import Category
-from twin_assets.features.cleaning.blocks import blocks, change_prose, code_lines
+from twin_assets.features.cleaning.blocks import change_prose, code_lines
 
 MIN_CHANGE = 0.06
 """Share of words and marks that must differ: with less, to rewrite the piece would be to copy it."""
@@ -91,7 +91,7 @@ def plain_version(text: str, category: Category, language: str | None) -> str | 
     if language != "en" or category is Category.CODE:
         return None
     plain = change_prose(text, _plain_prose)
-    if category is Category.POST and not _HEADING.search(plain) and not code_lines(blocks(plain)):
+    if category is Category.POST and not _HEADING.search(plain) and not code_lines(plain):
         plain = _in_one_paragraph(plain)
     plain = plain.strip()
     return plain if plain and change(text, plain) >= MIN_CHANGE else None

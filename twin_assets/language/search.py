@@ -7,7 +7,7 @@ chosen on half of the queries of each, and benchmarks/RESULTS.md has what each p
 """
 
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache, cached_property
@@ -64,6 +64,11 @@ COLUMNS = (
 )
 
 
+def passage_of(row: Mapping[str, Any]) -> Passage:
+    """A row of `embeddings`, or a hit, as the passage that a prompt shows."""
+    return Passage(row["chunk_id"], row["title"] or "", row["url"] or "", row["text"].strip())
+
+
 @dataclass(frozen=True)
 class Hit:
     """A chunk that answers a query; `score` orders hits of one query and means nothing beyond it."""
@@ -83,7 +88,7 @@ class Hit:
     @property
     def passage(self) -> Passage:
         """The hit as the passage that a prompt shows."""
-        return Passage(self.chunk_id, self.title, self.url, self.text.strip())
+        return passage_of(vars(self))
 
 
 class Reranker:

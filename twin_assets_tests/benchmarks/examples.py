@@ -9,45 +9,30 @@ graph in WORK; where it is there already, and nothing has changed, it is read ag
 
 import argparse
 import json
-import os
 import random
 from collections import Counter
 from pathlib import Path
 
 from twin_assets.settings import Settings
 from twin_assets.stores import Stores
-from twin_assets_tests.benchmarks.skeeto import twin, write_folder
+from twin_assets_tests.benchmarks.project import AUTHOR, Project, write_folder
 
 SHOWN = 600
 """Characters of an answer that are printed, from its start and its end."""
 
 
 def build(folder: Path, work: Path, n_documents: int | None) -> Path:
-    """Collect the folder as author `reader` and run the graph up to the dataset. Returns the data directory."""
+    """Collect the folder and run the graph up to the dataset. Returns the data directory."""
     writing = folder
+    project = Project(work)
     if (listing := folder / "docs.jsonl").exists():
-        writing = work / "writing"
+        writing = project.work / "writing"
         rows = listing.read_text().splitlines()
         chosen = random.Random(0).sample(rows, min(n_documents or len(rows), len(rows)))
-        work.mkdir(parents=True, exist_ok=True)
-        (work / "docs.jsonl").write_text("\n".join(chosen))
-        write_folder(work / "docs.jsonl", writing)
-    root = Path(__file__).resolve().parents[2]
-    data = work / "data"
-    (work / "dagster.yaml").parent.mkdir(parents=True, exist_ok=True)
-    (work / "dagster.yaml").write_text((root / "dagster.yaml").read_text())
-    environment = os.environ | {
-        "DAGSTER_HOME": str(work),
-        "TWIN_DATA_DIR": str(data),
-        "TWIN_DAGSTER_DIR": str(data / "dagster"),
-    }
-    if not any(json.loads(line) for line in twin(environment, "author", "list", "--json").splitlines()):
-        twin(
-            environment, "author", "add", "reader", "--name", "Reader", "--consent", "a benchmark of published writing"
-        )
-        twin(environment, "source", "add", "reader", "files", str(writing.resolve()))
-    twin(environment, "run", "reader", "--until", "instruction_dataset")
-    return data
+        write_folder(map(json.loads, chosen), writing)
+    project.add_author(writing)
+    project.twin("run", AUTHOR, "--until", "instruction_dataset")
+    return project.data
 
 
 def main() -> None:
@@ -59,8 +44,8 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=50)
     parser.add_argument("--task")
     given = parser.parse_args()
-    data = build(given.folder, given.work.resolve(), given.documents)
-    table = Stores(Settings(_env_file=None, data_dir=data)).features.table("reader", "instruction_dataset")
+    data = build(given.folder, given.work, given.documents)
+    table = Stores(Settings(_env_file=None, data_dir=data)).features.table(AUTHOR, "instruction_dataset")
     columns = ["example_id", "split", "task", "template", "instruction", "passages", "answer"]
     rows = sorted(table.rows(columns), key=lambda row: row["example_id"])
     for task in sorted({row["task"] for row in rows}):

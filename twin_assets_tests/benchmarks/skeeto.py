@@ -7,14 +7,12 @@ Prints one JSON document: documents, chunks, examples, bits per byte of base and
 
 import argparse
 import json
-import os
-import resource
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import yaml
+
+from twin_assets_tests.benchmarks.project import Project, write_folder
 
 RECIPE = {
     "description": "The 3M-parameter TinyStories model, on a real author.",
@@ -26,30 +24,6 @@ RECIPE = {
 }
 
 
-def write_folder(documents: Path, folder: Path) -> int:
-    """One file per document of a `docs.jsonl`, with front matter where the format has it. Returns how many."""
-    count = 0
-    for line in documents.read_text().splitlines():
-        row = json.loads(line)
-        name = row["id"].split(":", 1)[1].replace(":", "/")
-        if row["category"] == "code":
-            path, text = folder / "code" / name, row["text"]
-        else:
-            path = folder / "articles" / f"{name.rsplit('/', 1)[-1]}.md"
-            front = {k: row[k] for k in ("title", "url", "category") if row.get(k)} | {"date": row["published_at"]}
-            text = f"---\n{yaml.safe_dump(front, allow_unicode=True)}---\n{row['text']}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        count += 1
-    return count
-
-
-def twin(environment: dict[str, str], *arguments: str) -> str:
-    """Run `twin`, passing its progress on; returns stdout."""
-    command = [sys.executable, "-m", "twin_assets.cli", *arguments]
-    return subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
-
-
 def main() -> None:
     """Fold out the folder, run the graph, print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -57,27 +31,19 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--author", default="skeeto")
     given = parser.parse_args()
-    work = given.work.resolve()
-    written = write_folder(given.data / "authors" / given.author / "docs.jsonl", work / "writing")
-    recipes = work / "recipes"
-    recipes.mkdir(exist_ok=True)
+    project = Project(given.work, TWIN_RECIPES_DIR=str(given.work.resolve() / "recipes"))
+    lines = (given.data / "authors" / given.author / "docs.jsonl").read_text().splitlines()
+    written = write_folder(map(json.loads, lines), project.work / "writing")
     base = RECIPE["base"] | {"name": str((given.data / "models" / "stories3m-hf").resolve())}
-    (recipes / "stories3m.yaml").write_text(yaml.safe_dump(RECIPE | {"base": base}))
-    root = Path(__file__).resolve().parents[2]
-    (work / "dagster.yaml").write_text((root / "dagster.yaml").read_text())
-    environment = os.environ | {
-        "DAGSTER_HOME": str(work),
-        "TWIN_DATA_DIR": str(work / "data"),
-        "TWIN_DAGSTER_DIR": str(work / "data" / "dagster"),
-        "TWIN_RECIPES_DIR": str(recipes),
-    }
+    (project.work / "recipes").mkdir(exist_ok=True)
+    (project.work / "recipes" / "stories3m.yaml").write_text(yaml.safe_dump(RECIPE | {"base": base}))
     started = time.monotonic()
     author = given.author
-    twin(environment, "author", "add", author, "--name", author, "--consent", f"{author}, public domain")
-    twin(environment, "source", "add", author, "files", str(work / "writing"))
-    parts = json.loads(twin(environment, "run", author, "--recipe", "stories3m", "--json"))
+    project.add_author(project.work / "writing", author)
+    run = project.run("run", author, "--recipe", "stories3m", "--json")
+    parts = json.loads(run.stdout)
     minutes = (time.monotonic() - started) / 60
-    status = json.loads(twin(environment, "status", author, "--json"))
+    status = json.loads(project.twin("status", author, "--json"))
     crawl = next(iter(status["crawls"].values()))
     print(
         json.dumps(
@@ -90,7 +56,7 @@ def main() -> None:
                 "model": status["models"][-1],
                 "parts_s": {part["part"]: part["seconds"] for part in parts},
                 "minutes": round(minutes, 1),
-                "peak_memory_mib": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024,
+                "peak_memory_mib": run.peak_mib,
             },
             indent=1,
         )

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,16 @@ import yaml
 
 from twin_assets import schemas
 from twin_assets.documents import Category
-from twin_assets.features.dataset import build, dataset_rows, made_by_dataset
-from twin_assets.features.instructions import side_of, split_clusters
+from twin_assets.features import instructions
+from twin_assets.features.answers import answers
+from twin_assets.features.dataset import GROWTH, build, dataset_rows, made_by_dataset
+from twin_assets.features.instructions import PASSAGES, side_of, split_clusters
 from twin_assets.features.preview import dataset_card
 from twin_assets.language.embedding import load_embedder
 from twin_assets.overview import export_dataset
 from twin_assets_tests.conftest import raw
+
+LONG = "It holds a boat for a night, or a tree against the wind, and nobody looks at it until it is gone. " * 3
 
 
 @pytest.fixture
@@ -169,3 +174,80 @@ def test_an_exported_version_is_read_by_datasets_and_says_how_it_was_made(projec
     }
     assert table.pinned.data_version in card
     assert (folder / "card.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.fixture
+def rebuilt(project, materialize):
+    """rebuilt() -> the next version of the dataset after a features run, its rows by id, and what it looked up."""
+
+    def make():
+        result = materialize("cleaned_documents", "chunks", "embeddings", "instruction_dataset")
+        [event] = result.asset_materializations_for_node("instruction_dataset")
+        rows = project.features.table("ada", "instruction_dataset").rows(schemas.INSTRUCTION_DATASET.names)
+        return {row["example_id"]: row for row in rows}, event.metadata["context_looked_up"].value
+
+    return make
+
+
+def test_one_document_more_makes_its_own_examples_and_looks_up_no_other_context(rebuilt, project, writing, monkeypatch):
+    project.warehouse.upsert_documents(writing)
+    before, looked_up = rebuilt()
+    assert looked_up == sum(bool(row["passages"]) for row in before.values()) > 5
+    asked = []
+    monkeypatch.setattr(
+        instructions, "answers", lambda document, *rest: asked.append(document["title"]) or answers(document, *rest)
+    )
+    project.warehouse.upsert_documents([raw("added", f"A rope is a machine for waiting. {LONG}", title="Rope")])
+    after, looked_up = rebuilt()
+    new = after.keys() - before.keys()
+    assert {after[name]["document_id"] for name in new} == {"ada:files:added"}
+    assert looked_up == sum(bool(after[name]["passages"]) for name in new)
+    # A word's rounded frequency may cross a power of two, and its documents are asked for anew.
+    assert "Rope" in asked
+    assert len(asked) < len(writing) / 2
+    assert {name: after[name] for name in before} == before
+
+
+def test_context_is_looked_up_anew_where_a_passage_no_longer_stands(rebuilt, project, writing):
+    project.warehouse.upsert_documents(writing)
+    before, _ = rebuilt()
+    shown = Counter(passage["chunk_id"].rsplit("#")[0] for row in before.values() for passage in row["passages"])
+    gone, quoted = shown.most_common(1)[0]
+    project.warehouse.leave_out(gone, ["quoting"])
+    after, looked_up = rebuilt()
+    assert 0 < quoted <= looked_up + 2 * PASSAGES < len(before)
+    assert not [row for row in after.values() if any(one["chunk_id"].startswith(gone) for one in row["passages"])]
+
+
+def test_context_is_looked_up_anew_once_there_is_a_fifth_more(rebuilt, project, writing):
+    project.warehouse.upsert_documents(writing[:-5])
+    rebuilt()
+    chunks = project.features.table("ada", "embeddings").count()
+    n_more = chunks // 5 + 1
+    more = [raw(f"more-{n}", f"{LONG} Number {n}: {' '.join([str(n)] * 40)}", title=f"Rope {n}") for n in range(n_more)]
+    project.warehouse.upsert_documents(more)
+    rows, looked_up = rebuilt()
+    assert project.features.table("ada", "embeddings").count() > chunks * GROWTH
+    asked_with_context = sum(bool(row["passages"]) for row in rows.values())
+    assert looked_up >= asked_with_context > 10
+
+
+def test_the_examples_are_the_same_with_the_cache_and_without(rebuilt, project, writing):
+    project.warehouse.upsert_documents(writing)
+    first, _ = rebuilt()
+    path = project.settings.example_cache("ada")
+    assert path.stat().st_size > 10_000
+    for damage in (path.unlink, lambda: path.write_bytes(b"no database at all" * 1000)):
+        damage()
+        assert rebuilt()[0] == first
+
+
+def test_what_is_deleted_leaves_the_cache_too(rebuilt, project, writing):
+    planted = raw("planted", f"The blue heron knows my secret name. {LONG}", title="Heron")
+    project.warehouse.upsert_documents([*writing, planted])
+    rebuilt()
+    path = project.settings.example_cache("ada")
+    assert b"blue heron" in path.read_bytes()
+    project.warehouse.bury([planted.id])
+    rebuilt()
+    assert b"blue heron" not in path.read_bytes()

@@ -3,14 +3,17 @@
 See: https://spec.commonmark.org/0.31.2/#blocks-and-inlines
 """
 
+import re
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
+
+_MAY_HOLD_CODE = re.compile(r"```|~~~|\t| {4}")
 
 
 def blocks(text: str) -> "list[Token]":
@@ -23,9 +26,17 @@ def lines_of(token: "Token") -> range:
     return range(*token.map) if token.map else range(0)
 
 
-def code_lines(tokens: "list[Token]") -> set[int]:
-    """The numbers of the lines that are code: fenced, with the fences, or indented."""
-    return {line for token in tokens if token.type in ("fence", "code_block") for line in lines_of(token)}
+@lru_cache(maxsize=64)
+def code_lines(text: str) -> frozenset[int]:
+    """The numbers of the lines that are code: fenced, with the fences, or indented.
+
+    Asked again and again for the text at hand. One without a fence or an indent has no code, and is not parsed.
+    """
+    if not _MAY_HOLD_CODE.search(text):
+        return frozenset()
+    return frozenset(
+        line for token in blocks(text) if token.type in ("fence", "code_block") for line in lines_of(token)
+    )
 
 
 def change_prose(text: str, change: Callable[[str], str]) -> str:
@@ -40,7 +51,7 @@ def prose(text: str) -> str:
 
 def _stretches(text: str) -> Iterator[tuple[bool, str]]:
     """The text in stretches of lines that are code, or are not."""
-    code = code_lines(blocks(text))
+    code = code_lines(text)
     for is_code, numbered in groupby(enumerate(text.split("\n")), key=lambda pair: pair[0] in code):
         yield is_code, "\n".join(line for _, line in numbered)
 

@@ -59,7 +59,7 @@ def own_words(text: str, category: Category) -> str:
 
 def _before(text: str, others: re.Pattern[str]) -> str:
     """The text up to where another's begins and runs to the end, unless that stands in code."""
-    code = code_lines(blocks(text))
+    code = code_lines(text)
     for match in others.finditer(text):
         if text.count("\n", 0, match.start()) not in code:
             return text[: match.start()].rstrip() + "\n"

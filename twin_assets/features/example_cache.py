@@ -1,0 +1,66 @@
+"""What was made of each document the last time, so that one document more costs one document.
+
+A cache and no input: an entry is found by a hash over everything that it was made from, so that the same examples come
+out with it and without. What a build did not ask for, an earlier text say, is overwritten with zeros after it.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+
+class ExampleCache:
+    """Entries of plain JSON by key. Only those that a build used stand in the file afterwards."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+        self._used: set[str] = set()
+        self._new: dict[str, str] = {}
+
+    def get(self, key: str) -> Mapping[str, Any] | None:
+        """The entry, or None."""
+        row = self._database.execute("SELECT entry FROM made WHERE key = ?", [key]).fetchone()
+        if row is None:
+            return None
+        self._used.add(key)
+        return json.loads(row[0])  # type: ignore[no-any-return]
+
+    def put(self, key: str, entry: Mapping[str, Any]) -> None:
+        """Keep an entry."""
+        self._new[key] = json.dumps(entry, ensure_ascii=False)
+
+    def _save(self) -> None:
+        with self._database:
+            keys = {key for (key,) in self._database.execute("SELECT key FROM made")}
+            self._database.executemany("DELETE FROM made WHERE key = ?", [[key] for key in keys - self._used])
+            self._database.executemany("INSERT OR REPLACE INTO made VALUES (?, ?)", self._new.items())
+
+
+@contextmanager
+def example_cache(path: Path | None) -> Iterator[ExampleCache]:
+    """The author's cache, saved when the build is done. path: None for one that ends with it.
+
+    A file that is damaged is begun anew. One build at a time: the dataset's lock is held.
+    """
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            if not _is_sound(path):
+                path.unlink()
+    with closing(sqlite3.connect(path or ":memory:")) as database:
+        database.execute("PRAGMA secure_delete = ON")
+        database.execute("CREATE TABLE IF NOT EXISTS made (key TEXT PRIMARY KEY, entry TEXT NOT NULL) WITHOUT ROWID")
+        cache = ExampleCache(database)
+        yield cache
+        cache._save()
+
+
+def _is_sound(path: Path) -> bool:
+    with closing(sqlite3.connect(path)) as database:
+        try:
+            return bool(database.execute("PRAGMA quick_check").fetchone()[0] == "ok")
+        except sqlite3.DatabaseError:
+            return False

@@ -1,0 +1,91 @@
+"""A project in a folder of its own, run through `twin` as its user would: what the whole-graph benchmarks share."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+AUTHOR = "reader"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command printed, and the most memory that its process held."""
+
+    stdout: str
+    peak_mib: int
+
+
+class Project:
+    """An empty project under `work`, or the one that lies there; settings are environment variables."""
+
+    def __init__(self, work: Path, **settings: str) -> None:
+        self.work = work.resolve()
+        self.data = self.work / "data"
+        self.work.mkdir(parents=True, exist_ok=True)
+        (self.work / "dagster.yaml").write_text((ROOT / "dagster.yaml").read_text())
+        self.environment = {
+            **os.environ,
+            "DAGSTER_HOME": str(self.work),
+            "TWIN_DATA_DIR": str(self.data),
+            "TWIN_DAGSTER_DIR": str(self.data / "dagster"),
+            **settings,
+        }
+
+    def run(self, *arguments: str) -> Ran:
+        """Run `twin`, passing its progress on. Raises CalledProcessError."""
+        command = [sys.executable, "-m", "twin_assets.cli", *arguments]
+        process = subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        stdout = process.stdout.read()
+        # wait4 and not wait: the usage is this command's alone.
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise subprocess.CalledProcessError(process.returncode, command)
+        return Ran(stdout, usage.ru_maxrss // 1024)
+
+    def twin(self, *arguments: str) -> str:
+        """What `twin` prints."""
+        return self.run(*arguments).stdout
+
+    def add_author(self, writing: Path, author: str = AUTHOR) -> None:
+        """An author whose one source is a folder, unless they are there."""
+        if not any(json.loads(line) for line in self.twin("author", "list", "--json").splitlines()):
+            self.twin("author", "add", author, "--name", author, "--consent", "a benchmark of published writing")
+            self.twin("source", "add", author, "files", str(writing.resolve()))
+
+    def stages(self) -> dict[str, float]:
+        """Seconds that each step of the latest features run took, from its start to its end."""
+        script = (
+            "import dagster, json; instance = dagster.DagsterInstance.get(); "
+            "run = instance.get_runs(dagster.RunsFilter(job_name='features'), limit=1)[0]; "
+            "print(json.dumps({one.step_key: one.end_time - one.start_time "
+            "for one in instance.get_run_step_stats(run.run_id)}))"
+        )
+        found = subprocess.run([sys.executable, "-c", script], env=self.environment, check=True, stdout=subprocess.PIPE)
+        return {name: round(seconds, 2) for name, seconds in json.loads(found.stdout).items()}
+
+
+def write_folder(rows: Iterable[dict[str, Any]], folder: Path) -> int:
+    """One file per row of a `docs.jsonl`, with front matter where the format has it. Returns how many."""
+    count = 0
+    for row in rows:
+        name = row["id"].split(":", 1)[1].replace(":", "/")
+        if row["category"] == "code":
+            path, text = folder / "code" / name, row["text"]
+        else:
+            path = folder / "articles" / f"{name.rsplit('/', 1)[-1]}.md"
+            front = {k: row[k] for k in ("title", "url", "category") if row.get(k)} | {"date": row["published_at"]}
+            text = f"---\n{yaml.safe_dump(front, allow_unicode=True)}---\n{row['text']}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        count += 1
+    return count
