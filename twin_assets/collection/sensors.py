@@ -8,26 +8,14 @@ from datetime import UTC, datetime
 import dagster as dg
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.tags import PARTITION_NAME_TAG
-from dagster._utils.schedules import get_latest_completed_cron_tick
 
 from twin_assets.collection import inbox
 from twin_assets.collection.assets import jobs
-from twin_assets.documents import Source, utcnow
+from twin_assets.cron import due_at
+from twin_assets.documents import utcnow
 from twin_assets.errors import BadSource
 from twin_assets.partitions import authors
 from twin_assets.stores import Stores, open_stores
-
-
-def due_at(source: Source, last_crawl: datetime | None, added_at: datetime, now: datetime) -> datetime | None:
-    """The latest time, in UTC, at which the source's cron asked for a crawl; None when one began since, or never asked.
-
-    The latest, not the first that was missed: it names the run, and a crawl that died without a trace must not hold
-    the name that all later ones would need.
-    """
-    if source.cron is None:
-        return None
-    tick = get_latest_completed_cron_tick(source.cron, now, "UTC").astimezone(UTC)
-    return tick if tick > (last_crawl or added_at) else None
 
 
 def crawl_under_way(instance: dg.DagsterInstance, author: str, platform: str) -> bool:

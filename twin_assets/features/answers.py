@@ -24,6 +24,7 @@ MIN_LETTERS_FOR_LANGUAGE = 200
 
 TOO_SHORT = f"answer under {MIN_ANSWER_BYTES} bytes"
 DATA = "answer holds data, not writing"
+LEADS_UP = "answer only leads up to something else"
 OTHER_LANGUAGE = "answer in another language than its document"
 QUOTED = "quoted passage"
 LINKS = "list of link targets"
@@ -32,6 +33,13 @@ BOILERPLATE = "paragraph that many documents share"
 _LINK_TARGET = re.compile(r" {0,3}\[[^\]^][^\]]*\]:\s*\S+")
 """See: https://spec.commonmark.org/0.31.2/#link-reference-definitions"""
 _DATA = re.compile(r"[!-~]{400}")
+_TOKEN = re.compile(r"\w+")
+_NUMBER = re.compile(r"0[xX][0-9a-fA-F]+[uUlL]*|\d\w*")
+MIN_NUMBERS, MAX_NUMBERS = 20, 0.8
+"""So many tokens, and so large a share of them, that are numbers: a table of them, which nobody can guess."""
+MAX_LEADING = 120
+"""Characters of a line that only leads up to something; a longer one says something itself."""
+
 _ADDRESS_OR_SPAN = re.compile(r"`[^`\n]*`|https?://[^\s)>\]]+|<[^>\n]*>")
 
 
@@ -62,7 +70,7 @@ def answers(
         found = _prose_answers(document["text"], Category(document["category"]), max_bytes, shared, left_out)
     kept = []
     for answer in found:
-        if reason := _unfit(answer.text, document["language"]):
+        if reason := _unfit(answer.text, Category(document["category"]), document["language"]):
             left_out[reason] += 1
         else:
             kept.append(answer)
@@ -157,11 +165,15 @@ def _stretch(text: str, start: int, end: int, definition: Definition | None = No
     return Answer(piece, text.index(piece, start), definition=definition)
 
 
-def _unfit(text: str, language: str | None) -> str | None:
+def _unfit(text: str, category: Category, language: str | None) -> str | None:
     if len(text.encode()) < MIN_ANSWER_BYTES:
         return TOO_SHORT
-    if _DATA.search(text):
+    tokens = _TOKEN.findall(text)
+    numbers = sum(bool(_NUMBER.fullmatch(token)) for token in tokens)
+    if _DATA.search(text) or (numbers >= MIN_NUMBERS and numbers > MAX_NUMBERS * len(tokens)):
         return DATA
+    if category is not Category.CODE and len(text) <= MAX_LEADING and text.endswith((":", "：", ",", "，")):
+        return LEADS_UP
     if language:
         prose = without_code(text)
         if sum(character.isalpha() for character in prose) >= MIN_LETTERS_FOR_LANGUAGE:

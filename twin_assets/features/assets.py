@@ -84,7 +84,7 @@ def cleaned_documents_asset(raw_keys: list[dg.AssetKey]) -> dg.AssetsDefinition:
         automation_condition=CHANGED,
         io_manager_key="features",
         retry_policy=ON_FULL_DISK_OR_CONFLICT,
-        check_specs=checks.check_specs("cleaned_documents", ["schema", "not_empty", "no_sudden_drop"]),
+        check_specs=checks.check_specs("cleaned_documents", ["schema", "not_empty", "no_sudden_drop", "no_drift"]),
         metadata={"dagster/column_schema": column_schema(schemas.CLEANED_DOCUMENTS)},
     )
     def cleaned_documents(context: dg.AssetExecutionContext) -> Results:
@@ -98,6 +98,7 @@ def cleaned_documents_asset(raw_keys: list[dg.AssetKey]) -> dg.AssetsDefinition:
             verdicts = [
                 checks.schema(rows, schemas.CLEANED_DOCUMENTS, "document_id"),
                 *_counts(update, stores.settings.max_drop),
+                checks.no_drift(current.read(["category", "language", "n_words"]), rows, "n_words"),
             ]
             yield from checks.report("cleaned_documents", verdicts)
             yield _result("cleaned_documents", update)
@@ -114,7 +115,9 @@ def cleaned_documents_asset(raw_keys: list[dg.AssetKey]) -> dg.AssetsDefinition:
     automation_condition=FOLLOWS,
     io_manager_key="features",
     retry_policy=ON_FULL_DISK_OR_CONFLICT,
-    check_specs=checks.check_specs("chunks", ["schema", "not_empty", "no_sudden_drop", "chunks_have_documents"]),
+    check_specs=checks.check_specs(
+        "chunks", ["schema", "not_empty", "no_sudden_drop", "chunks_have_documents", "no_drift"]
+    ),
     metadata={"dagster/column_schema": column_schema(schemas.CHUNKS)},
 )
 def chunks(context: dg.AssetExecutionContext, cleaned_documents: TableHandle) -> Results:
@@ -129,6 +132,7 @@ def chunks(context: dg.AssetExecutionContext, cleaned_documents: TableHandle) ->
             checks.schema(update.changes.upserts, schemas.CHUNKS, "chunk_id"),
             *_counts(update, stores.settings.max_drop),
             checks.chunks_have_documents(update.keys_after, documents),
+            checks.no_drift(current.read(["category", "language", "n_tokens"]), update.changes.upserts, "n_tokens"),
         ]
         yield from checks.report("chunks", verdicts)
         yield _result("chunks", update)
@@ -143,7 +147,9 @@ def chunks(context: dg.AssetExecutionContext, cleaned_documents: TableHandle) ->
     automation_condition=FOLLOWS,
     io_manager_key="features",
     retry_policy=ON_FULL_DISK_OR_CONFLICT,
-    check_specs=checks.check_specs("embeddings", ["schema", "not_empty", "no_sudden_drop", "vectors_unit_and_finite"]),
+    check_specs=checks.check_specs(
+        "embeddings", ["schema", "not_empty", "no_sudden_drop", "vectors_unit_and_finite", "languages_known"]
+    ),
     metadata={"dagster/column_schema": column_schema(schemas.embeddings(384))},
 )
 def embeddings(context: dg.AssetExecutionContext, chunks: TableHandle) -> Results:
@@ -158,6 +164,9 @@ def embeddings(context: dg.AssetExecutionContext, chunks: TableHandle) -> Result
             checks.schema(rows, schemas.embeddings(embedder.dimension), "chunk_id"),
             *_counts(update, stores.settings.max_drop),
             checks.vectors_unit_and_finite(rows),
+            checks.languages_known(
+                (row["language"] for row in chunks.rows(["language"], "category != 'code'")), embedder.languages
+            ),
         ]
         yield from checks.report("embeddings", verdicts)
         yield _result("embeddings", update)

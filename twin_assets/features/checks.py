@@ -4,12 +4,14 @@ A failed one raises, nothing is written, and the previous version stays in use. 
 it passed, so that the history shows when a number began to move.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from twin_assets.documents import Category
 from twin_assets.partitions import authors
 from twin_assets.schemas import Schema
 
@@ -25,23 +27,36 @@ class Verdict:
     passed: bool
     text: str
     numbers: dict[str, float]
+    blocking: bool = True
 
+
+ENOUGH_ROWS = 20
+"""Of both before and now, of a category; with fewer, a shift cannot be told from chance."""
+MAX_SHIFT = 0.3
+"""Largest distance of the languages, or the lengths, of what is written from those of what stood before."""
+CHANCE = 0.01
+"""A distance between lengths that comes about by chance more often than this is none."""
 
 SPECS = {
     "schema": "Columns and types are those of schemas.py, keys are unique, nothing required is missing.",
+    "no_drift": "What is written has the languages and lengths of what stood before (a warning).",
     "not_empty": "The table has rows once this is written.",
     "no_sudden_drop": "No more rows vanish than deletions and left-out documents explain.",
     "chunks_have_documents": "Every chunk belongs to a cleaned document, and every cleaned document has a chunk.",
+    "languages_known": "The embedding model knows the languages of all prose (a warning).",
     "vectors_unit_and_finite": "Every vector is finite and of length 1.",
     "no_leak": "No cluster of equal text stands in two splits.",
     "answers_are_the_authors": "Every answer is a piece of the author's own cleaned text.",
 }
+WARNINGS = ("no_drift", "languages_known")
 
 
 def check_specs(asset: str, names: Sequence[str]) -> list[dg.AssetCheckSpec]:
     """The specs of an asset's checks; partitioned, so that one author's failure is nobody else's status."""
     return [
-        dg.AssetCheckSpec(name, asset=asset, description=SPECS[name], blocking=True, partitions_def=authors)
+        dg.AssetCheckSpec(
+            name, asset=asset, description=SPECS[name], blocking=name not in WARNINGS, partitions_def=authors
+        )
         for name in names
     ]
 
@@ -54,9 +69,10 @@ def report(asset: str, verdicts: Iterable[Verdict]) -> Iterator[dg.AssetCheckRes
             asset_key=dg.AssetKey(asset),
             check_name=verdict.name,
             passed=verdict.passed,
+            severity=dg.AssetCheckSeverity.ERROR if verdict.blocking else dg.AssetCheckSeverity.WARN,
             metadata={"result": verdict.text, **verdict.numbers},
         )
-        if not verdict.passed:
+        if not verdict.passed and verdict.blocking:
             failed.append(verdict)
     if failed:
         what = "; ".join(f"{verdict.name}: {verdict.text}" for verdict in failed)
@@ -101,6 +117,42 @@ def no_sudden_drop(before: int, after: int, explained: int, max_drop: float) -> 
     return Verdict("no_sudden_drop", passed, text, {"before": before, "after": after, "share": share})
 
 
+def no_drift(before: "pa.Table | None", rows: "pa.Table", length: str) -> Verdict:
+    """Languages by total variation distance, lengths by Kolmogorov's and Smirnov's, within each category.
+
+    Both are between 0 (alike) and 1. An author may begin to write otherwise, so it is a warning; after a change of code
+    or settings, when all is written anew, it says what that did.
+    """
+    columns = ["category", "language", length]
+    shifts: dict[str, float] = {}
+    old, new = (table.select(columns).to_pylist() if table is not None else [] for table in (before, rows))
+    for category in sorted({row["category"] for row in new}):
+        was, now = ([row for row in table if row["category"] == category] for table in (old, new))
+        if min(len(was), len(now)) < ENOUGH_ROWS:
+            continue
+        if category != Category.CODE:
+            shifts[f"{category} language"] = _shares_apart(*([row["language"] for row in some] for some in (was, now)))
+        shifts[f"{category} {length}"] = _lengths_apart(*([row[length] for row in some] for some in (was, now)))
+    large = [name for name, shift in shifts.items() if shift > MAX_SHIFT]
+    said = ", ".join(f"{name} {shift:.2f}" for name, shift in shifts.items())
+    text = f"shifts of at most {MAX_SHIFT}: {said}" if said else f"under {ENOUGH_ROWS} rows to compare"
+    if large:
+        text = f"look at a few of them: {', '.join(large)} moved more than {MAX_SHIFT} ({said})"
+    return Verdict("no_drift", not large, text, {"largest": max(shifts.values(), default=0.0)}, blocking=False)
+
+
+def _shares_apart(was: Sequence[str | None], now: Sequence[str | None]) -> float:
+    before, after = Counter(was), Counter(now)
+    return sum(abs(before[name] / len(was) - after[name] / len(now)) for name in before | after) / 2
+
+
+def _lengths_apart(was: Sequence[int], now: Sequence[int]) -> float:
+    from scipy.stats import ks_2samp
+
+    found = ks_2samp(was, now)
+    return float(found.statistic) if found.pvalue < CHANCE else 0.0
+
+
 def chunks_have_documents(chunked: Iterable[str], cleaned: Iterable[str]) -> Verdict:
     """The documents of all chunks after the write are exactly the cleaned ones."""
     with_chunks, documents = set(chunked), set(cleaned)
@@ -121,6 +173,16 @@ def vectors_unit_and_finite(rows: "pa.Table") -> Verdict:
     bad = int((~np.isfinite(vectors).all(axis=1) | (np.abs(lengths - 1) > 1e-3)).sum())
     text = f"{bad} of {rows.num_rows} vectors are not finite or not of length 1"
     return Verdict("vectors_unit_and_finite", bad == 0, text, {"vectors": rows.num_rows, "bad": bad})
+
+
+def languages_known(languages: Iterable[str | None], known: Collection[str] | None) -> Verdict:
+    """No chunk of prose is in a language that the embedding model does not know; known: None when that is not known."""
+    foreign = Counter(language for language in languages if known and language and language not in known)
+    said = ", ".join(f"{count} in {language}" for language, count in foreign.most_common())
+    text = f"of the chunks {said} are found by their words only: the embedding model knows {', '.join(known or ())}. "
+    text += "Name a multilingual one with TWIN_EMBEDDING_MODEL"
+    numbers: dict[str, float] = {"chunks": foreign.total(), "languages": len(foreign)}
+    return Verdict("languages_known", not foreign, text if foreign else "all are known", numbers, blocking=False)
 
 
 def no_leak(rows: "pa.Table") -> Verdict:

@@ -32,7 +32,8 @@ class ExampleCache:
         """Keep an entry."""
         self._new[key] = json.dumps(entry, ensure_ascii=False)
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write what is new, and forget what no build asked for."""
         with self._database:
             keys = {key for (key,) in self._database.execute("SELECT key FROM made")}
             self._database.executemany("DELETE FROM made WHERE key = ?", [[key] for key in keys - self._used])
@@ -55,7 +56,7 @@ def example_cache(path: Path | None) -> Iterator[ExampleCache]:
         database.execute("CREATE TABLE IF NOT EXISTS made (key TEXT PRIMARY KEY, entry TEXT NOT NULL) WITHOUT ROWID")
         cache = ExampleCache(database)
         yield cache
-        cache._save()
+        cache.save()
 
 
 def _is_sound(path: Path) -> bool:

@@ -65,6 +65,9 @@ _SENTENCE = re.compile(
 _LINK = re.compile(r"!?\[([^\]\n]*)\](?:\([^)\n]*\)|\[[^\]\n]*\])")
 _ATTRIBUTION = re.compile(r"[—―–]\s?[A-Z][^\n]{1,60}$")
 """Below an epigraph, which opens a chapter and is not what the author answers."""
+_SPAN = re.compile(r"`[^`\n]+`")
+_HIDE_STOPS = str.maketrans(".!?…", "\ue000\ue001\ue002\ue003")
+_SHOW_STOPS = {hidden: shown for shown, hidden in _HIDE_STOPS.items()}
 _MARKS = re.compile(r"[*_`]+(?=\S)|(?<=\S)[*_`]+")
 
 Retrieve = Callable[[Sequence[tuple[str, str]]], Iterable[list[tuple[str, Passage]]]]
@@ -331,8 +334,8 @@ class _Asking:
         if len(headings) >= 3:
             return headings
         paragraphs = (" ".join(part.split()) for part in without_code_blocks(text).split("\n\n"))
-        sentences = (_SENTENCE.match(_plain_text(part)) for part in paragraphs if not _NOT_PROSE.match(part))
-        points = (_point(plain_sentence(found[0], self.document["language"])) for found in sentences if found)
+        first = (_first_sentence(part) for part in paragraphs if not _NOT_PROSE.match(part))
+        points = (_point(plain_sentence(sentence, self.document["language"])) for sentence in first if sentence)
         return [point for point in points if len(point) >= MIN_POINT]
 
     def _code_kinds(self, answer: Answer) -> list[tuple[str, str, str]]:
@@ -397,6 +400,12 @@ def _point(sentence: str) -> str:
 def _plain_text(markdown: str) -> str:
     """Markdown's words without its links' targets and its marks."""
     return _MARKS.sub("", _LINK.sub(r"\1", markdown))
+
+
+def _first_sentence(paragraph: str) -> str:
+    """The words of a paragraph's first sentence, "" when none ends; a stop inside a span of code ends none."""
+    found = _SENTENCE.match(_plain_text(_SPAN.sub(lambda span: span[0].translate(_HIDE_STOPS), paragraph)))
+    return found[0].translate(_SHOW_STOPS) if found else ""
 
 
 def _opening(text: str) -> str:

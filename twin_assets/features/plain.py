@@ -74,10 +74,13 @@ _INTENSIFIER = re.compile(rf"\s*,?\s\b(?:{INTENSIFIERS})\b(?=\s+[a-z])(?!\s+(?:a
 _ARTICLE = re.compile(rf"\b([Aa])n? (?:{INTENSIFIERS}) ([a-z])")
 _ASIDE = re.compile(r"\s\(([a-z][^()\n]{3,160}\s[^()\n]+)\)")
 _DASH = re.compile(r"(?<=\S)(?:\s?—\s?|[ \t]+[–-]{1,2}[ \t]+)(?=[\w“‘(*])")
-_CONJUNCTION = re.compile(r",\s+(and|but|so)\s+(I|you|he|she|it|we|they|this|that|there)\b")
+_CONJUNCTION = re.compile(r",\s+(and|but|so)\s+(I|you|he|she|it|we|they|this|there|that(?=['’]s|\s+(?:is|was)\b))\b")
 _SEMICOLON = re.compile(r";(\s+)(\w)")
 _HAS = re.compile(r"\b(it|that|there|he|she|who|what)['’]s (?=(?:been|got|had|become)\b)", re.IGNORECASE)
 _HAD = re.compile(r"['’]d (?=(?:better|been)\b)")
+_TRAILING = re.compile(r"(?:…|\.{3,})(?=\s+[a-z])")
+_MORE = re.compile(r"\b(?:more|most)\s+$", re.IGNORECASE)
+_THAT = re.compile(r"\s+that\b")
 _SHOUT = re.compile(r"!+(?=\s|$)|(?:…|\.{3,})(?=\s|$)")
 WRAPPED = 60
 
@@ -129,7 +132,7 @@ def _plain_marks(part: str) -> str:
     part = _SEMICOLON.sub(lambda match: f".{match[1]}{match[2].upper()}", part)
     part = re.sub(r",\s*([.,;:!?])", r"\1", part)
     part = _CONJUNCTION.sub(_new_sentence, part)
-    return _SHOUT.sub(".", part)
+    return _SHOUT.sub(".", _TRAILING.sub(",", part))
 
 
 def _plain_words(part: str) -> str:
@@ -144,10 +147,18 @@ def _plain_words(part: str) -> str:
 def _plain_word(match: re.Match[str]) -> str:
     word = match[0].replace("’", "'")
     plain = CONTRACTIONS.get(word.lower()) or PLAIN_WORDS.get(word.lower())
+    if word.lower() in PLAIN_WORDS and _has_no_plain_word_here(match):
+        return match[0]
     if plain is None:
         stem, ending = next(((word[: -len(e)], text) for e, text in ENDINGS.items() if word.endswith(e)), (word, ""))
         return stem + ending if ending else match[0]
     return plain[0].upper() + plain[1:] if word[0].isupper() else plain
+
+
+def _has_no_plain_word_here(match: re.Match[str]) -> bool:
+    """`more straightforward` is not `more easy`, and what is required that is not needed that."""
+    before, after = match.string[max(0, match.start() - 8) : match.start()], match.string[match.end() :][:8]
+    return bool(_MORE.search(before) or (match[0].lower().startswith("require") and _THAT.match(after)))
 
 
 def _in_one_paragraph(prose: str) -> str:

@@ -25,7 +25,13 @@ COLUMNS = ("source_id", "category", "published_at", "n_words")
             asset="monitoring_report",
             description="Every source was crawled, and its last crawl ended without an error or a failed item.",
             partitions_def=authors,
-        )
+        ),
+        dg.AssetCheckSpec(
+            "sources_fresh",
+            asset="monitoring_report",
+            description="Every source that has a cron was crawled when it last asked for it.",
+            partitions_def=authors,
+        ),
     ],
 )
 def monitoring_report(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
@@ -40,7 +46,9 @@ def monitoring_report(context: dg.AssetExecutionContext) -> Iterator[dg.Material
         now,
     )
     stores.warehouse.save_monitoring_report(author, now.date().isoformat(), report.model_dump())
-    yield dg.MaterializeResult(metadata=_metadata(report), check_results=[_sources_healthy(report)])
+    yield dg.MaterializeResult(
+        metadata=_metadata(report), check_results=[_sources_healthy(report), _sources_fresh(report)]
+    )
 
 
 def _metadata(report: MonitoringReport) -> dict[str, dg.MetadataValue | int | float]:
@@ -67,6 +75,20 @@ def _sources_healthy(report: MonitoringReport) -> dg.AssetCheckResult:
         passed=not unhealthy,
         severity=dg.AssetCheckSeverity.WARN,
         metadata={"result": f"look at {', '.join(unhealthy)}" if unhealthy else "all sources are healthy"},
+    )
+
+
+def _sources_fresh(report: MonitoringReport) -> dg.AssetCheckResult:
+    late = ", ".join(f"{one.source_id} by {one.overdue_hours:.0f} hours" for one in report.overdue)
+    return dg.AssetCheckResult(
+        check_name="sources_fresh",
+        passed=not report.overdue,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "result": f"late: {late}; does the daemon run (`dagster dev`)?" if late else "every cron was followed",
+            "late": len(report.overdue),
+            "most_hours": max((one.overdue_hours or 0.0 for one in report.overdue), default=0.0),
+        },
     )
 
 

@@ -8,10 +8,13 @@ from datetime import datetime, timedelta
 from statistics import median
 from typing import Any
 
+from twin_assets.cron import due_at
 from twin_assets.documents import AuthorProfile, Interaction, ModelManifest, Source, Stored
 from twin_assets.markdown import table
 
 RECENT = timedelta(days=30)
+GRACE = timedelta(hours=1)
+"""A crawl may begin so much after it was asked for: others of its platform run before it."""
 
 
 class SourceHealth(Stored):
@@ -27,6 +30,8 @@ class SourceHealth(Stored):
     documents: int
     failed_items: int
     error: str | None
+    overdue_hours: float | None = None
+    """Since when the source's cron has asked for a crawl and none began; None within GRACE of asking."""
 
 
 class Usage(Stored):
@@ -60,6 +65,11 @@ class MonitoringReport(Stored):
     draft_length: DraftLength | None
 
     @property
+    def overdue(self) -> list[SourceHealth]:
+        """Sources that are not as fresh as their own cron asks."""
+        return [one for one in self.sources if one.overdue_hours is not None]
+
+    @property
     def unhealthy(self) -> list[SourceHealth]:
         """Sources that were never crawled, or whose last crawl failed as a whole or in items."""
         return [one for one in self.sources if one.error or one.failed_items or one.crawl_age_days is None]
@@ -82,7 +92,13 @@ def monitor(
         documents=len(rows),
         newest_document_age_days=_age(_newest(rows), now),
         sources=[
-            _source(source, crawls.get(source.id), [row for row in rows if row["source_id"] == source.id], now)
+            _source(
+                source,
+                crawls.get(source.id),
+                [row for row in rows if row["source_id"] == source.id],
+                profile.created_at,
+                now,
+            )
             for source in profile.sources
         ],
         usage=_usage(interactions, now),
@@ -96,9 +112,10 @@ def monitor(
 
 
 def _source(
-    source: Source, crawl: Mapping[str, Any] | None, rows: list[Mapping[str, Any]], now: datetime
+    source: Source, crawl: Mapping[str, Any] | None, rows: list[Mapping[str, Any]], added_at: datetime, now: datetime
 ) -> SourceHealth:
     crawl = crawl or {}
+    due = due_at(source, crawl.get("started_at"), added_at, now - GRACE)
     return SourceHealth(
         source_id=source.id,
         platform=source.platform,
@@ -107,6 +124,7 @@ def _source(
         documents=len(rows),
         failed_items=len(crawl.get("failed") or []),
         error=crawl.get("error"),
+        overdue_hours=round((now - due) / timedelta(hours=1), 1) if due else None,
     )
 
 
@@ -152,6 +170,7 @@ def markdown(report: MonitoringReport) -> str:
             one.documents,
             _days(one.newest_document_age_days),
             _days(one.crawl_age_days),
+            "" if one.overdue_hours is None else f"{one.overdue_hours:.0f} hours",
             one.failed_items,
             one.error,
         ]
@@ -161,7 +180,7 @@ def markdown(report: MonitoringReport) -> str:
     parts = [
         f"**{report.documents} documents**"
         + (f", the newest {_days(newest)} old." if (newest := report.newest_document_age_days) is not None else "."),
-        table(["source", "documents", "newest", "last crawl", "failed items", "error"], sources),
+        table(["source", "documents", "newest", "last crawl", "overdue", "failed items", "error"], sources),
         f"Drafts in 30 days: {usage.recent} ({usage.rated_good} good, {usage.rated_bad} bad, {usage.edited} edited); "
         f"{usage.total} in all.",
         f"In production: {report.production or 'nothing yet'}"

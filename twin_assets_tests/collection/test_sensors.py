@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twin_assets.collection.assets import assets, jobs
-from twin_assets.collection.sensors import crawl_due, due_at
+from twin_assets.collection.sensors import crawl_due
+from twin_assets.cron import due_at
 from twin_assets.documents import AuthorProfile, Consent, Source, utcnow
 from twin_assets.partitions import authors
 

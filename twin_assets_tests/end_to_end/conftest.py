@@ -38,6 +38,10 @@ RECIPE: dict[str, Any] = {
     "lora": {"r": 4, "alpha": 8},
     "training": {"max_steps": 90, "epochs": 90, "batch_size": 4, "save_steps": 10, "validation_windows": 8},
 }
+EXPORT = (
+    "from twin_assets.language.embedding import load_embedder; from twin_assets.settings import Settings; "
+    "load_embedder(Settings()).encode(['once'])"
+)
 
 T = TypeVar("T")
 
@@ -217,10 +221,16 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[P
 
 @pytest.fixture(scope="session")
 def blank(once: Callable[..., Path]) -> Project:
-    """A project with nothing but the tiny base model."""
+    """A project with nothing but the tiny base model and the exported embedding model."""
     from twin_assets.language.base_models import BaseSpec, resolve_base
 
-    return Project(once("blank", lambda home: resolve_base(BaseSpec(name=BASE), Project(home).stores.settings)))
+    def make(home: Path) -> None:
+        project = Project(home)
+        resolve_base(BaseSpec(name=BASE), project.stores.settings)
+        # In a process of its own: this one may have exported it for another test, elsewhere.
+        subprocess.run([sys.executable, "-c", EXPORT], check=True, env=project.environment, cwd=home)
+
+    return Project(once("blank", make))
 
 
 @pytest.fixture

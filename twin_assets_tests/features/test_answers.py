@@ -97,3 +97,20 @@ def test_code_is_cut_at_definitions_and_all_of_it_is_an_answer():
     assert answered[0].text.startswith("import os")
     assert all(answer.text.startswith(("import", "def f", "print")) for answer in answered)
     assert "".join("".join(answer.text for answer in answered).split()) == "".join(text.split())
+
+
+def test_tables_of_numbers_are_data_and_arithmetic_is_code():
+    table = "\n".join(f"    {{0x{n:02x}, 0x10, {n}, 0b1, 7u}}," for n in range(20))
+    rounds = "\n".join(f"a += (b<<5 | b>>27) + w[{n}] + ((c&d) | (~c&e)) + m1;" for n in range(20))
+    assert found(table, "code", None) == ([], {"answer holds data, not writing": 1})
+    assert [answer.text for answer in found(rounds, "code", None)[0]] == [rounds]
+
+
+def test_a_line_that_only_leads_up_to_a_quotation_is_no_answer():
+    leads = "And then the second gauge reported its own number, which was:"
+    text = f"{MINE}\n\n> one\n\n{leads}\n\n> two\n\n{MINE} It does:"
+    answers, left_out = found(text)
+    assert [answer.text for answer in answers] == [MINE]
+    assert left_out == {"quoted passage": 2, "answer only leads up to something else": 2}
+    with_code = f"{leads}\n\n    7.2"
+    assert [answer.text for answer in found(with_code)[0]] == [with_code]

@@ -1,5 +1,7 @@
 """Each check can fail, and a failing one writes nothing: the previous version stays published."""
 
+from dataclasses import replace
+
 import dagster as dg
 import numpy as np
 import pyarrow as pa
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from twin_assets import schemas
 from twin_assets.features import assets as features
-from twin_assets.features import checks
+from twin_assets.features import changes, checks
 from twin_assets.stores import open_stores
 from twin_assets_tests.conftest import raw
 
@@ -85,6 +87,51 @@ def test_a_drop_is_what_deletions_do_not_explain(before, gone, new, explained, m
 )
 def test_chunks_have_exactly_the_documents_that_are_there(chunked, cleaned, passed):
     assert checks.chunks_have_documents(chunked, cleaned).passed == passed
+
+
+ENGLISH, SHORT, LONG_ONES = ("article", "en", 300), ("post", "en", 30), ("article", "en", 1200)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "moved"),
+    [
+        ([ENGLISH] * 40, [ENGLISH] * 25, ""),
+        ([ENGLISH] * 40, [("article", "de", 300)] * 25, "article language"),
+        ([ENGLISH] * 40, [ENGLISH] * 20 + [("article", "de", 300)] * 5, ""),
+        ([ENGLISH] * 40, [LONG_ONES] * 25, "article words"),
+        ([ENGLISH] * 40, [ENGLISH] * 19 + [LONG_ONES] * 6, ""),
+        ([ENGLISH] * 40, [LONG_ONES] * 19, ""),
+        ([ENGLISH] * 40, [SHORT] * 40, ""),
+        ([("code", None, 10)] * 40, [("code", "en", 500)] * 40, "code words"),
+        ([], [ENGLISH] * 40, ""),
+        ([ENGLISH] * 40, [], ""),
+    ],
+    ids=[
+        "as before", "all in another language", "some in another language", "all longer", "some longer",
+        "too few to tell", "a category that is new", "code has lengths only", "the first run", "nothing written",
+    ],
+)  # fmt: skip
+def test_a_shift_of_language_or_length_within_a_category_is_told_and_blocks_nothing(before, now, moved):
+    tables = [pa.Table.from_pylist([dict(zip(COLUMNS, row, strict=True)) for row in rows]) for rows in (before, now)]
+    found = checks.no_drift(tables[0] if before else None, tables[1], "words")
+    assert found.passed == (not moved)
+    assert not found.blocking
+    assert f"look at a few of them: {moved} moved" in found.text or not moved
+    assert next(iter(checks.report("chunks", [found]))).severity is dg.AssetCheckSeverity.WARN
+
+
+COLUMNS = ("category", "language", "words")
+
+
+def test_languages_that_the_embedding_model_does_not_know_are_counted_and_the_setting_named():
+    found = checks.languages_known(["zh", "en", "zh", "de", None], {"en"})
+    assert not found.passed
+    assert not found.blocking
+    assert found.numbers == {"chunks": 3, "languages": 2}
+    assert found.text.startswith("of the chunks 2 in zh, 1 in de are found by their words only")
+    assert "TWIN_EMBEDDING_MODEL" in found.text
+    assert checks.languages_known(["en", None], {"en"}).passed
+    assert checks.languages_known(["zh"], None).passed
 
 
 @pytest.mark.parametrize(
@@ -218,3 +265,31 @@ def test_each_asset_reports_the_checks_it_declares(project, materialize, writing
     declared = {(spec.asset_key, spec.name) for asset in features.assets([]) for spec in asset.check_specs}
     assert reported == declared
     assert {name for _, name in declared} == set(checks.SPECS)
+
+
+def test_an_author_who_also_writes_chinese_is_told_what_the_bundled_model_cannot_do(project, materialize, writing):
+    chinese = raw("gauge", "潮水仪器挂在链条上。每天早上七点, 我读一次水位, 然后写在本子里。", title="潮水")
+    project.warehouse.upsert_documents([*writing, chinese])
+    result = materialize("cleaned_documents", "chunks", "embeddings")
+    assert result.success
+    [found] = [check for check in result.get_asset_check_evaluations() if not check.passed]
+    assert (found.check_name, found.metadata["chunks"].value) == ("languages_known", 1)
+    assert "1 in zh" in found.metadata["result"].value
+
+
+def test_documents_that_come_out_otherwise_by_new_code_are_warned_of(project, materialize, monkeypatch, writing):
+    project.warehouse.upsert_documents(writing)
+    materialize("cleaned_documents")
+    monkeypatch.setattr("twin_assets.features.changes.CLEANING_VERSION", "other")
+    real = changes.cleaned_row
+
+    def halved(document, **how):
+        cleaned = real(document, **how)
+        words = cleaned.row["text"].split()
+        kept = words[: max(1, len(words) // 4)]
+        return replace(cleaned, row=cleaned.row | {"text": " ".join(kept), "n_words": len(kept)})
+
+    monkeypatch.setattr(changes, "cleaned_row", halved)
+    result = materialize("cleaned_documents")
+    assert result.success
+    assert [check.check_name for check in result.get_asset_check_evaluations() if not check.passed] == ["no_drift"]

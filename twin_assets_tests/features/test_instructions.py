@@ -1,10 +1,11 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twin_assets.documents import digest
+from twin_assets.features.example_cache import example_cache
 from twin_assets.features.instructions import (
     SHARE_OF_SIZE,
     build_rows,
@@ -203,3 +204,37 @@ def test_code_that_goes_on_in_a_second_piece_is_no_prose_to_rewrite():
     rows, _ = built([document("a:f:x", text)], answer_bytes=500)
     assert len(rows) > 4
     assert not [row for row in rows if row["task"] == "rewrite" and "line 30" in row["answer"]]
+
+
+def test_a_stop_inside_a_span_of_code_ends_no_point_of_an_outline():
+    text = "\n\n".join(f"Because gauge {n} is read by `read . --now` you can add a flag. It works." for n in range(4))
+    outlines = [
+        row["instruction"]
+        for n in range(40)
+        for row in built([document(f"a:f:{n}", text, digest(n, 16))])[0]
+        if row["template"].startswith("article/outline")
+    ]
+    assert outlines
+    assert all("- Because gauge 1 is read by read . --now you can add a flag" in one for one in outlines)
+
+
+SIGN_OFF = "Thanks for reading, and subscribe to my letter."
+SENTENCES = st.sampled_from([*PARAGRAPHS[:6], SIGN_OFF, "> quoted", "    code()"])
+TEXTS = st.lists(st.lists(SENTENCES, min_size=1, max_size=5).map("\n\n".join), min_size=1, max_size=6)
+
+
+@settings(deadline=None)
+@given(first=TEXTS, second=TEXTS, category=st.sampled_from(["article", "code"]))
+def test_what_was_made_before_never_shows_in_what_is_made_now(first, second, category):
+    def documents(texts):
+        return [document(f"a:f:{n}", text, digest(n, 16), category=category) for n, text in enumerate(texts)]
+
+    splits = {digest(n, 16): "train" if n else "test" for n in range(12)}
+    with example_cache(None) as cache:
+        make_examples(documents(first), splits, 1500, cache=cache)
+        cache.save()
+        for texts in (first + second, second, second):
+            assert make_examples(documents(texts), splits, 1500, cache=cache) == make_examples(
+                documents(texts), splits, 1500
+            )
+            cache.save()

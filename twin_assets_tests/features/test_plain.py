@@ -21,6 +21,15 @@ from twin_assets.features.plain import MIN_CHANGE, change, plain_version
             "It was a really old — and\nan incredibly good — pier.",
             "It was an old, and\na good, pier.",
         ),
+        ("It's hard... except for one thing.", "It is hard, except for one thing."),
+        (
+            "It's the most straightforward way; it requires that I wait.",
+            "It is the most straightforward way. It requires that I wait.",
+        ),
+        (
+            "I'll say that it's there, and that `abort` raises it!",
+            "I will say that it is there, and that `abort` raises it.",
+        ),
         ("However, the rain stayed. 🌧️ #tides #work", "But the rain stayed."),
     ],
 )

@@ -129,7 +129,7 @@ def test_no_error_text_breaks_the_table_or_is_markup(error):
     crawls = {"one": {"finished_at": days(1), "failed": [], "error": error}}
     lines = markdown(report(author("one"), crawls)).split("\n")
     [row] = [line for line in lines if line.startswith("| one |")]
-    assert row.replace("\\|", "").count("|") == 7
+    assert row.replace("\\|", "").count("|") == 8
     assert "<" not in row.replace("&lt;", "")
 
 
@@ -137,3 +137,34 @@ def test_no_text_of_a_draft_is_in_the_report():
     found = report(interactions=[draft(edited="the secret edit", prompt="the secret prompt")])
     assert "secret" not in markdown(found) + found.model_dump_json()
     assert "word" not in found.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("cron", "started_hours_ago", "overdue"),
+    [
+        (None, 500, None),
+        ("0 6 * * *", 17, None),
+        ("0 6 * * *", 18.1, 18.0),
+        ("0 6 * * *", 100, 18.0),
+        ("0 0 * * *", 30, 24.0),
+        ("30 23 * * *", 24, None),
+        ("0 6 * * *", None, 18.0),
+    ],
+    ids=[
+        "no cron", "crawled since", "missed", "missed for days", "asked for just now, and missed the day before",
+        "asked for half an hour ago", "never crawled",
+    ],
+)  # fmt: skip
+def test_a_source_is_overdue_when_its_cron_asked_and_no_crawl_began(cron, started_hours_ago, overdue):
+    profile = author("one").model_copy(update={"created_at": days(30)})
+    profile.sources[0].cron = cron
+    started = None if started_hours_ago is None else NOW - timedelta(hours=started_hours_ago)
+    found = report(profile, {"one": {"started_at": started, "finished_at": started, "failed": []}} if started else {})
+    assert found.sources[0].overdue_hours == overdue
+    assert found.overdue == ([] if overdue is None else found.sources)
+
+
+def test_a_source_that_was_just_added_is_not_overdue():
+    profile = author("one").model_copy(update={"created_at": NOW - timedelta(hours=2)})
+    profile.sources[0].cron = "0 6 * * *"
+    assert report(profile).overdue == []
