@@ -136,9 +136,9 @@ class Settings(BaseSettings):
         """What a model wrote when instructions were asked of it."""
         return self.cache_dir / "instructions" / f"{author}.db"
 
-    def example_cache(self, author: str) -> Path:
-        """The examples made of each document the last time."""
-        return self.cache_dir / "examples" / f"{author}.db"
+    def memo(self, author: str, table: str) -> Path:
+        """What was made of each document the last time that a table was written."""
+        return self.cache_dir / table / f"{author}.db"
 
     def library_environment(self) -> dict[str, str]:
         """What a child process needs to see the same settings and stay as silent as its parent."""

@@ -22,7 +22,7 @@ from twin_assets.features.changes import (
     made_by_embedding,
 )
 from twin_assets.features.dataset import about_dataset, build, dataset_rows, made_by_dataset
-from twin_assets.features.example_cache import example_cache
+from twin_assets.features.memo import memo
 from twin_assets.features.preview import dataset_card, preview
 from twin_assets.language.embedding import load_embedder
 from twin_assets.partitions import CHANGED, FOLLOWS, author_of, authors
@@ -93,7 +93,8 @@ def cleaned_documents_asset(raw_keys: list[dg.AssetKey]) -> dg.AssetsDefinition:
         with stores.features.writing(author, "cleaned_documents"):
             current = stores.features.table(author, "cleaned_documents")
             profile = stores.warehouse.profile(author)
-            update = cleaning_changes(stores.warehouse, profile, current, context.log.info)
+            with memo(stores.settings.memo(author, "cleaned_documents")) as known:
+                update = cleaning_changes(stores.warehouse, profile, current, context.log.info, known)
             rows = update.changes.upserts
             verdicts = [
                 checks.schema(rows, schemas.CLEANED_DOCUMENTS, "document_id"),
@@ -195,9 +196,9 @@ def instruction_dataset(context: dg.AssetExecutionContext, embeddings: TableHand
         cleaned = stores.features.table_at(author, "cleaned_documents", pinned.inputs["cleaned_documents"])
         current = stores.features.table(author, "instruction_dataset")
         before = current.count()
-        with example_cache(stores.settings.example_cache(author)) as cache:
+        with memo(stores.settings.memo(author, "instruction_dataset")) as known:
             embedder = load_embedder(stores.settings)
-            built = build(cleaned, embeddings, embedder, stores.settings, context.log.info, current, cache)
+            built = build(cleaned, embeddings, embedder, stores.settings, context.log.info, current, known)
         rows = dataset_rows(built)
         texts = {row["document_id"]: row["text"] for row in cleaned.rows(["document_id", "text"], "trainable = true")}
         answers = zip(rows.column("document_id").to_pylist(), rows.column("answer").to_pylist(), strict=True)

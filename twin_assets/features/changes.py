@@ -14,6 +14,7 @@ from twin_assets.content.chunking import CHUNKING_VERSION, Chunker
 from twin_assets.documents import AuthorProfile, Category, digest
 from twin_assets.features.cleaning import CLEANING_VERSION, cleaned_row
 from twin_assets.features.duplicates import DUPLICATES_VERSION, Member, clusters, signature, text_hash
+from twin_assets.features.memo import Memo
 from twin_assets.features.redaction import REDACTION_VERSION
 from twin_assets.language.embedding import EMBEDDING_VERSION, Embedder, model_identity
 from twin_assets.settings import Settings
@@ -65,12 +66,15 @@ def made_by_embedding(settings: Settings) -> str:
     return digest(["embedding", EMBEDDING_VERSION, model_identity(settings)], 16)
 
 
-def cleaning_changes(warehouse: Warehouse, profile: AuthorProfile, current: TableHandle, progress: Progress) -> Update:
+def cleaning_changes(
+    warehouse: Warehouse, profile: AuthorProfile, current: TableHandle, progress: Progress, known: Memo | None = None
+) -> Update:
     """Clean the documents that are new or changed, drop those that are gone, left out of everything, empty or foreign.
 
-    A document whose cluster has changed, since a copy of it came or went, is written again as it stands.
+    A document whose cluster has changed, since a copy of it came or went, is written again as it stands. known: those
+    that gave no row the last time, which would otherwise be cleaned each time.
     """
-    made_by = made_by_cleaning()
+    known, made_by = known or Memo(), made_by_cleaning()
     stored = warehouse.fingerprints(profile.id)
     alive = {
         row["_id"]: digest([row["content_hash"], sorted(row["left_out"]), profile.train_private], 32)
@@ -83,7 +87,13 @@ def cleaning_changes(warehouse: Warehouse, profile: AuthorProfile, current: Tabl
         for name, row in before.items()
         if name in alive and _lineage(row) == (_input_hash(alive[name], row["cluster_id"]), made_by)
     }
-    rows, left_out, masked = _cleaned(warehouse, profile, [name for name in alive if name not in fresh], progress)
+    keys = {name: digest([document, made_by], 32) for name, document in alive.items() if name not in fresh}
+    left_out = {name: entry["reason"] for name, key in keys.items() if (entry := known.get(key))}
+    stale = [name for name in keys if name not in left_out]
+    rows, left_out_now, masked = _cleaned(warehouse, profile, stale, progress)
+    for name, reason in left_out_now.items():
+        known.put(keys[name], {"reason": reason})
+    left_out |= left_out_now
     gone = sorted((before.keys() - alive.keys()) | (before.keys() & left_out.keys()))
     if rows or gone:
         rows = _clustered(current, fresh, rows, {name: before[name]["cluster_id"] for name in fresh})

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from twin_assets import schemas
 from twin_assets.documents import digest
-from twin_assets.features.example_cache import ExampleCache
 from twin_assets.features.instruction_model import InstructionModel, Wanted
 from twin_assets.features.instructions import (
     INSTRUCTIONS_VERSION,
@@ -21,6 +20,7 @@ from twin_assets.features.instructions import (
     split_clusters,
     with_instruction,
 )
+from twin_assets.features.memo import Memo
 from twin_assets.language.embedding import Embedder, model_identity
 from twin_assets.language.prompts import Passage, task_instruction
 from twin_assets.language.search import load_reranker, passage_of, retrieval_identity, search
@@ -67,7 +67,7 @@ def build(
     settings: Settings,
     progress: Callable[[str], None],
     before: TableHandle | None = None,
-    cache: ExampleCache | None = None,
+    known: Memo | None = None,
 ) -> Built:
     """Every example of the author. Queries are embedded in one batch, each is answered by `search`.
 
@@ -76,7 +76,7 @@ def build(
     """
     documents = sorted(cleaned.rows(COLUMNS), key=lambda row: str(row["document_id"]))
     splits = split_clusters((row["document_id"], row["cluster_id"]) for row in documents)
-    examples, left_out = make_examples(documents, splits, settings.answer_bytes, settings.dataset_size, cache)
+    examples, left_out = make_examples(documents, splits, settings.answer_bytes, settings.dataset_size, known)
     if settings.instruction_model:
         model = InstructionModel(settings, cleaned.author, progress)
         examples, refused = _written(examples, model)

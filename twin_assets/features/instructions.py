@@ -21,8 +21,8 @@ from twin_assets.features.answers import Answer, answers, without_code, without_
 from twin_assets.features.boilerplate import boilerplate, shared_in
 from twin_assets.features.cleaning.blocks import code_lines
 from twin_assets.features.definitions import names_defined, purpose_of_file
-from twin_assets.features.example_cache import ExampleCache
 from twin_assets.features.key_phrases import KeyPhrases, joined
+from twin_assets.features.memo import Memo
 from twin_assets.features.plain import plain_sentence, plain_version
 from twin_assets.language.prompts import TASKS, Passage, task_instruction
 
@@ -142,28 +142,27 @@ def make_examples(
     splits: Mapping[str, Split],
     answer_bytes: int,
     size: Size = "full",
-    cache: ExampleCache | None = None,
+    known: Memo | None = None,
 ) -> tuple[list[Example], Counter[str]]:
     """Examples of one document of each cluster, without their context, and what was left out by reason.
 
     documents: all rows of `cleaned_documents`, ordered by document_id so that a cluster's first member stands for it.
-    cache: what was made of them the last time.
+    known: what was made of them the last time.
     """
-    left_out: Counter[str] = Counter()
+    known, left_out = known or Memo(), Counter[str]()
     chosen = list(_chosen(documents, splits, size, left_out))
     prose = [document["text"] for document in chosen if document["category"] != Category.CODE]
     shared, phrases = boilerplate(prose), KeyPhrases(prose)
     examples: list[Example] = []
     for document in chosen:
         asking = _Asking(document, splits[document["cluster_id"]], phrases)
-        key = asking.made_from(answer_bytes, shared) if cache else ""
-        made = cache.get(key) if cache else None
+        key = asking.made_from(answer_bytes, shared)
+        made = known.get(key)
         if made is None:
             missed: Counter[str] = Counter()
             found = answers(document, answer_bytes, shared, missed)
             made = {"examples": list(map(_as_entry, asking.examples(found))), "left_out": dict(+missed)}
-            if cache:
-                cache.put(key, made)
+            known.put(key, made)
         examples += (Example(document, asking.split, **entry) for entry in made["examples"])
         left_out.update(made["left_out"])
     return list(_without_repeated_answers(examples, left_out)), left_out

@@ -235,7 +235,7 @@ def test_context_is_looked_up_anew_once_there_is_a_fifth_more(rebuilt, project, 
 def test_the_examples_are_the_same_with_the_cache_and_without(rebuilt, project, writing):
     project.warehouse.upsert_documents(writing)
     first, _ = rebuilt()
-    path = project.settings.example_cache("ada")
+    path = project.settings.memo("ada", "instruction_dataset")
     assert path.stat().st_size > 10_000
     for damage in (path.unlink, lambda: path.write_bytes(b"no database at all" * 1000)):
         damage()
@@ -246,7 +246,7 @@ def test_what_is_deleted_leaves_the_cache_too(rebuilt, project, writing):
     planted = raw("planted", f"The blue heron knows my secret name. {LONG}", title="Heron")
     project.warehouse.upsert_documents([*writing, planted])
     rebuilt()
-    path = project.settings.example_cache("ada")
+    path = project.settings.memo("ada", "instruction_dataset")
     assert b"blue heron" in path.read_bytes()
     project.warehouse.bury([planted.id])
     rebuilt()

@@ -5,7 +5,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twin_assets.documents import digest
-from twin_assets.features.example_cache import example_cache
 from twin_assets.features.instructions import (
     SHARE_OF_SIZE,
     build_rows,
@@ -15,6 +14,7 @@ from twin_assets.features.instructions import (
     side_of,
     split_clusters,
 )
+from twin_assets.features.memo import memo
 from twin_assets.language.prompts import TASKS, Passage
 
 ORDER = {"train": 0, "validation": 1, "test": 2}
@@ -230,11 +230,11 @@ def test_what_was_made_before_never_shows_in_what_is_made_now(first, second, cat
         return [document(f"a:f:{n}", text, digest(n, 16), category=category) for n, text in enumerate(texts)]
 
     splits = {digest(n, 16): "train" if n else "test" for n in range(12)}
-    with example_cache(None) as cache:
-        make_examples(documents(first), splits, 1500, cache=cache)
-        cache.save()
+    with memo(None) as known:
+        make_examples(documents(first), splits, 1500, known=known)
+        known.save()
         for texts in (first + second, second, second):
-            assert make_examples(documents(texts), splits, 1500, cache=cache) == make_examples(
+            assert make_examples(documents(texts), splits, 1500, known=known) == make_examples(
                 documents(texts), splits, 1500
             )
-            cache.save()
+            known.save()

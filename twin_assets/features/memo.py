@@ -1,7 +1,7 @@
 """What was made of each document the last time, so that one document more costs one document.
 
-A cache and no input: an entry is found by a hash over everything that it was made from, so that the same examples come
-out with it and without. What a build did not ask for, an earlier text say, is overwritten with zeros after it.
+A cache and no input: an entry is found by a hash over everything that it was made from, so that the same comes out with
+it and without. What a run did not ask for, an earlier text say, is overwritten with zeros after it.
 """
 
 import json
@@ -12,16 +12,18 @@ from pathlib import Path
 from typing import Any
 
 
-class ExampleCache:
-    """Entries of plain JSON by key. Only those that a build used stand in the file afterwards."""
+class Memo:
+    """Entries of plain JSON by key. Only those that a run used stand in the file afterwards. None: nothing is kept."""
 
-    def __init__(self, database: sqlite3.Connection) -> None:
+    def __init__(self, database: sqlite3.Connection | None = None) -> None:
         self._database = database
         self._used: set[str] = set()
         self._new: dict[str, str] = {}
 
     def get(self, key: str) -> Mapping[str, Any] | None:
         """The entry, or None."""
+        if self._database is None:
+            return None
         row = self._database.execute("SELECT entry FROM made WHERE key = ?", [key]).fetchone()
         if row is None:
             return None
@@ -33,7 +35,9 @@ class ExampleCache:
         self._new[key] = json.dumps(entry, ensure_ascii=False)
 
     def save(self) -> None:
-        """Write what is new, and forget what no build asked for."""
+        """Write what is new, and forget what was not asked for."""
+        if self._database is None:
+            return
         with self._database:
             keys = {key for (key,) in self._database.execute("SELECT key FROM made")}
             self._database.executemany("DELETE FROM made WHERE key = ?", [[key] for key in keys - self._used])
@@ -41,10 +45,10 @@ class ExampleCache:
 
 
 @contextmanager
-def example_cache(path: Path | None) -> Iterator[ExampleCache]:
-    """The author's cache, saved when the build is done. path: None for one that ends with it.
+def memo(path: Path | None) -> Iterator[Memo]:
+    """The entries of one author and table, saved when the run is done. path: None for some that end with it.
 
-    A file that is damaged is begun anew. One build at a time: the dataset's lock is held.
+    A file that is damaged is begun anew. One run at a time: the table's lock is held.
     """
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,9 +58,9 @@ def example_cache(path: Path | None) -> Iterator[ExampleCache]:
     with closing(sqlite3.connect(path or ":memory:")) as database:
         database.execute("PRAGMA secure_delete = ON")
         database.execute("CREATE TABLE IF NOT EXISTS made (key TEXT PRIMARY KEY, entry TEXT NOT NULL) WITHOUT ROWID")
-        cache = ExampleCache(database)
-        yield cache
-        cache.save()
+        entries = Memo(database)
+        yield entries
+        entries.save()
 
 
 def _is_sound(path: Path) -> bool:
