@@ -17,6 +17,8 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
   if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then command -v $$name; exit; fi; done; \
   command -v python3)
 BIN := .venv/bin
+# Some images set it: then each of the tests' hundreds of processes would compile every module that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test check format python clean
 

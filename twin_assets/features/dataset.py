@@ -1,6 +1,7 @@
 """Put the dataset together: cleaned texts from one pinned table, context from the real retriever over another."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from twin_assets import schemas
@@ -82,25 +83,6 @@ def build(
         examples, refused = _written(examples, model)
         left_out["instruction of the model refused, the rule's stands"] += refused
 
-    def retrieve(asked: Sequence[tuple[str, str]]) -> Iterator[list[tuple[str, Passage]]]:
-        if not asked:
-            return
-        vectors = embedder.encode([query for query, _ in asked])
-        for done, ((query, cluster), vector) in enumerate(zip(asked, vectors, strict=True), 1):
-            if done % 200 == 0:
-                progress(f"context retrieved for {done} of {len(asked)} examples")
-            hits = search(
-                embeddings,
-                embedder,
-                query,
-                CANDIDATES,
-                exclude_clusters={cluster},
-                quotable_only=True,
-                query_vector=vector,
-                reranker=load_reranker(settings),
-            )
-            yield [(hit.cluster_id, hit.passage) for hit in hits]
-
     made_by = _made_by_rows(settings, embedder.identity)
     chunks = embeddings.count()
     looked_up_among = before.pinned.about.get("looked_up_among", 0) if before and before.exists else 0
@@ -109,9 +91,37 @@ def build(
         kept = _kept_contexts(before, embeddings, examples, splits, made_by)
     else:
         looked_up_among = chunks
+    retrieve = partial(_retrieved, embeddings, embedder, settings, progress)
     rows = build_rows(examples, splits, retrieve, made_by, kept)
     looked_up = sum(bool(example.query) and example.id not in kept for example in examples)
     return Built(rows, dict(+left_out), looked_up, looked_up_among)
+
+
+def _retrieved(
+    embeddings: TableHandle,
+    embedder: Embedder,
+    settings: Settings,
+    progress: Callable[[str], None],
+    asked: Sequence[tuple[str, str]],
+) -> Iterator[list[tuple[str, Passage]]]:
+    """What `search` finds for each (query, cluster of the answer), as (cluster_id, passage)."""
+    if not asked:
+        return
+    vectors = embedder.encode([query for query, _ in asked])
+    for done, ((query, cluster), vector) in enumerate(zip(asked, vectors, strict=True), 1):
+        if done % 200 == 0:
+            progress(f"context retrieved for {done} of {len(asked)} examples")
+        hits = search(
+            embeddings,
+            embedder,
+            query,
+            CANDIDATES,
+            exclude_clusters={cluster},
+            quotable_only=True,
+            query_vector=vector,
+            reranker=load_reranker(settings),
+        )
+        yield [(hit.cluster_id, hit.passage) for hit in hits]
 
 
 def _kept_contexts(

@@ -10,9 +10,9 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 
 from twin_assets.documents import digest
+from twin_assets.stop_words import IN_ANY_TEXT
 
 MAX_WORDS = 3
 COMMON = 0.25
@@ -86,23 +86,10 @@ class KeyPhrases:
         if (
             len(word) < 3
             or _CONTRACTED.search(word)
-            or (language in ("en", None) and word.replace("’", "'") in self._english)
+            or (language in ("en", None) and word.replace("’", "'") in IN_ANY_TEXT)
         ):
             return True
         return self._n_documents >= ENOUGH_DOCUMENTS and self._documents[word] > COMMON * self._n_documents
-
-    @cached_property
-    def _english(self) -> frozenset[str]:
-        from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
-        return frozenset(ENGLISH_STOP_WORDS) | _MORE_STOP_WORDS
-
-
-_MORE_STOP_WORDS = frozenset({
-    "it's", "that's", "there's", "really", "just", "like", "make", "makes", "made", "use", "used", "using", "want",
-    "need", "know", "think", "going", "got", "way", "thing", "things", "lot", "say", "said", "says", "did", "does",
-    "doing", "done", "let", "put", "look", "new", "good", "unless",
-})  # fmt: skip
 
 
 def joined(phrases: Sequence[str]) -> str:

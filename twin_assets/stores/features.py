@@ -19,6 +19,7 @@ from filelock import FileLock
 from twin_assets.documents import digest, utcnow
 from twin_assets.errors import NotThere
 from twin_assets.schemas import KEYS
+from twin_assets.stop_words import ENGLISH
 from twin_assets.stores.trees import remove_tree
 
 if TYPE_CHECKING:
@@ -35,25 +36,16 @@ VECTOR_INDEX_ROWS = 20_000
 """Under this an exact scan is quicker than building an index (100,000 x 384: flat 229 ms, IVF-PQ 8 ms, index 61 s)."""
 
 FULL_TEXT_COLUMNS = ("text", "title", "heading_path")
-STOP_WORDS = (
-    "a about above after again against ain all am an and any are aren as at be because been before being below "
-    "between both but by can couldn d did didn do does doesn doing don down during each few for from further had hadn "
-    "has hasn have haven having he her here hers herself him himself his how i if in into is isn it its itself just "
-    "ll m ma me mightn more most mustn my myself needn no nor not now o of off on once only or other our ours "
-    "ourselves out over own re s same shan she should shouldn so some such t than that the their theirs them "
-    "themselves then there these they this those through to too under until up ve very was wasn we were weren what "
-    "when where which while who whom why will with won wouldn y you your yours yourself yourselves"
-)
-"""NLTK's English ones. By itself `icu` drops those of many languages, with them `ai`, `os`, `man` and single digits."""
-
 FULL_TEXT: dict[str, Any] = {
     "base_tokenizer": "icu/split",
     "stem": True,
     "remove_stop_words": True,
-    "custom_stop_words": STOP_WORDS.split(),
+    "custom_stop_words": list(ENGLISH),
     "with_position": False,
 }
 """ICU finds the words of scripts that put no space between them; `/split` cuts identifiers and dotted names as well.
+
+By itself it drops the stop words of many languages, with them `ai`, `os`, `man` and digits: so English's are named.
 
 As lancedb.index.FTS names them, and as an index names its own (`index_details`): one that differs is built again.
 """
