@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from dagster._utils.schedules import get_latest_completed_cron_tick
+from dagster._utils.schedules import get_latest_completed_cron_tick, get_next_cron_tick
 
 from twin_assets.documents import Source
 
@@ -17,3 +17,11 @@ def due_at(source: Source, last_crawl: datetime | None, added_at: datetime, now:
         return None
     tick = get_latest_completed_cron_tick(source.cron, now, "UTC").astimezone(UTC)
     return tick if tick > (last_crawl or added_at) else None
+
+
+def overdue_since(source: Source, last_crawl: datetime | None, added_at: datetime, now: datetime) -> datetime | None:
+    """The first time, in UTC, at which the source's cron asked for a crawl and none began; None when none is due."""
+    if source.cron is None:
+        return None
+    tick = get_next_cron_tick(source.cron, last_crawl or added_at, "UTC").astimezone(UTC)
+    return tick if tick <= now else None

@@ -35,7 +35,7 @@ _LINK_TARGET = re.compile(r" {0,3}\[[^\]^][^\]]*\]:\s*\S+")
 _DATA = re.compile(r"[!-~]{400}")
 _TOKEN = re.compile(r"\w+")
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]+[uUlL]*|\d\w*")
-MIN_NUMBERS, MAX_NUMBERS = 20, 0.8
+MIN_NUMBERS, MAX_NUMBER_SHARE = 20, 0.8
 """So many tokens, and so large a share of them, that are numbers: a table of them, which nobody can guess."""
 MAX_LEADING = 120
 """Characters of a line that only leads up to something; a longer one says something itself."""
@@ -170,7 +170,7 @@ def _unfit(text: str, category: Category, language: str | None) -> str | None:
         return TOO_SHORT
     tokens = _TOKEN.findall(text)
     numbers = sum(bool(_NUMBER.fullmatch(token)) for token in tokens)
-    if _DATA.search(text) or (numbers >= MIN_NUMBERS and numbers > MAX_NUMBERS * len(tokens)):
+    if _DATA.search(text) or (numbers >= MIN_NUMBERS and numbers > MAX_NUMBER_SHARE * len(tokens)):
         return DATA
     if category is not Category.CODE and len(text) <= MAX_LEADING and text.endswith((":", "：", ",", "，")):
         return LEADS_UP

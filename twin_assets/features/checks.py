@@ -27,7 +27,11 @@ class Verdict:
     passed: bool
     text: str
     numbers: dict[str, float]
-    blocking: bool = True
+
+    @property
+    def blocking(self) -> bool:
+        """Whether nothing is written when it did not pass."""
+        return self.name not in WARNINGS
 
 
 ENOUGH_ROWS = 20
@@ -138,7 +142,7 @@ def no_drift(before: "pa.Table | None", rows: "pa.Table", length: str) -> Verdic
     text = f"shifts of at most {MAX_SHIFT}: {said}" if said else f"under {ENOUGH_ROWS} rows to compare"
     if large:
         text = f"look at a few of them: {', '.join(large)} moved more than {MAX_SHIFT} ({said})"
-    return Verdict("no_drift", not large, text, {"largest": max(shifts.values(), default=0.0)}, blocking=False)
+    return Verdict("no_drift", not large, text, {"largest": max(shifts.values(), default=0.0)})
 
 
 def _shares_apart(was: Sequence[str | None], now: Sequence[str | None]) -> float:
@@ -179,10 +183,11 @@ def languages_known(languages: Iterable[str | None], known: Collection[str] | No
     """No chunk of prose is in a language that the embedding model does not know; known: None when that is not known."""
     foreign = Counter(language for language in languages if known and language and language not in known)
     said = ", ".join(f"{count} in {language}" for language, count in foreign.most_common())
-    text = f"of the chunks {said} are found by their words only: the embedding model knows {', '.join(known or ())}. "
+    text = f"of the chunks {said} are found by their words more than by their meaning: the embedding model knows "
+    text += f"{', '.join(known or ())} only. "
     text += "Name a multilingual one with TWIN_EMBEDDING_MODEL"
     numbers: dict[str, float] = {"chunks": foreign.total(), "languages": len(foreign)}
-    return Verdict("languages_known", not foreign, text if foreign else "all are known", numbers, blocking=False)
+    return Verdict("languages_known", not foreign, text if foreign else "all are known", numbers)
 
 
 def no_leak(rows: "pa.Table") -> Verdict:

@@ -35,7 +35,7 @@ CANDIDATES = 12
 """Chunks looked at per example: enough for three once the held-out and the answer's own are passed over."""
 
 GROWTH = 1.2
-"""By so much an author's chunks may grow before all context is looked up again, so that newer writing is shown too."""
+"""By so much what may be quoted may grow before all context is looked up again: newer writing is to be shown too."""
 
 COLUMNS = [
     "document_id", "cluster_id", "category", "language", "published_at", "title", "text", "trainable", "visibility",
@@ -73,7 +73,7 @@ def build(
     """Every example of the author. Queries are embedded in one batch, each is answered by `search`.
 
     before: the version that this one follows. An example that is asked for as it was keeps its context from there, as
-    long as each passage stands as it stood, until the author's chunks have grown by GROWTH since all was looked up.
+    long as each passage stands as it stood, until what may be quoted has grown by GROWTH since all was looked up.
     """
     documents = sorted(cleaned.rows(COLUMNS), key=lambda row: str(row["document_id"]))
     splits = split_clusters((row["document_id"], row["cluster_id"]) for row in documents)
@@ -84,13 +84,14 @@ def build(
         left_out["instruction of the model refused, the rule's stands"] += refused
 
     made_by = _made_by_rows(settings, embedder.identity)
-    chunks = embeddings.count()
+    quotable = embeddings.count("quotable = true")
     looked_up_among = before.pinned.about.get("looked_up_among", 0) if before and before.exists else 0
     kept: dict[str, Passages] = {}
-    if before and chunks <= looked_up_among * GROWTH:
+    if before and quotable <= looked_up_among * GROWTH:
         kept = _kept_contexts(before, embeddings, examples, splits, made_by)
+        looked_up_among = min(looked_up_among, quotable)
     else:
-        looked_up_among = chunks
+        looked_up_among = quotable
     retrieve = partial(_retrieved, embeddings, embedder, settings, progress)
     rows = build_rows(examples, splits, retrieve, made_by, kept)
     looked_up = sum(bool(example.query) and example.id not in kept for example in examples)
@@ -146,11 +147,17 @@ def _kept_contexts(
         if row["chunk_id"] in shown and splits.get(row["cluster_id"]) == "train"
     }
 
-    def stands(example: Example, passage: dict[str, str]) -> bool:
-        cluster, now = standing.get(passage["chunk_id"], ("", {}))
-        return now == passage and cluster != example.document["cluster_id"]
+    def stand(example: Example, passages: Passages) -> bool:
+        documents: dict[str, str] = {}
+        for passage in passages:
+            cluster, now = standing.get(passage["chunk_id"], ("", {}))
+            document = passage["chunk_id"].rsplit("#", 1)[0]
+            # Two documents that were found side by side may be one cluster by now.
+            if now != passage or documents.setdefault(cluster, document) != document:
+                return False
+        return example.document["cluster_id"] not in documents
 
-    return {name: passages for name, passages in kept.items() if all(stands(asking[name], one) for one in passages)}
+    return {name: passages for name, passages in kept.items() if stand(asking[name], passages)}
 
 
 def _written(examples: Sequence[Example], model: InstructionModel) -> tuple[list[Example], int]:

@@ -19,12 +19,13 @@ from typing import Any, Literal
 from twin_assets.documents import Category, digest
 from twin_assets.features.answers import Answer, answers, without_code, without_code_blocks
 from twin_assets.features.boilerplate import boilerplate, shared_in
+from twin_assets.features.cleaning import CLEANING_VERSION
 from twin_assets.features.cleaning.blocks import code_lines
 from twin_assets.features.definitions import names_defined, purpose_of_file
 from twin_assets.features.key_phrases import KeyPhrases, joined
 from twin_assets.features.memo import Memo
 from twin_assets.features.plain import plain_sentence, plain_version
-from twin_assets.language.prompts import TASKS, Passage, task_instruction
+from twin_assets.language.prompts import PROMPT_VERSION, TASKS, Passage, task_instruction
 
 INSTRUCTIONS_VERSION = "4"
 
@@ -108,7 +109,7 @@ class Built:
     looked_up: int = 0
     """Examples whose context was looked up now; that of the others stands as it was."""
     looked_up_among: int = 0
-    """Chunks that there were when context was last looked up for all."""
+    """Chunks that could be quoted when context was last looked up for all."""
 
 
 def made_by_instructions(answer_bytes: int, retrieval: str, instruction_model: str | None = None) -> str:
@@ -156,7 +157,7 @@ def make_examples(
     examples: list[Example] = []
     for document in chosen:
         asking = _Asking(document, splits[document["cluster_id"]], phrases)
-        key = asking.made_from(answer_bytes, shared)
+        key = asking.memo_key(answer_bytes, shared)
         made = known.get(key)
         if made is None:
             missed: Counter[str] = Counter()
@@ -248,15 +249,16 @@ class _Asking:
     split: Split
     phrases: KeyPhrases
 
-    def made_from(self, answer_bytes: int, shared: Collection[str]) -> str:
+    def memo_key(self, answer_bytes: int, shared: Collection[str]) -> str:
         """A hash over everything that the document's examples follow from."""
         document = self.document
         text, language = document["text"], document["language"]
-        facts = [INSTRUCTIONS_VERSION, answer_bytes, self.split]
+        facts = [INSTRUCTIONS_VERSION, CLEANING_VERSION, PROMPT_VERSION, answer_bytes, self.split]
         facts += [document[name] for name in ("document_id", "category", "language", "title", "text")]
         if self._category is not Category.CODE:
             facts.append(sorted(shared_in(text, shared)))
-            facts.append(self.phrases.fingerprint(text, language))
+            # Marks and code may part words, or join them.
+            facts.append(self.phrases.fingerprint(f"{text}\n{_plain_text(without_code(text))}", language))
         return digest(facts, 32)
 
     def examples(self, found: Sequence[Answer]) -> Iterator[Example]:

@@ -36,10 +36,11 @@ class KeyPhrases:
             self._n_documents += 1
             self._documents.update({word.casefold() for word in _WORD.findall(text)})
 
-    def fingerprint(self, text: str, language: str | None) -> str:
+    def fingerprint(self, prose: str, language: str | None) -> str:
         """The same as long as `of` finds the same in pieces of this text."""
-        words = sorted({word.casefold() for word in _WORD.findall(text)})
-        return digest([f"{word} {self._weight(word)} {self._is_common(word, language)}" for word in words], 16)
+        words = sorted({word.casefold() for word in _WORD.findall(prose)})
+        weighed = [f"{word} {self._weight(word)} {self._is_common(word, language)}" for word in words]
+        return digest([self._n_documents >= ENOUGH_DOCUMENTS, weighed], 16)
 
     def of(self, prose: str, n: int, language: str | None, title: str = "") -> list[str]:
         """At most `n` phrases of a prose text, as it has them, in its order.

@@ -7,9 +7,12 @@ it and without. What a run did not ask for, an earlier text say, is overwritten 
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+
+WAIT_S = 60.0
+"""For another process that has the file."""
 
 
 class Memo:
@@ -17,6 +20,11 @@ class Memo:
 
     def __init__(self, database: sqlite3.Connection | None = None) -> None:
         self._database = database
+        if database:
+            database.execute("PRAGMA secure_delete = ON")
+            database.execute(
+                "CREATE TABLE IF NOT EXISTS made (key TEXT PRIMARY KEY, entry TEXT NOT NULL) WITHOUT ROWID"
+            )
         self._used: set[str] = set()
         self._new: dict[str, str] = {}
 
@@ -45,27 +53,25 @@ class Memo:
 
 
 @contextmanager
-def memo(path: Path | None) -> Iterator[Memo]:
-    """The entries of one author and table, saved when the run is done. path: None for some that end with it.
+def memo(path: Path) -> Iterator[Memo]:
+    """The entries of one author and table, saved when the run is done; a file that is damaged is begun anew.
 
-    A file that is damaged is begun anew. One run at a time: the table's lock is held.
+    One run at a time: the table's lock is held. Erasing another author vacuums the file, and is waited for.
     """
-    if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):
-            if not _is_sound(path):
-                path.unlink()
-    with closing(sqlite3.connect(path or ":memory:")) as database:
-        database.execute("PRAGMA secure_delete = ON")
-        database.execute("CREATE TABLE IF NOT EXISTS made (key TEXT PRIMARY KEY, entry TEXT NOT NULL) WITHOUT ROWID")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not _is_sound(path):
+        path.unlink()
+    with closing(sqlite3.connect(path, timeout=WAIT_S)) as database:
         entries = Memo(database)
         yield entries
         entries.save()
 
 
 def _is_sound(path: Path) -> bool:
-    with closing(sqlite3.connect(path)) as database:
+    with closing(sqlite3.connect(path, timeout=WAIT_S)) as database:
         try:
             return bool(database.execute("PRAGMA quick_check").fetchone()[0] == "ok")
+        except sqlite3.OperationalError:  # locked, say: that is no damage
+            raise
         except sqlite3.DatabaseError:
             return False

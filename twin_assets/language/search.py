@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from twin_assets.documents import Category
 from twin_assets.errors import TwinError
-from twin_assets.language.embedding import Embedder
+from twin_assets.language.embedding import EMBEDDING_VERSION, Embedder
 from twin_assets.language.prompts import Passage
 from twin_assets.settings import Settings
 from twin_assets.stores.features import TableHandle, is_in
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
     Vector = npt.NDArray[np.float32]
     Scores = npt.NDArray[np.float64]
+
+SEARCH_VERSION = "1"
+"""Raised with whatever changes what is found, here or in the full-text index's settings."""
 
 VECTOR_WEIGHT = 0.6
 """Of the vectors; the rest is the full text's."""
@@ -126,8 +129,9 @@ def load_reranker(settings: Settings) -> Reranker | None:
 
 
 def retrieval_identity(embedding_model: str, settings: Settings) -> str:
-    """What decides which passages are found, by name: the embedding model, and the reranker if there is one."""
-    return f"{embedding_model} reranked by {settings.reranker}" if settings.reranker else embedding_model
+    """What decides which passages are found: this module, the embedding model, and the reranker if there is one."""
+    found_by = f"search {SEARCH_VERSION}, {embedding_model} {EMBEDDING_VERSION}"
+    return f"{found_by}, reranked by {settings.reranker}" if settings.reranker else found_by
 
 
 def search(

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from statistics import median
 from typing import Any
 
-from twin_assets.cron import due_at
+from twin_assets.cron import overdue_since
 from twin_assets.documents import AuthorProfile, Interaction, ModelManifest, Source, Stored
 from twin_assets.markdown import table
 
@@ -115,7 +115,7 @@ def _source(
     source: Source, crawl: Mapping[str, Any] | None, rows: list[Mapping[str, Any]], added_at: datetime, now: datetime
 ) -> SourceHealth:
     crawl = crawl or {}
-    due = due_at(source, crawl.get("started_at"), added_at, now - GRACE)
+    since = overdue_since(source, crawl.get("started_at"), added_at, now - GRACE)
     return SourceHealth(
         source_id=source.id,
         platform=source.platform,
@@ -124,7 +124,7 @@ def _source(
         documents=len(rows),
         failed_items=len(crawl.get("failed") or []),
         error=crawl.get("error"),
-        overdue_hours=round((now - due) / timedelta(hours=1), 1) if due else None,
+        overdue_hours=round((now - since) / timedelta(hours=1), 1) if since else None,
     )
 
 

@@ -1,4 +1,6 @@
+import sqlite3
 from collections import Counter
+from contextlib import closing
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +16,7 @@ from twin_assets.features.instructions import (
     side_of,
     split_clusters,
 )
-from twin_assets.features.memo import memo
+from twin_assets.features.memo import Memo
 from twin_assets.language.prompts import TASKS, Passage
 
 ORDER = {"train": 0, "validation": 1, "test": 2}
@@ -230,7 +232,8 @@ def test_what_was_made_before_never_shows_in_what_is_made_now(first, second, cat
         return [document(f"a:f:{n}", text, digest(n, 16), category=category) for n, text in enumerate(texts)]
 
     splits = {digest(n, 16): "train" if n else "test" for n in range(12)}
-    with memo(None) as known:
+    with closing(sqlite3.connect(":memory:")) as database:
+        known = Memo(database)
         make_examples(documents(first), splits, 1500, known=known)
         known.save()
         for texts in (first + second, second, second):

@@ -1,3 +1,5 @@
+import pytest
+
 from twin_assets.features.key_phrases import KeyPhrases, joined
 
 TEXTS = [f"The morning was slow and the harbour lay still under number {n}." for n in range(30)]
@@ -33,3 +35,18 @@ def test_where_words_cannot_be_told_apart_or_weighed_there_are_none():
 
 def test_phrases_are_joined_as_one_says_them():
     assert [joined(list(names)) for names in ("", "a", "ab", "abc")] == ["", "a", "a and b", "a, b and c"]
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "before", "after"),
+    [
+        ("Ein Walross schläft im Hafen", "de", ["Regen fällt"] * 19, ["Regen fällt"] * 20),
+        ("The walrus sleeps in the harbour", "en", ["the walrus"] * 4, ["the walrus"] * 40),
+    ],
+    ids=["enough documents to weigh words by", "a word that becomes common"],
+)
+def test_what_phrases_are_found_shows_in_the_fingerprint(text, language, before, after):
+    one, other = KeyPhrases(before), KeyPhrases(after)
+    assert one.of(text, 3, language) != other.of(text, 3, language)
+    assert one.fingerprint(text, language) != other.fingerprint(text, language)
+    assert one.fingerprint(text, language) == KeyPhrases(before).fingerprint(text, language)

@@ -145,10 +145,10 @@ def test_no_text_of_a_draft_is_in_the_report():
         (None, 500, None),
         ("0 6 * * *", 17, None),
         ("0 6 * * *", 18.1, 18.0),
-        ("0 6 * * *", 100, 18.0),
+        ("0 6 * * *", 100, 90.0),
         ("0 0 * * *", 30, 24.0),
         ("30 23 * * *", 24, None),
-        ("0 6 * * *", None, 18.0),
+        ("0 6 * * *", None, 714.0),
     ],
     ids=[
         "no cron", "crawled since", "missed", "missed for days", "asked for just now, and missed the day before",
