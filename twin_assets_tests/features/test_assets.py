@@ -28,7 +28,7 @@ def test_all_stages_run_and_every_document_is_found_again(project, materialize, 
     project.warehouse.upsert_documents(writing)
     result = materialize()
     assert written(result, "cleaned_documents") == len(writing)
-    assert len(result.get_asset_check_evaluations()) == 15
+    assert len(result.get_asset_check_evaluations()) == 18
     hits = search(project.features.table("ada", "embeddings"), load_embedder(project.settings), writing[0].title, 5)
     assert hits[0].document_id == writing[0].id
 

@@ -1,6 +1,6 @@
 """`monitoring_report` over real stores, and the schedule that asks for it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
@@ -44,6 +44,10 @@ def materialize(project):
     return run
 
 
+def verdicts(result: dg.ExecuteInProcessResult) -> dict:
+    return {check.check_name: check for check in result.get_asset_check_evaluations()}
+
+
 def metadata(result: dg.ExecuteInProcessResult) -> dict:
     [materialization] = result.asset_materializations_for_node("monitoring_report")
     return {name: value.value for name, value in materialization.metadata.items()}
@@ -68,10 +72,23 @@ def test_a_second_report_of_a_day_replaces_the_first(watched, materialize):
 @pytest.mark.parametrize("error", [None, "answered 404 Not Found"])
 def test_the_check_names_the_source_to_look_at(watched, materialize, error):
     watched.warehouse.save_crawl("ada", "files-writing", {"finished_at": utcnow(), "failed": [], "error": error})
-    [check] = materialize().get_asset_check_evaluations()
-    assert (check.check_name, check.passed, check.partition) == ("sources_healthy", error is None, "ada")
+    check = verdicts(materialize())["sources_healthy"]
+    assert (check.passed, check.partition) == (error is None, "ada")
     assert check.severity is dg.AssetCheckSeverity.WARN
     assert check.metadata["result"].value == ("look at files-writing" if error else "all sources are healthy")
+
+
+@pytest.mark.parametrize(("days_ago", "late"), [(0, False), (3, True)])
+def test_a_cron_that_was_not_followed_is_told_with_how_late_it_is(watched, materialize, days_ago, late):
+    began = utcnow() - timedelta(days=days_ago)
+    crawl = {"started_at": began, "finished_at": began, "failed": [], "error": None}
+    watched.warehouse.save_crawl("ada", "files-writing", crawl)
+    result = materialize()
+    check = verdicts(result)["sources_fresh"]
+    assert (check.passed, check.severity) == (not late, dg.AssetCheckSeverity.WARN)
+    assert ("late: files-writing by " in check.metadata["result"].value) == late
+    assert (check.metadata["most_hours"].value > 47) == late
+    assert (" hours |" in metadata(result)["report"]) == late
 
 
 def test_an_author_with_nothing_yet_gets_a_report_too(watched, materialize, ada):
