@@ -26,7 +26,7 @@ from twin_assets.content.repositories import (
     read_written,
     too_large,
 )
-from twin_assets.content.web import MAX_RETRY_AFTER_S, WebClient, host_of, only_public_addresses
+from twin_assets.content.web import MAX_RETRY_AFTER_S, WebClient, check_encrypted, host_of, only_public_addresses
 from twin_assets.documents import Source, Visibility
 from twin_assets.errors import BadItem, BadSource
 from twin_assets.settings import Settings, secret
@@ -358,8 +358,8 @@ class Network:
             raise BadSource(f"option api of source {source.id} is {api!r}: give an http(s) URL")
         self.settings = http.settings
         self.host, self.token = host, secret(source.token_env) if source.token_env else None
-        if self.token and not api.startswith("https://") and not self.settings.allow_private_addresses:
-            raise BadSource(f"{api} would get the token in the clear: give an https URL, or take the token out")
+        if self.token:
+            check_encrypted(api, self.settings)
         self._http, self._api, self._token_env = http, api, source.token_env
         self._failures_in_a_row = 0
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from twin_assets.content.patience import ATTEMPTS, TryAgain, patiently, retry_after_s
-from twin_assets.errors import BadItem
+from twin_assets.errors import BadItem, BadSource
 from twin_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -172,8 +172,8 @@ class WebClient:
         headers: may carry a token; it is sent to this URL's host alone, and stands in no error. json: a body to send.
         """
         _check_http(url)
-        if carries_secret(headers or {}) and not self.settings.allow_private_addresses and not url.startswith("https:"):
-            raise BadItem(f"{url} would get the token in the clear: give an https URL, or take the token out")
+        if carries_secret(headers or {}):
+            check_encrypted(url, self.settings)
         return self._fetch(method, url, dict(headers or {}), json=json)
 
     def _allowed(self, url: str) -> bool:
@@ -280,6 +280,12 @@ def _cached_client(settings: Settings, cache: Path) -> "httpx.Client":
 def carries_secret(headers: Mapping[str, str]) -> bool:
     """Whether a request with these headers proves who sends it."""
     return bool(SECRET_HEADERS & {name.lower() for name in headers})
+
+
+def check_encrypted(url: str, settings: Settings) -> None:
+    """Raises BadSource for a place that would be sent a token in the clear, unless private addresses are allowed."""
+    if urlsplit(url).scheme.lower() != "https" and not settings.allow_private_addresses:
+        raise BadSource(f"{url} would get the token in the clear: give an https URL, or take the token out")
 
 
 def _check_http(url: str) -> None:

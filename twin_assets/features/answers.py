@@ -12,9 +12,9 @@ from itertools import accumulate
 from typing import Any
 
 from twin_assets.documents import Category
-from twin_assets.features.boilerplate import normalised, paragraphs
+from twin_assets.features.boilerplate import paragraphs
 from twin_assets.features.cleaning import own_words
-from twin_assets.features.cleaning.blocks import code_lines
+from twin_assets.features.cleaning.blocks import prose
 from twin_assets.features.definitions import Definition, definitions
 from twin_assets.language.detection import detect_language
 
@@ -92,7 +92,7 @@ def _prose_answers(
     lines = text.split("\n")
     starts = [0, *accumulate(len(line) + 1 for line in lines)]
     own = _own_lines(lines, own_words(text, category))
-    repeated = {number for block in paragraphs(text) if normalised(text, block) in shared for number in block} & own
+    repeated = {number for block, counted in paragraphs(text) if counted in shared for number in block} & own
     targets = {number for number in own if _LINK_TARGET.match(lines[number])}
     left_out[BOILERPLATE] += len(list(_stretches(sorted(repeated))))
     left_out[LINKS] += len(list(_stretches(sorted(targets))))
@@ -175,9 +175,9 @@ def _unfit(text: str, category: Category, language: str | None) -> str | None:
     if category is not Category.CODE and len(text) <= MAX_LEADING and text.endswith((":", "：", ",", "，")):
         return LEADS_UP
     if language:
-        prose = without_code(text)
-        if sum(character.isalpha() for character in prose) >= MIN_LETTERS_FOR_LANGUAGE:
-            found = detect_language(prose)
+        words = without_code(text)
+        if sum(character.isalpha() for character in words) >= MIN_LETTERS_FOR_LANGUAGE:
+            found = detect_language(words)
             if found and found != language:
                 return OTHER_LANGUAGE
     return None
@@ -185,10 +185,4 @@ def _unfit(text: str, category: Category, language: str | None) -> str | None:
 
 def without_code(text: str) -> str:
     """A markdown text without its fenced and indented code, spans of code and addresses."""
-    return _ADDRESS_OR_SPAN.sub(" ", without_code_blocks(text))
-
-
-def without_code_blocks(text: str) -> str:
-    """A markdown text without its fenced and indented code."""
-    code = code_lines(text)
-    return "\n".join(line for number, line in enumerate(text.split("\n")) if number not in code)
+    return _ADDRESS_OR_SPAN.sub(" ", prose(text))

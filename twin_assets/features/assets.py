@@ -99,7 +99,7 @@ def cleaned_documents_asset(raw_keys: list[dg.AssetKey]) -> dg.AssetsDefinition:
             verdicts = [
                 checks.schema(rows, schemas.CLEANED_DOCUMENTS, "document_id"),
                 *_counts(update, stores.settings.max_drop),
-                checks.no_drift(current.read(["category", "language", "n_words"]), rows, "n_words"),
+                checks.no_drift(current, rows, "n_words"),
             ]
             yield from checks.report("cleaned_documents", verdicts)
             yield _result("cleaned_documents", update)
@@ -133,7 +133,7 @@ def chunks(context: dg.AssetExecutionContext, cleaned_documents: TableHandle) ->
             checks.schema(update.changes.upserts, schemas.CHUNKS, "chunk_id"),
             *_counts(update, stores.settings.max_drop),
             checks.chunks_have_documents(update.keys_after, documents),
-            checks.no_drift(current.read(["category", "language", "n_tokens"]), update.changes.upserts, "n_tokens"),
+            checks.no_drift(current, update.changes.upserts, "n_tokens"),
         ]
         yield from checks.report("chunks", verdicts)
         yield _result("chunks", update)
@@ -217,6 +217,7 @@ def instruction_dataset(context: dg.AssetExecutionContext, embeddings: TableHand
             "splits": dict(splits),
             "left_out": dict(built.left_out),
             "looked_up_among": built.looked_up_among,
+            "follows": current.publication.table if current.publication else None,
             **about,
         }
         yield dg.MaterializeResult(

@@ -6,7 +6,7 @@ example:") is the author's way of writing and stays; so do lines that lead up to
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Sequence
 
 from twin_assets.features.cleaning.blocks import code_lines
 
@@ -19,41 +19,35 @@ _NUMBER = re.compile(r"\d+")
 _HASHTAGS_OR_HEADING = re.compile(r"(#[^\s#]+\s*)+|#{1,6}\s.*")
 
 
-def boilerplate(texts: Iterable[str]) -> frozenset[str]:
-    """The paragraphs, as `normalised` has them, that stand at the edge of MIN_DOCUMENTS of these texts or more.
+def boilerplate(texts: Iterable[Sequence[str]]) -> frozenset[str]:
+    """What stands at the edge of MIN_DOCUMENTS of these texts or more; each text is its paragraphs as they are counted.
 
     A text of one paragraph has no edge: three posts that say the same are posts.
     """
     counts: Counter[str] = Counter()
-    for text in texts:
-        found = [normalised(text, lines) for lines in paragraphs(text)]
+    for found in texts:
         if len(found) > 1:
             counts.update({paragraph for paragraph in (*found[:EDGE], *found[-EDGE:]) if paragraph})
     return frozenset(paragraph for paragraph, count in counts.items() if count >= MIN_DOCUMENTS)
 
 
-def paragraphs(text: str) -> list[range]:
-    """The lines of each paragraph of a text that is not code."""
+def paragraphs(text: str) -> list[tuple[range, str]]:
+    """The lines of each paragraph of a text that is not code, and the paragraph as it is counted."""
     lines = text.split("\n")
     code = code_lines(text)
-    found: list[range] = []
+    found: list[tuple[range, str]] = []
     start = 0
     for number in range(len(lines) + 1):
         if number == len(lines) or number in code or not lines[number].strip():
             if number > start:
-                found.append(range(start, number))
+                found.append((range(start, number), _counted(lines[start:number])))
             start = number + 1
     return found
 
 
-def shared_in(text: str, shared: Collection[str]) -> set[str]:
-    """Which of the shared paragraphs stand in a text."""
-    return {paragraph for lines in paragraphs(text) if (paragraph := normalised(text, lines)) in shared}
-
-
-def normalised(text: str, lines: range) -> str:
-    """A paragraph as it is counted: without case, white space and numbers; "" for hashtags, headings and `Output:`."""
-    paragraph = " ".join(" ".join(text.split("\n")[lines.start : lines.stop]).split())
+def _counted(lines: Sequence[str]) -> str:
+    """A paragraph without case, white space and numbers; "" for hashtags, headings and `Output:`."""
+    paragraph = " ".join(" ".join(lines).split())
     if _HASHTAGS_OR_HEADING.fullmatch(paragraph) or paragraph.endswith((":", "：")):
         return ""
     return _NUMBER.sub("0", paragraph).casefold()

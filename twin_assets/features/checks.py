@@ -14,6 +14,7 @@ import dagster as dg
 from twin_assets.documents import Category
 from twin_assets.partitions import authors
 from twin_assets.schemas import Schema
+from twin_assets.stores.features import TableHandle
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -121,7 +122,7 @@ def no_sudden_drop(before: int, after: int, explained: int, max_drop: float) -> 
     return Verdict("no_sudden_drop", passed, text, {"before": before, "after": after, "share": share})
 
 
-def no_drift(before: "pa.Table | None", rows: "pa.Table", length: str) -> Verdict:
+def no_drift(current: TableHandle, rows: "pa.Table", length: str) -> Verdict:
     """Languages by total variation distance, lengths by Kolmogorov's and Smirnov's, within each category.
 
     Both are between 0 (alike) and 1. An author may begin to write otherwise, so it is a warning; after a change of code
@@ -129,7 +130,8 @@ def no_drift(before: "pa.Table | None", rows: "pa.Table", length: str) -> Verdic
     """
     columns = ["category", "language", length]
     shifts: dict[str, float] = {}
-    old, new = (table.select(columns).to_pylist() if table is not None else [] for table in (before, rows))
+    new = rows.select(columns).to_pylist()
+    old = list(current.rows(columns)) if len(new) >= ENOUGH_ROWS else []
     for category in sorted({row["category"] for row in new}):
         was, now = ([row for row in table if row["category"] == category] for table in (old, new))
         if min(len(was), len(now)) < ENOUGH_ROWS:

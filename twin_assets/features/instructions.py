@@ -17,10 +17,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from twin_assets.documents import Category, digest
-from twin_assets.features.answers import Answer, answers, without_code, without_code_blocks
-from twin_assets.features.boilerplate import boilerplate, shared_in
+from twin_assets.features.answers import Answer, answers, without_code
+from twin_assets.features.boilerplate import boilerplate, paragraphs
 from twin_assets.features.cleaning import CLEANING_VERSION
-from twin_assets.features.cleaning.blocks import code_lines
+from twin_assets.features.cleaning.blocks import code_lines, prose
 from twin_assets.features.definitions import names_defined, purpose_of_file
 from twin_assets.features.key_phrases import KeyPhrases, joined
 from twin_assets.features.memo import Memo
@@ -152,12 +152,13 @@ def make_examples(
     """
     known, left_out = known or Memo(), Counter[str]()
     chosen = list(_chosen(documents, splits, size, left_out))
-    prose = [document["text"] for document in chosen if document["category"] != Category.CODE]
-    shared, phrases = boilerplate(prose), KeyPhrases(prose)
+    texts = {one["document_id"]: one["text"] for one in chosen if one["category"] != Category.CODE}
+    counted = {name: [paragraph for _, paragraph in paragraphs(text)] for name, text in texts.items()}
+    shared, phrases = boilerplate(counted.values()), KeyPhrases(texts.values())
     examples: list[Example] = []
     for document in chosen:
         asking = _Asking(document, splits[document["cluster_id"]], phrases)
-        key = asking.memo_key(answer_bytes, shared)
+        key = asking.memo_key(answer_bytes, shared.intersection(counted.get(document["document_id"], ())))
         made = known.get(key)
         if made is None:
             missed: Counter[str] = Counter()
@@ -250,13 +251,13 @@ class _Asking:
     phrases: KeyPhrases
 
     def memo_key(self, answer_bytes: int, shared: Collection[str]) -> str:
-        """A hash over everything that the document's examples follow from."""
+        """A hash over everything that the document's examples follow from. shared: boilerplate that stands in it."""
         document = self.document
         text, language = document["text"], document["language"]
         facts = [INSTRUCTIONS_VERSION, CLEANING_VERSION, PROMPT_VERSION, answer_bytes, self.split]
         facts += [document[name] for name in ("document_id", "category", "language", "title", "text")]
         if self._category is not Category.CODE:
-            facts.append(sorted(shared_in(text, shared)))
+            facts.append(sorted(shared))
             # Marks and code may part words, or join them.
             facts.append(self.phrases.fingerprint(f"{text}\n{_plain_text(without_code(text))}", language))
         return digest(facts, 32)
@@ -312,9 +313,9 @@ class _Asking:
 
     def _prose_kinds(self, answer: Answer) -> list[tuple[str, str, str]]:
         """(kind, topic, material) of the ways in which the piece can be asked for, each answerable from itself."""
-        prose = _plain_text(without_code(answer.text))
+        words = _plain_text(without_code(answer.text))
         title = _one_line(self.document["title"] or "")
-        phrases = joined(self.phrases.of(prose, PHRASES, self.document["language"], title))
+        phrases = joined(self.phrases.of(words, PHRASES, self.document["language"], title))
         opening = _opening(answer.text)
         outline = self._outline(answer.text)
         kinds = []
@@ -334,8 +335,8 @@ class _Asking:
         headings = [_one_line(heading) for heading in _HEADING.findall(text)]
         if len(headings) >= 3:
             return headings
-        paragraphs = (" ".join(part.split()) for part in without_code_blocks(text).split("\n\n"))
-        first = (_first_sentence(part) for part in paragraphs if not _NOT_PROSE.match(part))
+        parts = (" ".join(part.split()) for part in prose(text).split("\n\n"))
+        first = (_first_sentence(part) for part in parts if not _NOT_PROSE.match(part))
         points = (_point(plain_sentence(sentence, self.document["language"])) for sentence in first if sentence)
         return [point for point in points if len(point) >= MIN_POINT]
 

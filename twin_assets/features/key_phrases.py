@@ -10,6 +10,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 from twin_assets.documents import digest
 from twin_assets.stop_words import IN_ANY_TEXT
@@ -32,7 +33,8 @@ class KeyPhrases:
     def __init__(self, texts: Iterable[str]) -> None:
         self._documents: Counter[str] = Counter()
         self._n_documents = 0
-        self._told: dict[tuple[str, str | None], str] = {}
+        # All documents' words are asked for, and they share most of them.
+        self._weighed = cache(lambda word, language: f"{word} {self._weight(word)} {self._is_common(word, language)}")
         for text in texts:
             self._n_documents += 1
             self._documents.update({word.casefold() for word in _WORD.findall(text)})
@@ -42,14 +44,6 @@ class KeyPhrases:
         words = {word.casefold() for word in _WORD.findall(prose)}
         weighed = sorted(self._weighed(word, language) for word in words)
         return digest([self._n_documents >= ENOUGH_DOCUMENTS, weighed], 16)
-
-    def _weighed(self, word: str, language: str | None) -> str:
-        """A word with what is known of it; all documents' words are asked for, so the answers are kept."""
-        told = self._told.get((word, language))
-        if told is None:
-            told = f"{word} {self._weight(word)} {self._is_common(word, language)}"
-            self._told[word, language] = told
-        return told
 
     def of(self, prose: str, n: int, language: str | None, title: str = "") -> list[str]:
         """At most `n` phrases of a prose text, as it has them, in its order.

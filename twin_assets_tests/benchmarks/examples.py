@@ -25,11 +25,9 @@ def build(folder: Path, work: Path, n_documents: int | None) -> Path:
     """Collect the folder and run the graph up to the dataset. Returns the data directory."""
     writing = folder
     project = Project(work)
-    if (listing := folder / "docs.jsonl").exists():
+    if (folder / "docs.jsonl").exists():
         writing = project.work / "writing"
-        rows = listing.read_text().splitlines()
-        chosen = random.Random(0).sample(rows, min(n_documents or len(rows), len(rows)))
-        write_folder(map(json.loads, chosen), writing)
+        write_folder(folder, writing, n_documents)
     project.add_author(writing)
     project.twin("run", AUTHOR, "--until", "instruction_dataset")
     return project.data

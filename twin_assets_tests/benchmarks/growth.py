@@ -1,4 +1,4 @@
-"""The features of an author of 129, 516, 2,064 and 10,062 documents; then one document more.
+"""The features of an author of 129, 516, 2,064 and 10,062 documents; then one document more, three times.
 
     python -m twin_assets_tests.benchmarks.growth WORK [--copies 1 4 16 78]
 
@@ -97,12 +97,14 @@ def main() -> None:
         project.twin("collect", AUTHOR)
         full = features(project)
         status = json.loads(project.twin("status", AUTHOR, "--json"))
-        (writing / "posts" / "a-rope-left-out.md").write_text(ADDED)
-        project.twin("collect", AUTHOR)
-        one = features(project)
+        one_more = []
+        for month in ("October", "November", "December"):
+            (writing / "posts" / f"{month}.md").write_text(ADDED.replace("October", month))
+            project.twin("collect", AUTHOR)
+            one_more.append(features(project))
         new = json.loads(project.twin("status", AUTHOR, "--json"))["chunks"] - status["chunks"]
         counts = {"documents": written, "chunks": status["chunks"], "examples": status["examples"]}
-        print(json.dumps(counts | {"full": full, "one_more": one, "chunks_more": new}), flush=True)
+        print(json.dumps(counts | {"full": full, "one_more": one_more, "chunks_more": new}), flush=True)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,11 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -74,10 +73,14 @@ class Project:
         return {name: round(seconds, 2) for name, seconds in json.loads(found.stdout).items()}
 
 
-def write_folder(rows: Iterable[dict[str, Any]], folder: Path) -> int:
-    """One file per row of a `docs.jsonl`, with front matter where the format has it. Returns how many."""
-    count = 0
-    for row in rows:
+def write_folder(author: Path, folder: Path, n_documents: int | None = None) -> int:
+    """One file per row of the author's `docs.jsonl`, with front matter where the format has it. Returns how many.
+
+    n_documents: so many at random, always the same; all without it.
+    """
+    rows = [json.loads(line) for line in (author / "docs.jsonl").read_text().splitlines()]
+    chosen = random.Random(0).sample(rows, min(n_documents or len(rows), len(rows)))
+    for row in chosen:
         name = row["id"].split(":", 1)[1].replace(":", "/")
         if row["category"] == "code":
             path, text = folder / "code" / name, row["text"]
@@ -87,5 +90,4 @@ def write_folder(rows: Iterable[dict[str, Any]], folder: Path) -> int:
             text = f"---\n{yaml.safe_dump(front, allow_unicode=True)}---\n{row['text']}"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-        count += 1
-    return count
+    return len(chosen)

@@ -32,8 +32,7 @@ def main() -> None:
     parser.add_argument("--author", default="skeeto")
     given = parser.parse_args()
     project = Project(given.work, TWIN_RECIPES_DIR=str(given.work.resolve() / "recipes"))
-    lines = (given.data / "authors" / given.author / "docs.jsonl").read_text().splitlines()
-    written = write_folder(map(json.loads, lines), project.work / "writing")
+    written = write_folder(given.data / "authors" / given.author, project.work / "writing")
     base = RECIPE["base"] | {"name": str((given.data / "models" / "stories3m-hf").resolve())}
     (project.work / "recipes").mkdir(exist_ok=True)
     (project.work / "recipes" / "stories3m.yaml").write_text(yaml.safe_dump(RECIPE | {"base": base}))

@@ -8,7 +8,6 @@ tables, no indexes, no lineage, no clusters. The two take turns; each round of t
 
 import argparse
 import json
-import random
 import shutil
 import subprocess
 import sys
@@ -65,10 +64,7 @@ def main() -> None:
     if given.bare:
         print(json.dumps(bare(given.work / "data")))
         return
-    lines = (given.author / "docs.jsonl").read_text().splitlines()
-    chosen = random.Random(0).sample(lines, min(given.documents or len(lines), len(lines)))
-    given.work.mkdir(parents=True, exist_ok=True)
-    write_folder(map(json.loads, chosen), given.work / "writing")
+    write_folder(given.author, given.work / "writing", given.documents)
     # The exported model, which a machine makes once, is there before the first round.
     settings = Settings(_env_file=None, data_dir=given.work / "exported")
     load_embedder(settings).encode(["once"])

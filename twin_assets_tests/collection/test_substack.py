@@ -143,7 +143,6 @@ def drop(stores):
         with open_archive(path) as archive:
             report = CrawlReport(source.id, "substack", str(path))
             read_archive("ada", source, SUBSTACK, archive, stores.warehouse, report)
-        assert report.new + report.changed + report.unchanged + len(report.failed) + len(report.left_out) > 0
         return report
 
     return put
@@ -527,3 +526,5 @@ def test_no_export_is_a_crash(stores, tmp_path_factory, post_id, cells, html):
     with open_archive(folder) as archive, suppress(BadSource):
         source = Source(id="s", platform="substack", where=str(folder))
         read_archive("ada", source, SUBSTACK, archive, stores.warehouse, report)
+        said = report.new + report.changed + report.unchanged + len(report.failed) + len(report.left_out)
+        assert said > 0, "read, and said nothing of it"

@@ -4,7 +4,7 @@ import urllib.request
 import pytest
 
 from twin_assets.content.web import AddressRefused, StatusError, WebClient, only_public_addresses
-from twin_assets.errors import BadItem
+from twin_assets.errors import BadItem, BadSource
 from twin_assets_tests.collection.site import Page, Site
 
 
@@ -133,7 +133,7 @@ def test_an_answer_to_a_request_with_a_token_is_not_kept(settings, site, name):
 
 def test_a_token_is_not_sent_in_the_clear(settings, site):
     guarded = settings.model_copy(update={"allow_private_addresses": False})
-    with WebClient(guarded) as client, pytest.raises(BadItem, match="in the clear") as caught:
+    with WebClient(guarded) as client, pytest.raises(BadSource, match="in the clear") as caught:
         client.api(f"{site.url}/api", headers={"Authorization": "Bearer s3cr3t"})
     assert "s3cr3t" not in str(caught.value)
     assert site.asked == []

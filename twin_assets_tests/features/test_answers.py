@@ -4,10 +4,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twin_assets.features.answers import answers, pieces
-from twin_assets.features.boilerplate import boilerplate
+from twin_assets.features.boilerplate import boilerplate, paragraphs
 
 SIGN_OFF = "Thanks for reading! Subscribe for 1 letter a week."
 MINE = "The float hung on its chain in the salt, and nobody had looked at it since the spring."
+
+
+def shared_by(texts):
+    return boilerplate([[counted for _, counted in paragraphs(text)] for text in texts])
 
 
 def found(text, category="article", language="en", max_bytes=1500, shared=(), title="x"):
@@ -50,7 +54,7 @@ def test_quotes_are_no_answers_and_part_what_stands_around_them():
 
 def test_a_sign_off_that_many_documents_share_is_left_out_whatever_its_numbers():
     texts = [f"{MINE} {name}\n\n{SIGN_OFF.replace('1', str(n))}\n" for n, name in enumerate("abcd")]
-    shared = boilerplate(texts)
+    shared = shared_by(texts)
     answered, left_out = found(texts[0], shared=shared)
     assert [answer.text for answer in answered] == [f"{MINE} a"]
     assert left_out == {"paragraph that many documents share": 1}
@@ -62,7 +66,7 @@ def test_hashtags_code_and_repeated_middles_are_no_boilerplate():
         f"{n}\n\n{middle.replace('.', f' {chr(97 + n)}.')}\n\n    make install\n\n#tides #fieldnotes\n"
         for n in range(5)
     ]
-    assert boilerplate(texts) <= {"0"}, "only the number that heads each"
+    assert shared_by(texts) <= {"0"}, "only the number that heads each"
 
 
 def test_lists_of_link_targets_are_nobodys_writing():

@@ -206,6 +206,8 @@ def test_one_document_more_makes_its_own_examples_and_looks_up_no_other_context(
     assert "Rope" in asked
     assert len(asked) < len(writing) / 2
     assert {name: after[name] for name in before} == before
+    pinned = project.features.table("ada", "instruction_dataset").pinned
+    assert (pinned.table, pinned.about["follows"]) == ("instruction_dataset-00002", "instruction_dataset-00001")
 
 
 def test_context_is_looked_up_anew_where_a_passage_no_longer_stands(rebuilt, project, writing):
