@@ -4,7 +4,7 @@ import re
 import sqlite3
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
@@ -167,9 +167,15 @@ def holding(data: Path, author: str) -> set[str]:
     """Files under `data` that hold what the author said, their name or id, or are called by it."""
     words = (SAID[author], author, author.replace("-", " ").title())
     pattern = re.compile("|".join(map(re.escape, words)).encode())
-    files = [path for path in data.rglob("*") if path.is_file()]
-    found = [path for path in files if author in str(path.relative_to(data)) or pattern.search(path.read_bytes())]
-    return {str(path.relative_to(data)) for path in found}
+    while True:
+        files = [path for path in data.rglob("*") if path.is_file()]
+        # SQLite's own files go when a connection closes, and what they held is in the database then: look again.
+        with suppress(FileNotFoundError):
+            return {
+                str(path.relative_to(data))
+                for path in files
+                if author in str(path.relative_to(data)) or pattern.search(path.read_bytes())
+            }
 
 
 def erased(instance: dg.DagsterInstance, stores: Stores) -> dict[str, int]:
