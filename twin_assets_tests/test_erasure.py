@@ -164,18 +164,20 @@ def leave_traces_of_sensors(instance: dg.DagsterInstance, author: str) -> None:
 
 
 def holding(data: Path, author: str) -> set[str]:
-    """Files under `data` that hold what the author said, their name or id, or are called by it."""
+    """Files under `data` that hold what the author said, their name or id, or are called by it.
+
+    A database and its log are one file.
+    """
     words = (SAID[author], author, author.replace("-", " ").title())
     pattern = re.compile("|".join(map(re.escape, words)).encode())
     while True:
         files = [path for path in data.rglob("*") if path.is_file()]
-        # SQLite's own files go when a connection closes, and what they held is in the database then: look again.
+        # SQLite's log goes when a connection closes, and what it held is in the database then: look again.
         with suppress(FileNotFoundError):
-            return {
-                str(path.relative_to(data))
-                for path in files
-                if author in str(path.relative_to(data)) or pattern.search(path.read_bytes())
-            }
+            found = [
+                path for path in files if author in str(path.relative_to(data)) or pattern.search(path.read_bytes())
+            ]
+            return {str(path.relative_to(data)).removesuffix("-wal").removesuffix("-shm") for path in found}
 
 
 def erased(instance: dg.DagsterInstance, stores: Stores) -> dict[str, int]:
