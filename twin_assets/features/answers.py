@@ -40,6 +40,8 @@ MIN_NUMBERS, MAX_NUMBER_SHARE = 20, 0.8
 MAX_LEADING = 120
 """Characters of a line that only leads up to something; a longer one says something itself."""
 
+_LINK = re.compile(r"!?\[([^\]\n]*)\](?:\([^)\n]*\)|\[[^\]\n]*\])")
+_MARKS = re.compile(r"[*_`]+(?=\S)|(?<=\S)[*_`]+")
 _ADDRESS_OR_SPAN = re.compile(r"`[^`\n]*`|https?://[^\s)>\]]+|<[^>\n]*>")
 
 
@@ -186,3 +188,8 @@ def _unfit(text: str, category: Category, language: str | None) -> str | None:
 def without_code(text: str) -> str:
     """A markdown text without its fenced and indented code, spans of code and addresses."""
     return _ADDRESS_OR_SPAN.sub(" ", prose(text))
+
+
+def plain_text(markdown: str) -> str:
+    """Markdown's words without its links' targets and its marks."""
+    return _MARKS.sub("", _LINK.sub(r"\1", markdown))

@@ -12,22 +12,23 @@ more changes no other's examples.
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from twin_assets.documents import Category, digest
-from twin_assets.features.answers import Answer, answers, without_code
-from twin_assets.features.boilerplate import boilerplate, paragraphs
+from twin_assets.features.answers import Answer, answers, plain_text, without_code
+from twin_assets.features.boilerplate import boilerplate
 from twin_assets.features.cleaning import CLEANING_VERSION
 from twin_assets.features.cleaning.blocks import code_lines, prose
+from twin_assets.features.counted import Counted, counted
 from twin_assets.features.definitions import names_defined, purpose_of_file
 from twin_assets.features.key_phrases import KeyPhrases, joined
 from twin_assets.features.memo import Memo
 from twin_assets.features.plain import plain_sentence, plain_version
 from twin_assets.language.prompts import PROMPT_VERSION, TASKS, Passage, task_instruction
 
-INSTRUCTIONS_VERSION = "4"
+INSTRUCTIONS_VERSION = "5"
 
 Split = Literal["train", "validation", "test"]
 Task = Literal["write", "continue", "rewrite", "reply", "code"]
@@ -60,16 +61,15 @@ A held-out document's first piece never is: drafts are compared with it.
 _HEADING = re.compile(r"^#{2,4}[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
 _NOT_PROSE = re.compile(r"\s*(#{1,6}\s|[-*+|>]|\d+[.)]\s|!\[|<|\[\^|```|~~~|---|===)")
 _SENTENCE = re.compile(
-    r".+?(?:(?<!\bMrs)(?<!\bMr)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\betc)(?<!\be\.g)(?<!\bi\.e)(?<!\b[A-Z])[.!?…]+"
+    r".+?(?:(?<!\bMrs)(?<!\bMr)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\betc)(?<!\be\.g)(?<!\bi\.e)(?<!\b[A-Z])"
+    r"(?!(?<=\bNo)\.\s\d)[.!?…]+"
     r"[\"”’)]*(?=\s|$)|[。！？])"
 )
-_LINK = re.compile(r"!?\[([^\]\n]*)\](?:\([^)\n]*\)|\[[^\]\n]*\])")
 _ATTRIBUTION = re.compile(r"[—―–]\s?[A-Z][^\n]{1,60}$")
 """Below an epigraph, which opens a chapter and is not what the author answers."""
 _SPAN = re.compile(r"`[^`\n]+`")
 _HIDE_STOPS = str.maketrans(".!?…", "\ue000\ue001\ue002\ue003")
 _SHOW_STOPS = {hidden: shown for shown, hidden in _HIDE_STOPS.items()}
-_MARKS = re.compile(r"[*_`]+(?=\S)|(?<=\S)[*_`]+")
 
 Retrieve = Callable[[Sequence[tuple[str, str]]], Iterable[list[tuple[str, Passage]]]]
 """(query, cluster of the answer) of each example -> (cluster_id, passage) of what is found for it, best first."""
@@ -152,13 +152,13 @@ def make_examples(
     """
     known, left_out = known or Memo(), Counter[str]()
     chosen = list(_chosen(documents, splits, size, left_out))
-    texts = {one["document_id"]: one["text"] for one in chosen if one["category"] != Category.CODE}
-    counted = {name: [paragraph for _, paragraph in paragraphs(text)] for name, text in texts.items()}
-    shared, phrases = boilerplate(counted.values()), KeyPhrases(texts.values())
+    counts = {one["document_id"]: counted(one["text"], known) for one in chosen if one["category"] != Category.CODE}
+    shared = boilerplate(one.paragraphs for one in counts.values())
+    phrases = KeyPhrases(one.words for one in counts.values())
     examples: list[Example] = []
     for document in chosen:
         asking = _Asking(document, splits[document["cluster_id"]], phrases)
-        key = asking.memo_key(answer_bytes, shared.intersection(counted.get(document["document_id"], ())))
+        key = asking.memo_key(answer_bytes, shared, counts.get(document["document_id"], Counted()))
         made = known.get(key)
         if made is None:
             missed: Counter[str] = Counter()
@@ -250,16 +250,14 @@ class _Asking:
     split: Split
     phrases: KeyPhrases
 
-    def memo_key(self, answer_bytes: int, shared: Collection[str]) -> str:
-        """A hash over everything that the document's examples follow from. shared: boilerplate that stands in it."""
+    def memo_key(self, answer_bytes: int, shared: frozenset[str], here: Counted) -> str:
+        """A hash over everything that the document's examples follow from. shared: all boilerplate."""
         document = self.document
-        text, language = document["text"], document["language"]
         facts = [INSTRUCTIONS_VERSION, CLEANING_VERSION, PROMPT_VERSION, answer_bytes, self.split]
         facts += [document[name] for name in ("document_id", "category", "language", "title", "text")]
         if self._category is not Category.CODE:
-            facts.append(sorted(shared))
-            # Marks and code may part words, or join them.
-            facts.append(self.phrases.fingerprint(f"{text}\n{_plain_text(without_code(text))}", language))
+            facts.append(sorted(shared.intersection(here.paragraphs)))
+            facts.append(self.phrases.fingerprint(here.words, document["language"]))
         return digest(facts, 32)
 
     def examples(self, found: Sequence[Answer]) -> Iterator[Example]:
@@ -313,7 +311,7 @@ class _Asking:
 
     def _prose_kinds(self, answer: Answer) -> list[tuple[str, str, str]]:
         """(kind, topic, material) of the ways in which the piece can be asked for, each answerable from itself."""
-        words = _plain_text(without_code(answer.text))
+        words = plain_text(without_code(answer.text))
         title = _one_line(self.document["title"] or "")
         phrases = joined(self.phrases.of(words, PHRASES, self.document["language"], title))
         opening = _opening(answer.text)
@@ -399,14 +397,9 @@ def _point(sentence: str) -> str:
     return clause if len(clause) <= MAX_POINT else clause[:MAX_POINT].rsplit(" ", 1)[0] + " …"
 
 
-def _plain_text(markdown: str) -> str:
-    """Markdown's words without its links' targets and its marks."""
-    return _MARKS.sub("", _LINK.sub(r"\1", markdown))
-
-
 def _first_sentence(paragraph: str) -> str:
     """The words of a paragraph's first sentence, "" when none ends; a stop inside a span of code ends none."""
-    found = _SENTENCE.match(_plain_text(_SPAN.sub(lambda span: span[0].translate(_HIDE_STOPS), paragraph)))
+    found = _SENTENCE.match(plain_text(_SPAN.sub(lambda span: span[0].translate(_HIDE_STOPS), paragraph)))
     return found[0].translate(_SHOW_STOPS) if found else ""
 
 

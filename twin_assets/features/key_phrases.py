@@ -10,7 +10,6 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import cache
 
 from twin_assets.documents import digest
 from twin_assets.stop_words import IN_ANY_TEXT
@@ -28,21 +27,25 @@ _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f]")
 
 
 class KeyPhrases:
-    """Finds key phrases of pieces of writing, given all of its author's texts."""
+    """Finds key phrases of pieces of writing, given the words (`words_of`) of each of its author's documents."""
 
-    def __init__(self, texts: Iterable[str]) -> None:
+    def __init__(self, documents: Iterable[Iterable[str]]) -> None:
         self._documents: Counter[str] = Counter()
         self._n_documents = 0
-        # All documents' words are asked for, and they share most of them.
-        self._weighed = cache(lambda word, language: f"{word} {self._weight(word)} {self._is_common(word, language)}")
-        for text in texts:
+        self._weighed: dict[str | None, dict[str, str]] = {}
+        for words in documents:
             self._n_documents += 1
-            self._documents.update({word.casefold() for word in _WORD.findall(text)})
+            self._documents.update(words)
 
-    def fingerprint(self, prose: str, language: str | None) -> str:
-        """The same as long as `of` finds the same in pieces of this text."""
-        words = {word.casefold() for word in _WORD.findall(prose)}
-        weighed = sorted(self._weighed(word, language) for word in words)
+    def fingerprint(self, words: Iterable[str], language: str | None) -> str:
+        """The same as long as `of` finds the same in pieces of a text of these words."""
+        # All documents are asked for, and they share most of their words.
+        known = self._weighed.setdefault(language, {})
+        weighed = []
+        for word in words:
+            if (found := known.get(word)) is None:
+                found = known[word] = f"{word} {self._weight(word)} {self._is_common(word, language)}"
+            weighed.append(found)
         return digest([self._n_documents >= ENOUGH_DOCUMENTS, weighed], 16)
 
     def of(self, prose: str, n: int, language: str | None, title: str = "") -> list[str]:
@@ -94,6 +97,11 @@ class KeyPhrases:
         ):
             return True
         return self._n_documents >= ENOUGH_DOCUMENTS and self._documents[word] > COMMON * self._n_documents
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text in lower case, each once, in order."""
+    return sorted({word.casefold() for word in _WORD.findall(text)})
 
 
 def joined(phrases: Sequence[str]) -> str:

@@ -10,12 +10,15 @@ is guesswork. Code and addresses stay as they are. Other languages than English 
 import re
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 
 from twin_assets.documents import Category
 from twin_assets.features.cleaning.blocks import change_prose, code_lines
 
 MIN_CHANGE = 0.06
 """Share of words and marks that must differ: with less, to rewrite the piece would be to copy it."""
+WRAPPED = 60
+"""Characters of a line that an editor may have wrapped."""
 
 CONTRACTIONS = {
     "can't": "cannot", "won't": "will not", "shan't": "shall not", "ain't": "is not", "let's": "let us",
@@ -82,8 +85,6 @@ _TRAILING = re.compile(r"(?:…|\.{3,})(?=\s+[a-z])")
 _MORE = re.compile(r"\b(?:more|most)\s+$", re.IGNORECASE)
 _THAT = re.compile(r"\s+that\b")
 _SHOUT = re.compile(r"!+(?=\s|$)|(?:…|\.{3,})(?=\s|$)")
-WRAPPED = 60
-
 _HEADING = re.compile(r"^#{1,6} ", re.MULTILINE)
 _ENDED = re.compile(r"[.!?:,;…][\"”’')*_]*$")
 _TOKENS = re.compile(r"\w+|[^\w\s]|\n")
@@ -162,9 +163,15 @@ def _has_no_plain_word_here(match: re.Match[str]) -> bool:
 
 
 def _in_one_paragraph(prose: str) -> str:
-    """Lines that were sentences become some; a long line without a stop was wrapped by an editor."""
-    lines = [line.strip() for line in _LIST_MARK.sub("", prose).split("\n") if line.strip()]
-    return " ".join(line if _ENDED.search(line) or len(line) >= WRAPPED else f"{line}." for line in lines)
+    """Lines that were sentences become some, and so do list items; a long line before another was wrapped."""
+    sentences = []
+    for line, after in pairwise([*prose.split("\n"), ""]):
+        words = _LIST_MARK.sub("", line).strip()
+        goes_on = len(words) >= WRAPPED and after.strip() and not _LIST_MARK.match(after)
+        if words:
+            words = words[0].upper() + words[1:] if _LIST_MARK.match(line) else words
+            sentences.append(words if goes_on or _ENDED.search(words) else f"{words}.")
+    return " ".join(sentences)
 
 
 def _new_sentence(match: re.Match[str]) -> str:

@@ -220,6 +220,14 @@ def test_a_stop_inside_a_span_of_code_ends_no_point_of_an_outline():
     assert all("- Because gauge 1 is read by read . --now you can add a flag" in one for one in outlines)
 
 
+def test_an_opening_is_a_whole_sentence():
+    text = "Mrs. Hale wrote that gauge No. 2 stood at 1.5 m. " + " ".join(PARAGRAPHS[:3])
+    rows, _ = built([document(f"a:f:{n}", f"{text} {n}", digest(n, 16)) for n in range(40)])
+    openings = [row["instruction"] for row in rows if row["template"].startswith("article/opening")]
+    assert openings
+    assert all("“Mrs. Hale wrote that gauge No. 2 stood at 1.5 m.”" in one for one in openings)
+
+
 SIGN_OFF = "Thanks for reading, and subscribe to my letter."
 SENTENCES = st.sampled_from([*PARAGRAPHS[:6], SIGN_OFF, "> quoted", "    code()"])
 TEXTS = st.lists(st.lists(SENTENCES, min_size=1, max_size=5).map("\n\n".join), min_size=1, max_size=6)

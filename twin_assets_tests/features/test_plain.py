@@ -50,8 +50,23 @@ def test_code_links_and_lists_stay_as_they_are():
 
 def test_a_post_loses_its_line_breaks_and_an_article_keeps_its_paragraphs():
     text = "Nobody called.\n\n- it's late\n- it's cold\n\nI went home, and it rained! 🥖"
-    assert plain_version(text, Category.POST, "en") == "Nobody called. it is late. it is cold. I went home. It rained."
+    assert plain_version(text, Category.POST, "en") == "Nobody called. It is late. It is cold. I went home. It rained."
     assert "\n\n" in (plain_version(text, Category.ARTICLE, "en") or "")
+
+
+def test_the_last_item_of_a_list_ends_and_a_wrapped_line_goes_on():
+    text = """It's a map:
+
+- green at the plug
+- green from end to end: the water came in far away and walked along the strands
+
+It's not one that an editor would have wrapped at some sixty characters
+or seventy
+"""
+    assert plain_version(text, Category.POST, "en") == (
+        "It is a map: Green at the plug. Green from end to end: the water came in far away and walked along the "
+        "strands. It is not one that an editor would have wrapped at some sixty characters or seventy."
+    )
 
 
 def test_there_is_none_for_other_languages_for_code_and_where_little_would_change():
