@@ -1,4 +1,4 @@
-"""Cut a cleaned text into chunks that fit the embedding model, where a cut costs least; nothing is lost.
+"""Cut a cleaned text where a cut costs least, into pieces that fit: the embedding model, or a training answer.
 
 Every place where a text may be cut has a cost, read from its syntax tree (`content.syntax`): little between sections or
 top-level functions, more the deeper inside, most inside what fits a chunk of its own. The cuts of least total cost are
@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from twin_assets.content.code import code_language
 from twin_assets.content.syntax import MARKDOWN, Enclosure, Lines, structure
@@ -51,6 +51,51 @@ _LEVELS = {
 }
 
 
+class Measure(Protocol):
+    """What lengths are counted in."""
+
+    def starts(self, text: str) -> Sequence[int]:
+        """The character that each unit of a text starts in, in order."""
+        ...
+
+    def splitter(self, limit: int) -> "TextSplitter":
+        """What cuts a text that has no structure at all into pieces of at most `limit` units."""
+        ...
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The tokens of a model's tokenizer."""
+
+    tokenizer: "Tokenizer"
+
+    def starts(self, text: str) -> Sequence[int]:
+        """See Measure."""
+        return [start for start, _ in self.tokenizer.encode(text, add_special_tokens=False).offsets]
+
+    def splitter(self, limit: int) -> "TextSplitter":
+        """See Measure. trim=False: white space belongs to the text; every character is in exactly one chunk."""
+        from semantic_text_splitter import TextSplitter
+
+        return TextSplitter.from_huggingface_tokenizer(self.tokenizer, limit, trim=False)
+
+
+class Utf8Bytes:
+    """Bytes in UTF-8, which are the same for every model."""
+
+    def starts(self, text: str) -> Sequence[int]:
+        """See Measure."""
+        if text.isascii():
+            return range(len(text))
+        return [at for at, character in enumerate(text) for _ in character.encode()]
+
+    def splitter(self, limit: int) -> "TextSplitter":
+        """See Measure."""
+        from semantic_text_splitter import TextSplitter
+
+        return TextSplitter.from_callback(lambda piece: len(piece.encode()), limit, trim=False)
+
+
 @dataclass(frozen=True)
 class Chunk:
     """A piece of a text. start, end: character offsets into it, so that text == whole[start:end]."""
@@ -64,15 +109,12 @@ class Chunk:
 
 
 class Chunker:
-    """Chunks of at most `max_tokens` of `tokenizer`'s tokens."""
+    """Chunks of at most `max_tokens` of a measure's units, tokens or bytes: one word for both below."""
 
-    def __init__(self, tokenizer: "Tokenizer", max_tokens: int) -> None:
-        from semantic_text_splitter import TextSplitter
-
-        self._tokenizer = tokenizer
+    def __init__(self, measure: Measure, max_tokens: int) -> None:
+        self._measure = measure
         self._max_tokens = max_tokens
-        # trim=False: white space belongs to the text; every character is in exactly one chunk.
-        self._splitter = TextSplitter.from_huggingface_tokenizer(tokenizer, max_tokens, trim=False)
+        self._splitter = measure.splitter(max_tokens)
 
     def chunks(self, text: str, category: Category, title: str | None = None) -> Iterator[Chunk]:
         """The chunks of a text in order. title: a code document's path, which tells its language and opens its paths.
@@ -81,8 +123,7 @@ class Chunker:
         """
         if not text:
             return
-        offsets = self._tokenizer.encode(text, add_special_tokens=False).offsets
-        token_starts = [start for start, _ in offsets]
+        token_starts = self._measure.starts(text)
         lines = Lines(text, token_starts, self._max_tokens)
         is_code = category is Category.CODE
         found = structure(text, lines, code_language(title or "", text) if is_code else MARKDOWN)
@@ -111,13 +152,13 @@ class Chunker:
                 yield start + offset, start + offset + len(piece), self._count(piece)
 
     def _count(self, text: str) -> int:
-        return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        return len(self._measure.starts(text))
 
 
 class _Ruler:
     """Tokens between two characters of one text, from where its tokens start."""
 
-    def __init__(self, token_starts: list[int], max_tokens: int) -> None:
+    def __init__(self, token_starts: Sequence[int], max_tokens: int) -> None:
         self._token_starts = token_starts
         self.max_tokens = max_tokens
 

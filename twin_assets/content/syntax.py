@@ -8,7 +8,7 @@ cannot parse, is cut by blank lines and indentation.
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -75,7 +75,7 @@ _BEFORE_BLOCK = " \t>"
 class Lines:
     """A text by rows. tokens_before: how many tokens start before each row, and in all (one more than rows)."""
 
-    def __init__(self, text: str, token_starts: list[int], max_tokens: int) -> None:
+    def __init__(self, text: str, token_starts: Sequence[int], max_tokens: int) -> None:
         self.rows = text.split("\n")
         self.starts = [0]
         for row in self.rows[:-1]:
@@ -98,11 +98,15 @@ class Lines:
 
 @dataclass(frozen=True)
 class Enclosure:
-    """A section or definition: rows first to last, both included, with the comments and decorators above it."""
+    """A section or definition: rows first to last, both included, with the comments and decorators above it.
+
+    head: its own first row, below those.
+    """
 
     first: int
     last: int
     label: str
+    head: int
 
 
 @dataclass
@@ -193,7 +197,8 @@ class _Walk:
         while waiting:
             visit = waiting.pop()
             if visit.label:
-                self.found.enclosures.append(Enclosure(visit.first, _last_row(visit.node), visit.label))
+                head = visit.node.start_point.row
+                self.found.enclosures.append(Enclosure(visit.first, _last_row(visit.node), visit.label, head))
             if visit.node.type in _OPAQUE or not visit.node.children:
                 waiting += self._opaque(visit)
             else:
@@ -359,9 +364,9 @@ def _sections(headings: list[Heading], last_row: int) -> Iterator[Enclosure]:
     for heading in sorted(headings, key=lambda heading: heading.row):
         while open_ and open_[-1].level >= heading.level:
             above = open_.pop()
-            yield Enclosure(above.row, heading.row - 1, above.label)
+            yield Enclosure(above.row, heading.row - 1, above.label, above.row)
         open_.append(heading)
-    yield from (Enclosure(above.row, last_row, above.label) for above in open_)
+    yield from (Enclosure(above.row, last_row, above.label, above.row) for above in open_)
 
 
 def _is_definition(node: "Node", body: "Node | None") -> bool:

@@ -1,30 +1,37 @@
 """What of a document a model may learn to write: the author's own words, in pieces, each verbatim and in one stretch.
 
-Quotes and boilerplate are left out, and a piece ends where one of them stood, so that every answer can be found in the
-cleaned text as it is. Code is cut at its definitions.
+Quotes, boilerplate and code too long for one answer are left out, and a piece ends where one of them stood, so that
+every answer can be found in the cleaned text as it is. Code is cut at its definitions.
 """
 
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
+from twin_assets.content.chunking import Chunker, Utf8Bytes
 from twin_assets.documents import Category
-from twin_assets.features.boilerplate import paragraphs
+from twin_assets.features.boilerplate import EDGE, paragraphs
 from twin_assets.features.cleaning import own_words
-from twin_assets.features.cleaning.blocks import prose
+from twin_assets.features.cleaning.blocks import code_blocks, code_lines, prose
 from twin_assets.features.definitions import Definition, definitions
 from twin_assets.language.detection import detect_language
 
 MIN_ANSWER_BYTES = 40
+MIN_CODE_BYTES = 120
+"""Of code between definitions: a type of two lines, a last call of main, is nothing that could be guessed."""
 MIN_LETTERS_FOR_LANGUAGE = 200
 """Shorter pieces are not asked for their language: a list of names is nobody's Latin."""
 
 TOO_SHORT = f"answer under {MIN_ANSWER_BYTES} bytes"
 DATA = "answer holds data, not writing"
-LEADS_UP = "answer only leads up to something else"
+SHORT_CODE = f"code between definitions under {MIN_CODE_BYTES} bytes"
+NO_PROSE = f"answer with under {MIN_ANSWER_BYTES} bytes of prose"
+LEADS_UP = "line that leads up to what is left out"
+LONG_CODE = "block of code longer than an answer"
+NOTE = "note on the piece above it"
 OTHER_LANGUAGE = "answer in another language than its document"
 QUOTED = "quoted passage"
 LINKS = "list of link targets"
@@ -37,9 +44,11 @@ _TOKEN = re.compile(r"\w+")
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]+[uUlL]*|\d\w*")
 MIN_NUMBERS, MAX_NUMBER_SHARE = 20, 0.8
 """So many tokens, and so large a share of them, that are numbers: a table of them, which nobody can guess."""
-MAX_LEADING = 120
-"""Characters of a line that only leads up to something; a longer one says something itself."""
-
+_HEADING = re.compile(r"^#{1,6}\s", re.MULTILINE)
+_LEADS_UP = re.compile(r"[:：,，][*_]*$|^#{1,6}\s[^\n]*$")
+_SENTENCE_END = re.compile(r"[.!?…][\"”’)*_]*(?=\s)|[。！？]")
+_NOTE = re.compile(r"[*_]*(updated?\b|edit(ed)?:|follow-?up\b|this (article|post|page) (was|has been|is also)\b)")
+_TABLE_OR_IMAGE = re.compile(r"^\s*(\||!\[).*$", re.MULTILINE)
 _LINK = re.compile(r"!?\[([^\]\n]*)\](?:\([^)\n]*\)|\[[^\]\n]*\])")
 _MARKS = re.compile(r"[*_`]+(?=\S)|(?<=\S)[*_`]+")
 _ADDRESS_OR_SPAN = re.compile(r"`[^`\n]*`|https?://[^\s)>\]]+|<[^>\n]*>")
@@ -72,20 +81,17 @@ def answers(
         found = _prose_answers(document["text"], Category(document["category"]), max_bytes, shared, left_out)
     kept = []
     for answer in found:
-        if reason := _unfit(answer.text, Category(document["category"]), document["language"]):
+        if reason := _unfit(answer, Category(document["category"]), document["language"]):
             left_out[reason] += 1
         else:
             kept.append(answer)
     return kept
 
 
-def pieces(text: str, max_bytes: int, *, markdown: bool = False) -> list[str]:
-    """`text` in pieces of at most `max_bytes` UTF-8 bytes, cut at headings and paragraph ends where there are any."""
-    from semantic_text_splitter import MarkdownSplitter, TextSplitter
-
-    kind = MarkdownSplitter if markdown else TextSplitter
-    splitter = kind.from_callback(lambda piece: len(piece.encode()), max_bytes, trim=False)
-    return [piece.strip("\n") for piece in splitter.chunks(text) if piece.strip()]
+def pieces(text: str, max_bytes: int, category: Category, name: str = "") -> list[str]:
+    """`text` in pieces of at most `max_bytes` UTF-8 bytes, cut as chunks are. name: of a file, tells its language."""
+    chunks = Chunker(Utf8Bytes(), max_bytes).chunks(text, category, name)
+    return [chunk.text.strip("\n") for chunk in chunks if chunk.text.strip()]
 
 
 def _prose_answers(
@@ -94,26 +100,59 @@ def _prose_answers(
     lines = text.split("\n")
     starts = [0, *accumulate(len(line) + 1 for line in lines)]
     own = _own_lines(lines, own_words(text, category))
-    repeated = {number for block, counted in paragraphs(text) if counted in shared for number in block} & own
-    targets = {number for number in own if _LINK_TARGET.match(lines[number])}
-    left_out[BOILERPLATE] += len(list(_stretches(sorted(repeated))))
-    left_out[LINKS] += len(list(_stretches(sorted(targets))))
+    counted = paragraphs(text)
+    others = {
+        BOILERPLATE: {number for block, paragraph in counted if paragraph in shared for number in block},
+        NOTE: {number for block, paragraph in counted[:EDGE] if _NOTE.match(paragraph) for number in block},
+        LINKS: {number for number in own if _LINK_TARGET.match(lines[number])},
+        LONG_CODE: {number for block in _long_code(text, lines, max_bytes) for number in block},
+    }
+    for reason, numbers in others.items():
+        left_out[reason] += len(list(_stretches(sorted(numbers & own))))
     end_before = 0
-    for stretch in _stretches(sorted(own - repeated - targets)):
+    for stretch in _stretches(sorted(own.difference(*others.values()))):
         skipped = [number for number in range(end_before, stretch.start) if lines[number].strip()]
         quoted = [number for number in skipped if number not in own]
         left_out[QUOTED] += bool(quoted)
         quote = "\n".join(lines[quoted[0] : quoted[-1] + 1]) if quoted and skipped == quoted else ""
-        piece_text = "\n".join(lines[stretch.start : stretch.stop])
         at = starts[stretch.start]
-        for piece in pieces(piece_text, max_bytes, markdown=True):
+        for piece in _pieces_below(quote, "\n".join(lines[stretch.start : stretch.stop]), max_bytes, category):
             at = text.index(piece, at)
-            yield Answer(piece, at, quote)
+            said = _without_lead(piece)
+            left_out[LEADS_UP] += said != piece
+            if said:
+                yield Answer(said, at, quote)
             at, quote = at + len(piece), ""
         end_before = stretch.stop
     left_out[QUOTED] += any(
         line.strip() for number, line in enumerate(lines[end_before:], end_before) if number not in own
     )
+
+
+def _pieces_below(quote: str, text: str, max_bytes: int, category: Category) -> Iterator[str]:
+    """The pieces of a stretch; what is said to a quotation ends where the next section begins."""
+    heading = _HEADING.search(text, 1) if quote else None
+    ends = [heading.start(), len(text)] if heading else [len(text)]
+    for start, end in pairwise([0, *ends]):
+        yield from pieces(text[start:end], max_bytes, category)
+
+
+def _long_code(text: str, lines: list[str], max_bytes: int) -> Iterator[range]:
+    for block in code_blocks(text):
+        if len("\n".join(lines[block.start : block.stop]).encode()) > max_bytes:
+            yield block
+
+
+def _without_lead(piece: str) -> str:
+    """A piece without a heading, or a sentence with a colon, at its end: what that leads up to is not in it."""
+    while True:
+        above, blank, last = piece.rstrip().rpartition("\n\n")
+        if not _LEADS_UP.search(last) or piece.rstrip().count("\n") in code_lines(piece):
+            return piece
+        ends = list(_SENTENCE_END.finditer(last))
+        piece = f"{above}{blank}{last[: ends[-1].end()]}" if ends else above.rstrip("\n")
+        if not piece:
+            return ""
 
 
 def _own_lines(lines: list[str], own: str) -> set[int]:
@@ -149,14 +188,14 @@ def _code_answers(text: str, name: str, max_bytes: int) -> Iterator[Answer]:
     for one in found:
         if one.start < at:
             continue
-        yield from _between(text, at, one.start, max_bytes)
+        yield from _between(text, at, one.start, name, max_bytes)
         yield _stretch(text, one.start, one.end, one)
         at = one.end
-    yield from _between(text, at, len(text), max_bytes)
+    yield from _between(text, at, len(text), name, max_bytes)
 
 
-def _between(text: str, start: int, end: int, max_bytes: int) -> Iterator[Answer]:
-    for piece in pieces(text[start:end], max_bytes):
+def _between(text: str, start: int, end: int, name: str, max_bytes: int) -> Iterator[Answer]:
+    for piece in pieces(text[start:end], max_bytes, Category.CODE, name):
         start = text.index(piece, start)
         yield Answer(piece, start)
         start += len(piece)
@@ -167,15 +206,18 @@ def _stretch(text: str, start: int, end: int, definition: Definition | None = No
     return Answer(piece, text.index(piece, start), definition=definition)
 
 
-def _unfit(text: str, category: Category, language: str | None) -> str | None:
+def _unfit(answer: Answer, category: Category, language: str | None) -> str | None:
+    text = answer.text
     if len(text.encode()) < MIN_ANSWER_BYTES:
         return TOO_SHORT
+    if category is Category.CODE and answer.start and not answer.definition and len(text.encode()) < MIN_CODE_BYTES:
+        return SHORT_CODE
     tokens = _TOKEN.findall(text)
     numbers = sum(bool(_NUMBER.fullmatch(token)) for token in tokens)
     if _DATA.search(text) or (numbers >= MIN_NUMBERS and numbers > MAX_NUMBER_SHARE * len(tokens)):
         return DATA
-    if category is not Category.CODE and len(text) <= MAX_LEADING and text.endswith((":", "：", ",", "，")):
-        return LEADS_UP
+    if category is not Category.CODE and len(plain_text(_writing(text)).strip().encode()) < MIN_ANSWER_BYTES:
+        return NO_PROSE
     if language:
         words = without_code(text)
         if sum(character.isalpha() for character in words) >= MIN_LETTERS_FOR_LANGUAGE:
@@ -183,6 +225,11 @@ def _unfit(text: str, category: Category, language: str | None) -> str | None:
             if found and found != language:
                 return OTHER_LANGUAGE
     return None
+
+
+def _writing(text: str) -> str:
+    """A markdown text without code, tables and images."""
+    return _TABLE_OR_IMAGE.sub("", without_code(text))
 
 
 def without_code(text: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from twin_assets import schemas
-from twin_assets.content.chunking import Chunker
+from twin_assets.content.chunking import Chunker, Tokens
 from twin_assets.features import checks
 from twin_assets.features.changes import (
     Update,
@@ -126,7 +126,7 @@ def chunks(context: dg.AssetExecutionContext, cleaned_documents: TableHandle) ->
     stores, author = open_stores(), author_of(context)
     with stores.features.writing(author, "chunks"):
         current = stores.features.table(author, "chunks")
-        chunker = Chunker(load_embedder(stores.settings).tokenizer, stores.settings.chunk_tokens)
+        chunker = Chunker(Tokens(load_embedder(stores.settings).tokenizer), stores.settings.chunk_tokens)
         update = chunking_changes(cleaned_documents, current, chunker, made_by_chunking(stores.settings))
         documents = (row["document_id"] for row in cleaned_documents.rows(["document_id"]))
         verdicts = [

@@ -188,7 +188,7 @@ def _asked_by_model(example: Example, text: str, model: str) -> Example:
         return with_instruction(example, text, f"{model}/write")
     kind, _, variant = example.template.rpartition("/")
     language = language_name(example.document["language"])
-    instruction = task_instruction(kind, int(variant), material=text, language=language)
+    instruction = task_instruction(kind, int(variant), material=text, language=language, is_part=example.is_part)
     return with_instruction(example, instruction, f"{model}/rewrite")
 
 

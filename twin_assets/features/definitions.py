@@ -5,8 +5,9 @@ without a grammar has none.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import dropwhile
 
 from twin_assets.content.code import code_language
 from twin_assets.content.syntax import Enclosure, Lines, structure
@@ -14,23 +15,31 @@ from twin_assets.content.syntax import Enclosure, Lines, structure
 MIN_LINES = 3
 """A shorter definition is a detail of its surroundings."""
 MAX_SIGNATURE_LINES = 8
+MAX_DECORATOR_LINES = 3
+"""More of them, as of a parametrized test, say less what is wanted than they show of it."""
 MAX_PURPOSE = 300
 
-_COMMENT = re.compile(r"\s*(#(?!include|define|if|endif|else|pragma)|//+[/!]?|/?\*+/?|--+|;+|@|\[\[)")
+_COMMENT = re.compile(r"\s*(#(?!include|define|if|endif|else|pragma|\[)|//+[/!]?|/?\*+/?|--+|;+)")
+_BANNER = re.compile(r"\W*[-=*~]{2,}.*[-=*~]{2,}\W*|[-=*~#/]{4,}")
+"""`# -- reading -----`: the head of a part of the file, and not of what comes next."""
 _COMMENT_MARKS = re.compile(r"^\s*(#+!?|//+[/!]?|/\*+!?|\*+/|\*+|--+|;+)\s?|\s*\*+/\s*$")
 _OPENS_BODY = re.compile(r"(:|\{|=>|\bdo|\bthen|=)\s*(#.*|//.*|/\*.*)?$|\{")
 _CALLABLE = re.compile(r"\(\)$|^(def|fn|func|function) ")
 _NO_PURPOSE = re.compile(
     r"\s*([$>%|]|(Ref|See|TODO|FIXME|Usage|Copyright|Build|Note)\b|https?://|@|-{3}|={3})", re.IGNORECASE
 )
-_DOCSTRING = re.compile(r"\s*[rRbBuU]*(\"\"\"|''')(.*?)\1", re.DOTALL)
+_MAIN = re.compile(r"(def |func |fn |function )?main(\(\))?")
+_DOCSTRING = re.compile(r"\s*[rRbBuU]*(\"\"\"|'''|\"|')(.*?)\1", re.DOTALL)
+_TITLE = re.compile(r".{1,60}(?<![.!?:;,])\n(?=[A-Z])")
+"""A first row that is no wrapped one: short, without a stop, above a sentence."""
 
 
 @dataclass(frozen=True)
 class Definition:
     """Characters start to end of a file, with the comments above; its enclosing names, signature and purpose.
 
-    purpose: the first paragraph of its docstring or of the comment above it, "" when there is neither.
+    purpose: the first paragraph of its docstring or of the comment above it, of `main` else the file's, "" when there
+    is neither; members: the names of what it defines inside itself.
     """
 
     start: int
@@ -38,32 +47,44 @@ class Definition:
     label: str
     signature: str
     purpose: str
+    members: tuple[str, ...] = ()
+
+    @property
+    def says_what_it_is(self) -> bool:
+        """Whether anybody could write it by what is known of it: a type by its name alone could be anything."""
+        name = self.label.rpartition(" > ")[2]
+        return bool(self.purpose or self.members or (_CALLABLE.search(name) and not is_main(name)))
 
     @property
     def name_beside_signature(self) -> str:
         """What the signature does not say: the enclosing names, or the name itself, as of C's `typedef struct`."""
         within, _, name = self.label.rpartition(" > ")
         is_named = name.removesuffix("()").rpartition(" ")[2] in self.signature
-        return f"Within {within}:" if within and is_named else "" if is_named else f"{self.label}:"
+        return f"Within {within}:" if within and is_named else "" if is_named else f"{self.label}, which begins:"
 
 
 def definitions(text: str, name: str, max_bytes: int) -> list[Definition]:
     """The outermost definitions of at most `max_bytes` and at least MIN_LINES, in order, none within another.
 
-    name: the file's name or path, which tells its language.
+    One that does not say what it is is no definition here. name: the file's name or path, which tells its language.
     """
     lines = Lines(text, [], 1)
     found: list[Definition] = []
     labels: list[Enclosure] = []
     last_taken = -1
-    for one in structure(text, lines, code_language(name, text)).enclosures:
+    enclosures = structure(text, lines, code_language(name, text)).enclosures
+    for number, one in enumerate(enclosures):
         labels = [*(outer for outer in labels if outer.last >= one.last and outer.first <= one.first), one]
         rows = lines.rows[one.first : one.last + 1]
         fits = len("\n".join(rows).encode()) <= max_bytes
         if one.first <= last_taken:
             continue
         if fits and len(rows) >= MIN_LINES:
-            found.append(_definition(lines, one, " > ".join(dict.fromkeys(label.label for label in labels))))
+            inside = _outermost(inner for inner in enclosures[number + 1 :] if inner.last <= one.last)
+            label = " > ".join(dict.fromkeys(label.label for label in labels))
+            definition = _definition(text, lines, one, label, tuple(inner.label for inner in inside))
+            fits = definition.says_what_it_is
+            found += [definition] if fits else []
         # What a function too long for an answer defines inside itself is no part that anybody would ask for.
         if fits or _CALLABLE.search(one.label):
             last_taken = one.last
@@ -80,50 +101,52 @@ def purpose_of_file(text: str) -> str:
     return _first_paragraph("\n".join(_comments_above(body)))
 
 
+def is_main(label: str) -> bool:
+    """Whether a definition is a program's entry, whose name says nothing."""
+    return bool(_MAIN.fullmatch(label))
+
+
 def names_defined(text: str, name: str) -> list[str]:
     """The labels of a file's outermost definitions, in order."""
-    lines = Lines(text, [], 1)
-    names: list[str] = []
+    enclosures = structure(text, Lines(text, [], 1), code_language(name, text)).enclosures
+    return list(dict.fromkeys(one.label for one in _outermost(enclosures)))
+
+
+def _outermost(enclosures: Iterable[Enclosure]) -> Iterator[Enclosure]:
     last = -1
-    for one in structure(text, lines, code_language(name, text)).enclosures:
+    for one in enclosures:
         if one.first > last:
-            names.append(one.label)
+            yield one
             last = one.last
-    return list(dict.fromkeys(names))
 
 
-def _definition(lines: Lines, enclosure: Enclosure, label: str) -> Definition:
-    rows = lines.rows[enclosure.first : enclosure.last + 1]
+def _definition(text: str, lines: Lines, enclosure: Enclosure, label: str, members: tuple[str, ...]) -> Definition:
+    first = enclosure.first
+    while first < enclosure.head and (lines.is_blank(first) or _BANNER.fullmatch(lines.rows[first])):
+        first += 1
+    rows = lines.rows[first : enclosure.last + 1]
+    head = enclosure.head - first
+    comments = list(_comments_above(rows[:head]))
+    decorated = len(comments) if head - len(comments) <= MAX_DECORATOR_LINES else head
+    signature = _signature(rows[head:])
+    docstring = _DOCSTRING.match("\n".join(rows[head + len(signature) :]))
+    purpose = _first_paragraph(docstring[2] if docstring else "\n".join(comments))
+    if not purpose and is_main(enclosure.label):
+        purpose = purpose_of_file(text)
     end = lines.starts[enclosure.last] + len(rows[-1])
-    comments = list(_comments_above(rows))
-    body = rows[_rows_above(rows) :]
-    signature = _signature(body)
-    docstring = _DOCSTRING.match("\n".join(body[len(signature) :]))
-    purpose = docstring[2] if docstring else "\n".join(comments)
-    shown = "\n".join(signature).rstrip("{ \n")
-    return Definition(lines.starts[enclosure.first], end, label, shown, _first_paragraph(purpose))
-
-
-def _rows_above(rows: Sequence[str]) -> int:
-    """How many rows of comments and decorators stand above the code itself."""
-    in_block = False
-    for number, row in enumerate(rows):
-        in_block = (in_block or row.lstrip().startswith("/*")) and "*/" not in row
-        if not (in_block or not row.strip() or _COMMENT.match(row)):
-            return number
-    return 0
+    shown = "\n".join([*rows[decorated:head], *signature]).strip("\n").rstrip("{ \n")
+    return Definition(lines.starts[first], end, label, shown, purpose, members)
 
 
 def _comments_above(rows: Sequence[str]) -> Iterator[str]:
-    """Their text, without what marks them as comments; decorators and attributes are none."""
+    """The text of the comments that rows begin with, without what marks them; decorators and attributes are none."""
     in_block = False
     for row in rows:
         was_in_block = in_block
         in_block = (in_block or row.lstrip().startswith("/*")) and "*/" not in row
         if not (was_in_block or in_block or not row.strip() or _COMMENT.match(row)):
             return
-        if not row.lstrip().startswith(("@", "#[", "[[")):
-            yield _COMMENT_MARKS.sub("", row).rstrip()
+        yield _COMMENT_MARKS.sub("", row).rstrip()
 
 
 def _signature(body: Sequence[str]) -> list[str]:
@@ -136,7 +159,8 @@ def _signature(body: Sequence[str]) -> list[str]:
 
 def _first_paragraph(text: str) -> str:
     """In one line, up to a row that says how to build it, where it is from or what is left to do."""
-    rows = [row.strip() for row in text.strip().splitlines()]
+    rows = list(dropwhile(lambda row: not row or _BANNER.fullmatch(row), map(str.strip, text.splitlines())))
+    rows = rows[:1] if _TITLE.match("\n".join(rows)) else rows
     ends = (number for number, row in enumerate(rows) if not row or _NO_PURPOSE.match(row))
     line = " ".join(" ".join(rows[: next(ends, len(rows))]).split())
     return line if len(line) <= MAX_PURPOSE else line[:MAX_PURPOSE].rsplit(" ", 1)[0] + " …"

@@ -20,10 +20,10 @@ from twin_assets.documents import Category, digest
 from twin_assets.features.answers import Answer, answers, plain_text, without_code
 from twin_assets.features.boilerplate import boilerplate
 from twin_assets.features.cleaning import CLEANING_VERSION
-from twin_assets.features.cleaning.blocks import code_lines, prose
+from twin_assets.features.cleaning.blocks import code_blocks, prose
 from twin_assets.features.counted import Counted, counted
-from twin_assets.features.definitions import names_defined, purpose_of_file
-from twin_assets.features.key_phrases import KeyPhrases, joined
+from twin_assets.features.definitions import is_main, names_defined, purpose_of_file
+from twin_assets.features.key_phrases import KeyPhrases, joined, words_of
 from twin_assets.features.memo import Memo
 from twin_assets.features.plain import plain_sentence, plain_version
 from twin_assets.language.prompts import PROMPT_VERSION, TASKS, Passage, task_instruction
@@ -46,10 +46,14 @@ MAX_TOPIC = 120
 MAX_OPENING = 200
 PHRASES = 4
 MAX_OUTLINE = 8
-MIN_POINT, MAX_POINT = 12, 80
+MIN_POINT, MAX_POINT = 12, 120
 """Characters of a point of an outline."""
+MIN_QUOTED_WORDS = 8
+"""A shorter quotation is a word or a phrase that the text goes on about, and nothing to reply to."""
 MIN_REWRITTEN_LETTERS = 150
 """A piece with less prose, beside pictures and code, has no voice to give back."""
+WITH_NAMES = 0.5
+"""Share of the files with a purpose whose definitions are named beside it."""
 WITH_CONTEXT = 0.75
 """Share of the `write` examples that show what the author has written before; the others draft from the prompt."""
 REWRITTEN, FIRST_REWRITTEN = 0.3, 0.5
@@ -65,8 +69,33 @@ _SENTENCE = re.compile(
     r"(?!(?<=\bNo)\.\s\d)[.!?…]+"
     r"[\"”’)]*(?=\s|$)|[。！？])"
 )
+_CLAUSE = re.compile(r"[;:]\s|\s[—–-]\s|,\s(?=(?:which|but|because|so|and|where|when|while|as|though|or)\s)|\s\(")
+_POINTS_BACK = re.compile(r"(it|its|this|that|these|those|they|he|she|and|but|so|then|however)\b", re.IGNORECASE)
+"""How a sentence begins that cannot be told without the one before."""
+_SHOWN = re.compile(
+    r"\b(prompt\w*|asked|told it|ran|runs?|output|outputs|prints?|printed|returned|returns|gave me|gives|produces?|"
+    r"produced|errors?|examples?|sentence|generated|looks like|like so|log|warning|replaced?|command)\b",
+    re.IGNORECASE,
+)
+"""Words of a line above what is set off as a quotation and is output, an example or a prompt."""
+_SAID = re.compile(
+    r"\b(says?|said|writes?|wrote|explains?|explained|according|documentation|docs|quot\w+|tweet\w*|asks?|"
+    r"pointed|points out|argues?|suggest\w*|comment\w*|replied|answer\w*)\b",
+    re.IGNORECASE,
+)
+_NOTE = re.compile(r"[\s>*_]*(update|edit|note|tl;?dr)\b", re.IGNORECASE)
+_REFERS = re.compile(
+    r"(this|that|these|those|yes|no|i (dis)?agree|exactly|indeed|true|not quite|well)\b", re.IGNORECASE
+)
 _ATTRIBUTION = re.compile(r"[—―–]\s?[A-Z][^\n]{1,60}$")
 """Below an epigraph, which opens a chapter and is not what the author answers."""
+_PROSE_BEGINS = (
+    re.compile(r"\n\s*\n"),
+    re.compile(r"(?<=[.!?…])[\"”’)*_]*\s+(?=[^\sa-z])|[。！？]"),
+    re.compile(r"\s"),
+)
+_CODE_BEGINS = (re.compile(r"\n(?=[^\s})\]])"), re.compile(r"\n"), re.compile(r"\s"))
+"""Where a part begins, the best first: a paragraph, a sentence, a word; a definition, a line."""
 _SPAN = re.compile(r"`[^`\n]+`")
 _HIDE_STOPS = str.maketrans(".!?…", "\ue000\ue001\ue002\ue003")
 _SHOW_STOPS = {hidden: shown for shown, hidden in _HIDE_STOPS.items()}
@@ -93,6 +122,8 @@ class Example:
     instruction: str
     answer: str
     query: str = ""
+    is_part: bool = False
+    """Whether the answer is a part of a longer document."""
 
     @property
     def id(self) -> str:
@@ -264,14 +295,16 @@ class _Asking:
         """The document's examples: its first piece is asked for as a draft, the others by what comes before them."""
         for position, answer in enumerate(found):
             rewritten = self._chance("rewrite", position) < (REWRITTEN if position else FIRST_REWRITTEN)
-            if position == 0:
-                rewrite = self._rewrite(answer, position) if rewritten and self.split == "train" else None
-                yield rewrite or self._write(answer, goes_on=len(found) > 1)
+            is_part = len(found) > 1
+            # What stands below a quotation is no beginning.
+            if position == 0 and not answer.quote:
+                rewrite = self._rewrite(answer, position, is_part) if rewritten and self.split == "train" else None
+                yield rewrite or self._write(answer, is_part)
                 continue
             yield (
                 self._code(answer, position)
                 or self._reply(answer, position)
-                or (self._rewrite(answer, position) if rewritten else None)
+                or (self._rewrite(answer, position, is_part) if rewritten else None)
                 or self._continue(answer, position)
             )
 
@@ -290,29 +323,44 @@ class _Asking:
         answer: Answer,
         *,
         topic: str = "",
+        title: str = "",
         material: str = "",
         query: str = "",
-        goes_on: bool = False,
+        is_part: bool = False,
     ) -> Example:
         key = f"{self._category}/{kind}"
         variant = int(self._chance("wording", task, position) * len(TASKS[key]))
         language = None if self._category is Category.CODE else language_name(self.document["language"])
         instruction = task_instruction(
-            key, variant, topic=topic, material=material, language=language, only_the_beginning=goes_on
+            key,
+            variant,
+            topic=topic,
+            title=title,
+            material=material,
+            language=language,
+            only_the_beginning=is_part and task == "write",
+            is_part=is_part and task == "rewrite",
         )
-        return Example(self.document, self.split, task, position, f"{key}/{variant}", instruction, answer.text, query)
+        template = f"{key}/{variant}"
+        return Example(self.document, self.split, task, position, template, instruction, answer.text, query, is_part)
 
-    def _write(self, answer: Answer, *, goes_on: bool) -> Example:
+    def _write(self, answer: Answer, is_part: bool) -> Example:
         kinds = self._code_kinds(answer) if self._category is Category.CODE else self._prose_kinds(answer)
         kind, topic, material = kinds[int(self._chance("kind") * len(kinds))]
-        with_context = self._chance("context") < WITH_CONTEXT
-        query = (topic or topic_of(self.document)) if with_context else ""
-        return self._example("write", kind, 0, answer, topic=topic, material=material, query=query, goes_on=goes_on)
+        title = self._title if kind == "phrases" else ""
+        query = f"{title} {topic}".strip() if self._chance("context") < WITH_CONTEXT else ""
+        return self._example(
+            "write", kind, 0, answer, topic=topic, title=title, material=material, query=query, is_part=is_part
+        )
+
+    @property
+    def _title(self) -> str:
+        return _one_line(self.document["title"] or "")
 
     def _prose_kinds(self, answer: Answer) -> list[tuple[str, str, str]]:
         """(kind, topic, material) of the ways in which the piece can be asked for, each answerable from itself."""
         words = plain_text(without_code(answer.text))
-        title = _one_line(self.document["title"] or "")
+        title = self._title
         phrases = joined(self.phrases.of(words, PHRASES, self.document["language"], title))
         opening = _opening(answer.text)
         outline = self._outline(answer.text)
@@ -335,49 +383,65 @@ class _Asking:
             return headings
         parts = (" ".join(part.split()) for part in prose(text).split("\n\n"))
         first = (_first_sentence(part) for part in parts if not _NOT_PROSE.match(part))
-        points = (_point(plain_sentence(sentence, self.document["language"])) for sentence in first if sentence)
-        return [point for point in points if len(point) >= MIN_POINT]
+        points = (_point(plain_sentence(sentence, self.document["language"])) for sentence in first)
+        return [point for point in points if len(point) >= MIN_POINT and not _POINTS_BACK.match(point)]
 
     def _code_kinds(self, answer: Answer) -> list[tuple[str, str, str]]:
         name = topic_of(self.document)
-        names = names_defined(answer.text, name)
+        names = [one for one in names_defined(answer.text, name) if not is_main(one)]
         purpose = purpose_of_file(answer.text)
-        kinds = []
+        listed = "\n".join(f"- {one}" for one in names[: 2 * MAX_OUTLINE])
         if purpose:
-            kinds.append(("purpose", name, purpose))
-        if set(names) - {"main()", "def main", "func main", "fn main"}:
-            kinds.append(("names", name, "\n".join(f"- {one}" for one in names[: 2 * MAX_OUTLINE])))
-        return kinds or [("title", name, "")]
+            defines = f"\n\nIt defines:\n\n{listed}" if listed and self._chance("names") < WITH_NAMES else ""
+            return [("purpose", name, purpose + defines)]
+        return [("names", name, listed)] if len(names) > 1 else [("title", name, "")]
 
-    def _rewrite(self, answer: Answer, position: int) -> Example | None:
-        n_letters = sum(character.isalpha() for character in without_code(answer.text))
-        if n_letters < MIN_REWRITTEN_LETTERS or self._begins_inside_code(answer):
+    def _rewrite(self, answer: Answer, position: int, is_part: bool) -> Example | None:
+        if sum(character.isalpha() for character in without_code(answer.text)) < MIN_REWRITTEN_LETTERS:
             return None
         plain = plain_version(answer.text, self._category, self.document["language"])
-        return self._example("rewrite", "rewrite", position, answer, material=plain) if plain else None
-
-    def _begins_inside_code(self, answer: Answer) -> bool:
-        """Whether a code block too long for one answer goes on in this one, which shows no fence then."""
-        line = self.document["text"].count("\n", 0, answer.start)
-        return {line - 1, line} <= code_lines(self.document["text"])
+        return self._example("rewrite", "rewrite", position, answer, material=plain, is_part=is_part) if plain else None
 
     def _reply(self, answer: Answer, position: int) -> Example | None:
-        if not answer.quote or _ATTRIBUTION.search(answer.quote) or answer.text.startswith(("#", "![", "<")):
+        quote = answer.quote.rstrip("> \n")
+        if not quote or len(quote) > MAX_QUOTE or not self._is_answered(answer, quote):
             return None
         topic = f"“{topic_of(self.document)}”"
-        return self._example("reply", "reply", position, answer, topic=topic, material=answer.quote[:MAX_QUOTE])
+        return self._example("reply", "reply", position, answer, topic=topic, material=quote)
+
+    def _is_answered(self, answer: Answer, quote: str) -> bool:
+        """Whether a quotation is what somebody says, and the piece below it speaks of that.
+
+        Output, examples and prompts are set off as quotations too. What speaks of a quotation points at it, or says one
+        of its words again that the author does not say everywhere.
+        """
+        said = plain_text(quote.replace(">", " "))
+        before = self.document["text"][: answer.start].rpartition(answer.quote)[0].rstrip().rpartition("\n\n")[2]
+        if (
+            len(said.split()) < MIN_QUOTED_WORDS
+            or "`" in quote.strip("> \n")[:1]
+            or _NOTE.match(quote)
+            or _ATTRIBUTION.search(quote)
+            or answer.text.startswith(("#", "![", "<"))
+            or (_SHOWN.search(before) and not _SAID.search(before))
+        ):
+            return False
+        opening = answer.text.partition("\n\n")[0]
+        shared = {*words_of(said)}.intersection(words_of(opening))
+        return bool(_REFERS.match(opening)) or self.phrases.any_rare(shared, self.document["language"])
 
     def _code(self, answer: Answer, position: int) -> Example | None:
         if answer.definition is None:
             return None
         one = answer.definition
-        parts = (one.name_beside_signature, one.purpose, f"```\n{one.signature}\n```")
+        members = "" if one.purpose else "\n".join(f"- {member}" for member in one.members[:MAX_OUTLINE])
+        parts = (one.name_beside_signature, one.purpose, f"```\n{one.signature}\n```", members)
         topic, material = topic_of(self.document), "\n\n".join(part for part in parts if part)
         return self._example("code", "definition", position, answer, topic=topic, material=material)
 
     def _continue(self, answer: Answer, position: int) -> Example:
-        before = _tail(self.document["text"][: answer.start].rstrip())
-        return self._example("continue", "continue", position, answer, material=before)
+        before = _tail(self.document["text"][: answer.start].rstrip(), self._category)
+        return self._example("continue", "continue", position, answer, title=self._title, material=before)
 
 
 def topic_of(document: Document) -> str:
@@ -392,9 +456,11 @@ def _one_line(text: str) -> str:
 
 
 def _point(sentence: str) -> str:
-    """A sentence as a point of an outline: its first clause, without the stop."""
-    clause = sentence.rstrip(".!?…。 ")
-    return clause if len(clause) <= MAX_POINT else clause[:MAX_POINT].rsplit(" ", 1)[0] + " …"
+    """A sentence as a point of an outline, without the stop; of a long one the clauses that fit, "" when none does."""
+    whole = sentence.rstrip(".!?…。 ")
+    if len(whole) <= MAX_POINT:
+        return whole
+    return next((whole[: cut.start()] for cut in reversed([*_CLAUSE.finditer(whole, 0, MAX_POINT)])), "")
 
 
 def _first_sentence(paragraph: str) -> str:
@@ -412,13 +478,37 @@ def _opening(text: str) -> str:
     return sentence[0]
 
 
-def _tail(text: str) -> str:
-    """The last CONTINUE_BYTES of a text, from a line's start where one is near, else from a word's."""
+def _tail(text: str, category: Category) -> str:
+    """The last CONTINUE_BYTES of a text or a little less, from where a part of it begins: never inside a block of code.
+
+    Of code, from a line that is not indented, where one is near.
+    """
     if len(text.encode()) <= CONTINUE_BYTES:
         return text
     tail = text.encode()[-CONTINUE_BYTES:].decode(errors="ignore")
-    cut = re.search(r"\n", tail[: len(tail) // 2]) or re.search(r"\s", tail)
-    return (tail[cut.end() :] if cut else tail).lstrip("\n")
+    start = len(text) - len(tail)
+    if category is not Category.CODE and (block := _block_around(text, start)):
+        fence, end = block
+        if text[end:].strip():
+            return text[end:].lstrip("\n")
+        return fence + tail.partition("\n")[2]
+    begins = _CODE_BEGINS if category is Category.CODE else _PROSE_BEGINS
+    for pattern in begins:
+        if cut := pattern.search(tail[: len(tail) * 2 // 3]):
+            return tail[cut.end() :].lstrip("\n")
+    return tail
+
+
+def _block_around(text: str, at: int) -> tuple[str, int] | None:
+    """The opening fence of the code block that a character stands in, "" for one that is indented, and its end."""
+    lines = text.split("\n")
+    row = text.count("\n", 0, at)
+    block = next((block for block in code_blocks(text) if row in block and row > block.start), None)
+    if block is None:
+        return None
+    opening = lines[block.start]
+    end = sum(len(line) + 1 for line in lines[: block.stop])
+    return f"{opening}\n" if opening.lstrip().startswith(("```", "~~~")) else "", end
 
 
 def _row(example: Example, passages: Passages, made_by: str) -> dict[str, Any]:

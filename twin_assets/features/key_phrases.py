@@ -1,11 +1,16 @@
 """What a piece is about, in a few phrases of its own: runs of words that its author's other pieces do not share.
 
+A run of rare words may be a scrap of a sentence ("line error message"). So a phrase is one whose words are all said
+again, or a name, and that the title does not say. Only a piece without a title, which has nothing else to say what it
+is about, may have others.
+
 Words are weighed by TF-IDF over the author's own documents (Spärck Jones 1972) and phrases by their words, much as RAKE
 does (Rose et al. 2010, section 1.2). YAKE's package states three licences (LGPL, GPL and one of its own), and the
 extractors of nltk and spaCy fetch data when first used. The document frequencies are rounded to powers of two: one more
 document rarely changes another's phrases.
 """
 
+import calendar
 import math
 import re
 from collections import Counter
@@ -22,6 +27,9 @@ ENOUGH_DOCUMENTS = 20
 
 _WORD = re.compile(r"[^\W\d_](?:[\w’'-]*\w)?")
 _BREAK = re.compile(r"[.,;:!?()\[\]{}\"“”„«»*|<>#=—–/\\\n]+|\s-\s")
+_AFTER = r"(?<=[a-z,;]\s)"
+"""Where a word with a capital does not begin a sentence."""
+_DATES = frozenset(name.casefold() for names in (calendar.month_name, calendar.day_name) for name in names)
 _CONTRACTED = re.compile(r"['’](ll|ve|re|d|m)$|n['’]t$")
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f]")
 
@@ -52,13 +60,22 @@ class KeyPhrases:
         """At most `n` phrases of a prose text, as it has them, in its order.
 
         None where words cannot be told apart or weighed: scripts without spaces, and other languages than English
-        where the author has written little.
+        where the author has written little. None either, beside a title, where fewer than two stand for something.
         """
         if _UNSPACED.search(prose) or (self._n_documents < ENOUGH_DOCUMENTS and language != "en"):
             return []
         counts = Counter(word.casefold() for word in _WORD.findall(f"{prose} {title}"))
         candidates = dict.fromkeys(phrase for part in _BREAK.split(prose) for phrase in self._runs(part, language))
-        scored = sorted(candidates, key=lambda phrase: (-self._score(phrase, counts), phrase))
+        in_title = set(words_of(title))
+        told = [
+            phrase
+            for phrase in candidates
+            if not in_title.issuperset(words_of(phrase)) and (_is_said_again(phrase, counts) or _is_name(phrase, prose))
+        ]
+        if title and len(told) < 2:
+            return []
+        chosen_from = told if len(told) >= 2 else candidates
+        scored = sorted(chosen_from, key=lambda phrase: (-self._score(phrase, counts), phrase))
         chosen: list[str] = []
         taken: set[str] = set()
         for phrase in scored:
@@ -69,6 +86,10 @@ class KeyPhrases:
             if len(chosen) == n:
                 break
         return sorted(chosen, key=prose.find)
+
+    def any_rare(self, words: Iterable[str], language: str | None) -> bool:
+        """Whether one of these words, in lower case, is a key word."""
+        return any(not self._is_common(word, language) for word in words)
 
     def _runs(self, part: str, language: str | None) -> Iterable[str]:
         """Runs of key words between common ones, each of at most MAX_WORDS."""
@@ -97,6 +118,20 @@ class KeyPhrases:
         ):
             return True
         return self._n_documents >= ENOUGH_DOCUMENTS and self._documents[word] > COMMON * self._n_documents
+
+
+def _is_said_again(phrase: str, counts: Counter[str]) -> bool:
+    return all(counts[word] > 1 for word in phrase.casefold().split())
+
+
+def _is_name(phrase: str, prose: str) -> bool:
+    """Whether all its words begin with a capital, and once not because a sentence begins there."""
+    words = phrase.split()
+    return (
+        all(word[0].isupper() for word in words)
+        and not _DATES.intersection(phrase.casefold().split())
+        and re.search(_AFTER + re.escape(phrase), prose) is not None
+    )
 
 
 def words_of(text: str) -> list[str]:

@@ -9,7 +9,7 @@ is guesswork. Code and addresses stay as they are. Other languages than English 
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
 from itertools import pairwise
 
 from twin_assets.documents import Category
@@ -17,6 +17,8 @@ from twin_assets.features.cleaning.blocks import change_prose, code_lines
 
 MIN_CHANGE = 0.06
 """Share of words and marks that must differ: with less, to rewrite the piece would be to copy it."""
+MIN_WORDS_CHANGED = 3
+"""Words that only one of the two has, counted in both."""
 WRAPPED = 60
 """Characters of a line that an editor may have wrapped."""
 
@@ -44,7 +46,7 @@ INTENSIFIERS = (
 PLAIN_WORDS = {
     "utilize": "use", "utilise": "use", "utilizes": "uses", "utilizing": "using", "leverage": "use",
     "leverages": "uses", "leveraging": "using", "commence": "begin", "purchase": "buy", "purchased": "bought",
-    "terminate": "end", "terminates": "ends", "demonstrate": "show", "demonstrates": "shows", "demonstrated": "showed",
+    "terminate": "end", "terminates": "ends", "demonstrate": "show", "demonstrates": "shows",
     "obtain": "get", "obtained": "got", "require": "need", "requires": "needs", "required": "needed",
     "attempt": "try", "attempts": "tries", "attempted": "tried", "construct": "build", "constructed": "built",
     "awful": "bad", "terrible": "bad", "horrible": "bad", "dreadful": "bad", "lousy": "bad", "nasty": "bad",
@@ -66,26 +68,40 @@ PLAIN_WORDS = {
     "whilst": "while", "upon": "on", "perhaps": "maybe",
 }  # fmt: skip
 
-_KEPT = re.compile(r"(`[^`\n]+`|!?\[[^\]\n]*\]\([^)\n]*\)|<[^>\n]+>|https?://\S+)")
+_KEPT = re.compile(r"`[^`\n]+`|!?\[[^\]\n]*\](?:\([^)\n]*\)|\[[^\]\n]*\])|<[^>\n]+>|https?://\S+")
+MAX_HIDDEN = 0xF8FF - 0xE100
+_HIDDEN = re.compile(r"[\ue100-\uf8ff]")
 _EMPHASIS = re.compile(r"(?<![\w*_])(\*{1,3}|_{1,3})(?=[^\s*_])(.+?)(?<=[^\s*_])\1(?![\w*_])", re.DOTALL)
 _EMOJI = re.compile("[ \t]*[\u2190-\u21ff\u2300-\u23ff\u2600-\u27bf\u2b00-\u2bff\ufe0f\u200d\U0001f000-\U0001faff]+")
 _HASHTAGS = re.compile(r"(?<!\S)#\w+[ \t]*")
 _LIST_MARK = re.compile(r"^[ \t]*([-*+•–]|\d{1,2}[.)])[ \t]+", re.MULTILINE)
 _WORD = re.compile(r"\b[A-Za-z][a-z]*(?:['’][a-z]+)?\b")
-_OPENER = re.compile(rf"(^|(?<=[.!?:]\s)|(?<=\n))(?:{OPENERS}),\s+(\w)", re.IGNORECASE)
-_INTENSIFIER = re.compile(rf"\s*,?\s\b(?:{INTENSIFIERS})\b(?=\s+[a-z])(?!\s+(?:as|like|enough|not)\b)")
-_ARTICLE = re.compile(rf"\b([Aa])n? (?:{INTENSIFIERS}) ([a-z])")
+_OPENER = re.compile(rf"(^|(?<=[.!?:]\s)|(?<=\n\n))(?:{OPENERS}),\s+(\w)", re.IGNORECASE)
+_INTENSIFIER = re.compile(rf"(?<=\w)\s(?:{INTENSIFIERS})\b(?=\s+[a-z])(?!\s+(?:as|like|enough|not)\b)")
+_NEGATED = re.compile(r"(?:\b(?:not|never|no|nor|neither|without|hardly|cannot)|n['’]t)(?:\s+\w+){0,3}$", re.IGNORECASE)
+"""Without its `quite`, `not quite so` says more than it did."""
+_ARTICLE = re.compile(rf"\b([Aa])n?(\s)(?:{INTENSIFIERS})\s([a-z])")
+_SWAPPED = re.compile(rf"\b(?:([Aa])n?(\s))?({'|'.join(PLAIN_WORDS)})\b", re.IGNORECASE)
+_INVERTED = re.compile(r"\b(\w+)n['’]t (I|you|he|she|it|we|they|this|that|there)\b", re.IGNORECASE)
 _ASIDE = re.compile(r"\s\(([a-z][^()\n]{3,160}\s[^()\n]+)\)")
+_CLAUSE = re.compile(
+    r"\b(I|you|he|she|it|we|they|which|who|is|are|was|were|has|have|had|does?|did|can|will|would|could|should)\b"
+)
 _DASH = re.compile(r"(?<=\S)(?:\s?—\s?|[ \t]+[–-]{1,2}[ \t]+)(?=[\w“‘(*])")
 _CONJUNCTION = re.compile(r",\s+(and|but|so)\s+(I|you|he|she|it|we|they|this|there|that(?=['’]s|\s+(?:is|was)\b))\b")
 _SEMICOLON = re.compile(r";(\s+)(\w)")
 _HAS = re.compile(r"\b(it|that|there|he|she|who|what)['’]s (?=(?:been|got|had|become)\b)", re.IGNORECASE)
+_HAS_OR_IS = re.compile(r"\w+['’]s(?=\s(?:\w+ly\s)?\w+ed\b)")
+"""`it's established` may be either: it stays."""
+_NOT_ONLY = re.compile(r"\bnot only\b[^.!?\n]*$", re.IGNORECASE)
 _HAD = re.compile(r"['’]d (?=(?:better|been)\b)")
 _TRAILING = re.compile(r"(?:…|\.{3,})(?=\s+[a-z])")
 _MORE = re.compile(r"\b(?:more|most)\s+$", re.IGNORECASE)
 _THAT = re.compile(r"\s+that\b")
 _SHOUT = re.compile(r"!+(?=\s|$)|(?:…|\.{3,})(?=\s|$)")
 _HEADING = re.compile(r"^#{1,6} ", re.MULTILINE)
+_OWN_LINE = re.compile(r"\s*[#|>]|.*  $")
+_NEW_BLOCK = re.compile(r"\s*([#|>]|[-*+•]\s|\d{1,2}[.)]\s|<|\[[^\]]*\]:)")
 _ENDED = re.compile(r"[.!?:,;…][\"”’')*_]*$")
 _TOKENS = re.compile(r"\w+|[^\w\s]|\n")
 
@@ -94,11 +110,14 @@ def plain_version(text: str, category: Category, language: str | None) -> str | 
     """An English text without its marks of voice; None when it has none by rule, or too few to be worth a rewrite."""
     if language != "en" or category is Category.CODE:
         return None
-    plain = change_prose(text, _plain_prose)
-    if category is Category.POST and not _HEADING.search(plain) and not code_lines(plain):
-        plain = _in_one_paragraph(plain)
+    if category is Category.POST and not _HEADING.search(text) and not code_lines(text):
+        plain = " ".join(_sentences(_plain_prose(text)))
+    else:
+        text = change_prose(text, _unwrapped)
+        plain = change_prose(text, _plain_prose)
     plain = plain.strip()
-    return plain if plain and change(text, plain) >= MIN_CHANGE else None
+    enough = change(text, plain) >= MIN_CHANGE and _words_changed(text, plain) >= MIN_WORDS_CHANGED
+    return plain if plain and enough else None
 
 
 def plain_sentence(sentence: str, language: str | None) -> str:
@@ -113,22 +132,27 @@ def change(before: str, after: str) -> float:
     return 1 - 2 * (first & second).total() / total if total else 0.0
 
 
+def _words_changed(before: str, after: str) -> int:
+    first, second = (Counter(_WORD.findall(text)) for text in (before, after))
+    return (first - second).total() + (second - first).total()
+
+
 def _plain_prose(prose: str) -> str:
-    prose = _EMPHASIS.sub(r"\2", prose)
-    for change_words in (_plain_marks, _plain_words):
-        prose = _outside_code(prose, change_words)
-    return prose
+    """Spans of code, links and addresses stay as they are: meanwhile a character that no text has stands for each."""
+    kept: list[str] = []
 
+    def hide(match: re.Match[str]) -> str:
+        kept.append(match[0])
+        return chr(0xE100 + len(kept) - 1) if len(kept) <= MAX_HIDDEN else match[0]
 
-def _outside_code(prose: str, change_part: Callable[[str], str]) -> str:
-    """Changes what lies between spans of code, links and addresses; these split into the odd parts."""
-    parts = _KEPT.split(prose)
-    return "".join(part if number % 2 else change_part(part) for number, part in enumerate(parts))
+    hidden = _KEPT.sub(hide, _HIDDEN.sub("", prose))
+    plain = _plain_words(_plain_marks(_EMPHASIS.sub(r"\2", hidden)))
+    return _HIDDEN.sub(lambda match: kept[ord(match[0]) - 0xE100], plain)
 
 
 def _plain_marks(part: str) -> str:
     part = _HASHTAGS.sub("", _EMOJI.sub("", part))
-    part = _ASIDE.sub(lambda match: f", {match[1].rstrip('.!?')},", part)
+    part = _ASIDE.sub(_as_clause, part)
     part = _DASH.sub(lambda match: ",\n" if "\n" in match[0] else ", ", part)
     part = _SEMICOLON.sub(lambda match: f".{match[1]}{match[2].upper()}", part)
     part = re.sub(r",\s*([.,;:!?])", r"\1", part)
@@ -136,44 +160,83 @@ def _plain_marks(part: str) -> str:
     return _SHOUT.sub(".", _TRAILING.sub(",", part))
 
 
+def _as_clause(aside: re.Match[str]) -> str:
+    """An aside that says something between commas; a list of names, or of tools, stays in its brackets."""
+    return f", {aside[1].rstrip('.!?')}," if _CLAUSE.search(aside[1]) else aside[0]
+
+
 def _plain_words(part: str) -> str:
     part = _OPENER.sub(lambda match: match[1] + match[2].upper(), part)
     part = _HAD.sub(" had ", _HAS.sub(r"\1 has ", part.replace("However, ", "But ")))
-    part = _WORD.sub(_plain_word, part)
-    part = _ARTICLE.sub(lambda match: f"{match[1]}{'n' if match[2] in 'aeiou' else ''} {match[2]}", part)
-    part = _INTENSIFIER.sub("", part)
+    part = _INVERTED.sub(_not_inverted, part)
+    ambiguous = {match.start() for match in _HAS_OR_IS.finditer(part)}
+    part = _WORD.sub(lambda match: match[0] if match.start() in ambiguous else _expanded(match[0]), part)
+    part = _ARTICLE.sub(lambda match: match[0] if _is_negated(match) else _with_article(*match.groups()), part)
+    part = _INTENSIFIER.sub(lambda match: match[0] if _is_negated(match) else "", part)
+    part = _SWAPPED.sub(_plain_word, part)
     return re.sub(r"(?<=\S) {2,}", " ", part)
 
 
-def _plain_word(match: re.Match[str]) -> str:
-    word = match[0].replace("’", "'")
-    plain = CONTRACTIONS.get(word.lower()) or PLAIN_WORDS.get(word.lower())
-    if word.lower() in PLAIN_WORDS and _has_no_plain_word_here(match):
-        return match[0]
+def _is_negated(match: re.Match[str]) -> bool:
+    return bool(_NEGATED.search(match.string[max(0, match.start() - 40) : match.start()]))
+
+
+def _with_article(article: str, space: str, word: str) -> str:
+    return f"{article}{'n' if word[0] in 'aeiou' else ''}{space}{word}"
+
+
+def _not_inverted(match: re.Match[str]) -> str:
+    """`haven't I`: `have I not`."""
+    verb = {"ca": "can", "wo": "will", "sha": "shall", "ai": "am"}.get(match[1].lower(), match[1])
+    return f"{verb.capitalize() if match[1][0].isupper() else verb} {match[2]} not"
+
+
+def _expanded(found: str) -> str:
+    """A word without its contraction."""
+    word = found.replace("’", "'")
+    plain = CONTRACTIONS.get(word.lower())
     if plain is None:
         stem, ending = next(((word[: -len(e)], text) for e, text in ENDINGS.items() if word.endswith(e)), (word, ""))
-        return stem + ending if ending else match[0]
+        return stem + ending if ending else found
     return plain[0].upper() + plain[1:] if word[0].isupper() else plain
+
+
+def _plain_word(match: re.Match[str]) -> str:
+    article, space, word = match.groups()
+    if _has_no_plain_word_here(match):
+        return match[0]
+    plain = PLAIN_WORDS[word.lower()]
+    plain = plain[0].upper() + plain[1:] if word[0].isupper() else plain
+    return _with_article(article, space, plain) if article else plain
 
 
 def _has_no_plain_word_here(match: re.Match[str]) -> bool:
     """`more straightforward` is not `more easy`, and what is required that is not needed that."""
     before, after = match.string[max(0, match.start() - 8) : match.start()], match.string[match.end() :][:8]
-    return bool(_MORE.search(before) or (match[0].lower().startswith("require") and _THAT.match(after)))
+    return bool(_MORE.search(before) or (match[3].lower().startswith("require") and _THAT.match(after)))
 
 
-def _in_one_paragraph(prose: str) -> str:
+def _sentences(prose: str) -> Iterator[str]:
     """Lines that were sentences become some, and so do list items; a long line before another was wrapped."""
-    sentences = []
     for line, after in pairwise([*prose.split("\n"), ""]):
         words = _LIST_MARK.sub("", line).strip()
         goes_on = len(words) >= WRAPPED and after.strip() and not _LIST_MARK.match(after)
         if words:
             words = words[0].upper() + words[1:] if _LIST_MARK.match(line) else words
-            sentences.append(words if goes_on or _ENDED.search(words) else f"{words}.")
-    return " ".join(sentences)
+            yield words if goes_on or _ENDED.search(words) else f"{words}."
+
+
+def _unwrapped(prose: str) -> str:
+    """Paragraphs that an editor wrapped in one line each: what was changed would show in their lengths."""
+    lines = [""]
+    for before, line in pairwise(["", *prose.split("\n")]):
+        goes_on = len(before) >= WRAPPED and line.strip() and not (_OWN_LINE.match(before) or _NEW_BLOCK.match(line))
+        lines = [*lines[:-1], f"{lines[-1]} {line.strip()}"] if goes_on else [*lines, line]
+    return "\n".join(lines[1:])
 
 
 def _new_sentence(match: re.Match[str]) -> str:
     subject = match[2]
+    if _NOT_ONLY.search(match.string[: match.start()]):
+        return match[0]
     return f". But {subject}" if match[1] == "but" else f". {subject[0].upper()}{subject[1:]}"

@@ -11,13 +11,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from twin_assets.documents import Category
+from twin_assets.documents import Category, digest
 from twin_assets.errors import BadInput
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-PROMPT_VERSION = "1"
+PROMPT_VERSION = "2"
 
 FORMATS: dict[Category, tuple[str, ...]] = {
     Category.ARTICLE: (
@@ -27,7 +27,7 @@ FORMATS: dict[Category, tuple[str, ...]] = {
     ),
     Category.POST: (
         "Write a post: {topic}",
-        "Draft a short post about this: {topic}",
+        "Draft a post about this: {topic}",
         "Write what I would post about “{topic}”.",
     ),
     Category.CODE: (
@@ -62,12 +62,12 @@ _FROM_OUTLINE = (
     "Make {a_piece} of these points, in this order. It is about {topic}.",
 )
 _CONTINUE = (
-    "Continue this {piece}:",
-    "Go on from here with this {piece}:",
-    "This is how far the {piece} has got. Write what comes next:",
-    "What comes after this in the {piece}?",
-    "Here is where I stopped in the {piece}. Carry on:",
-    "Write the next part of the {piece} that this comes from:",
+    "Continue this {piece}{titled}:",
+    "Go on from here with this {piece}{titled}:",
+    "This is how far the {piece}{titled} has got. Write what comes next:",
+    "What comes after this in the {piece}{titled}?",
+    "Here is where I stopped in the {piece}{titled}. Carry on:",
+    "Write the next part of the {piece}{titled} that this comes from:",
 )
 _REWRITE = (
     "Say this the way I would, as {a_piece}:",
@@ -89,10 +89,10 @@ TASKS: dict[str, tuple[str, ...]] = {
         "Write the piece that I would publish as “{topic}”.",
     ),
     "article/phrases": (
-        "Write an article that touches on {topic}.",
-        "Draft an article. These should come up in it: {topic}.",
-        "I want to write about {topic}. Make an article of it.",
-        "Write a piece for my site that mentions {topic}.",
+        "Write an article{titled} that touches on {topic}.",
+        "Draft an article{titled}. These should come up in it: {topic}.",
+        "I want to publish an article{titled}. In it I mention {topic}. Write it.",
+        "Write a piece for my site{titled} that mentions {topic}.",
     ),
     "article/opening": _BEGINS_AS,
     "article/outline": _FROM_OUTLINE,
@@ -101,15 +101,15 @@ TASKS: dict[str, tuple[str, ...]] = {
     "article/reply": _REPLY,
     "post/title": (
         *FORMATS[Category.POST],
-        "Write a short post under the heading “{topic}”.",
+        "Write a post under the heading “{topic}”.",
         "I want to post something. The subject: {topic}.",
         "Make a post of this: {topic}",
     ),
     "post/phrases": (
-        "Write a post about {topic}.",
-        "Write a short post. It should mention {topic}.",
-        "I want to post about {topic}. Write it.",
-        "What would I post about {topic}?",
+        "Write a post{titled} about {topic}.",
+        "Write a post{titled}. It should mention {topic}.",
+        "I want to post something{titled} that touches on {topic}. Write it.",
+        "What would I post{titled}, with {topic} in it?",
     ),
     "post/opening": _BEGINS_AS,
     "post/outline": _FROM_OUTLINE,
@@ -119,7 +119,7 @@ TASKS: dict[str, tuple[str, ...]] = {
     "code/title": FORMATS[Category.CODE],
     "code/purpose": (
         "Write the source file {topic}. What it is for:",
-        "I need {topic}. It should do this:",
+        "I need {topic}. What it is about:",
         "Write {topic} the way I would. Its purpose:",
     ),
     "code/names": (
@@ -133,26 +133,33 @@ TASKS: dict[str, tuple[str, ...]] = {
         "Fill in the code for {topic}:",
         "This is still to be written in {topic}. Write it:",
         "How would I write this in {topic}?",
-        "Here is what {topic} still needs:",
+        "{topic} still needs this. Write it:",
     ),
     "code/continue": (
-        "Continue this code:",
-        "Go on with this source file:",
-        "What comes next in this code?",
-        "Here is where I stopped in this file. Carry on:",
-        "Write the lines after these:",
+        "Continue this code{titled}:",
+        "Go on with this source file{titled}:",
+        "What comes next in this code{titled}?",
+        "Here is where I stopped in this file{titled}. Carry on:",
+        "Write the lines of this file{titled} that come after these:",
     ),
 }
 """The wordings of each task of the dataset, by `<category>/<kind>`; a hash chooses one for each example."""
 
-ONLY_THE_BEGINNING = "Only the beginning for now."
-"""Said where the author's piece is longer than an answer may be."""
+ONLY_THE_BEGINNING = (
+    "Only the beginning for now.",
+    "Just the first part.",
+    "The opening will do.",
+    "Do not finish it yet, begin it.",
+    "I only need how it starts.",
+)
+"""Said where the author's piece is longer than an answer may be; a hash of the request chooses one."""
 
 _NOUNS = {
     Category.ARTICLE: ("article", "an article"),
     Category.POST: ("post", "a post"),
     Category.CODE: ("code", "a source file"),
 }
+_PARTS = {category: (f"part of {a_piece}", f"part of {a_piece}") for category, (_, a_piece) in _NOUNS.items()}
 
 
 def task_instruction(
@@ -160,19 +167,24 @@ def task_instruction(
     variant: int,
     *,
     topic: str = "",
+    title: str = "",
     material: str = "",
     language: str | None = None,
     only_the_beginning: bool = False,
+    is_part: bool = False,
 ) -> str:
     """The instruction of a task of the dataset, in one of its wordings; see `TASKS`.
 
     material: what the task is about, shown below the request (text to continue, an outline, a signature).
-    language: the answer's, in English; None when it needs no naming.
+    language: the answer's, in English; None when it needs no naming. is_part: the answer is a part of a longer piece.
     """
     wordings = TASKS[task]
-    piece, a_piece = _NOUNS[Category(task.partition("/")[0])]
-    request = wordings[variant % len(wordings)].format(topic=topic, piece=piece, a_piece=a_piece)
-    notes = [ONLY_THE_BEGINNING] if only_the_beginning else []
+    piece, a_piece = (_PARTS if is_part else _NOUNS)[Category(task.partition("/")[0])]
+    titled = f" “{title}”" if title else ""
+    request = wordings[variant % len(wordings)].format(topic=topic, titled=titled, piece=piece, a_piece=a_piece)
+    notes = []
+    if only_the_beginning:
+        notes.append(ONLY_THE_BEGINNING[int(digest(request, 8), 16) % len(ONLY_THE_BEGINNING)])
     if language:
         notes.append(f"Write in {language}.")
     return "\n\n".join(part for part in (" ".join([*notes, request]), material) if part)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from twin_assets.content.chunking import Chunker
+from twin_assets.content.chunking import Chunker, Tokens
 from twin_assets.content.extraction import extract_page
 from twin_assets.content.web import Answer, WebClient
 from twin_assets.documents import Category
@@ -143,7 +143,7 @@ def _page(answer: Answer) -> tuple[str, str]:
 
 
 def _best_parts(link: str, title: str, text: str, query: str, embedder: Embedder, max_tokens: int) -> list[Passage]:
-    chunks = list(Chunker(embedder.tokenizer, max_tokens).chunks(text, Category.ARTICLE))[:MAX_LINK_CHUNKS]
+    chunks = list(Chunker(Tokens(embedder.tokenizer), max_tokens).chunks(text, Category.ARTICLE))[:MAX_LINK_CHUNKS]
     if not chunks:
         return []
     wanted, *vectors = embedder.encode([query, *(chunk.text for chunk in chunks)])

@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 
 from twin_assets.collection.crawler import Found
 from twin_assets.collection.files import FilesCrawler
-from twin_assets.content.chunking import Chunk, Chunker
+from twin_assets.content.chunking import Chunk, Chunker, Tokens
 from twin_assets.content.code import code_language
 from twin_assets.content.syntax import MARKDOWN, Lines, structure
 from twin_assets.content.web import WebClient
@@ -111,7 +111,7 @@ def main() -> None:
     given = parser.parse_args()
     settings = Settings(_env_file=None)
     tokenizer, limit = load_embedder(settings).tokenizer, settings.chunk_tokens
-    chunker = Chunker(tokenizer, limit)
+    chunker = Chunker(Tokens(tokenizer), limit)
     markdown = MarkdownSplitter.from_huggingface_tokenizer(tokenizer, limit, trim=False)
     plain = TextSplitter.from_huggingface_tokenizer(tokenizer, limit, trim=False)
 

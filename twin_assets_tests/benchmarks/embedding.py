@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import numpy.typing as npt
 
-from twin_assets.content.chunking import Chunker
+from twin_assets.content.chunking import Chunker, Tokens
 from twin_assets.documents import Category
 from twin_assets.language.embedding import Embedder, load_embedder
 from twin_assets.settings import Settings
@@ -70,7 +70,7 @@ def titles(author: Path) -> Collection:
 
 
 def chunks(author: Path, embedder: Embedder) -> list[str]:
-    chunker = Chunker(embedder.tokenizer, Settings(_env_file=None).chunk_tokens)
+    chunker = Chunker(Tokens(embedder.tokenizer), Settings(_env_file=None).chunk_tokens)
     documents = random.Random(0).sample(rows(author / "docs.jsonl"), 60)
     return [
         chunk.text

@@ -38,7 +38,7 @@ import numpy as np
 from lancedb.index import FTS
 
 from twin_assets import schemas
-from twin_assets.content.chunking import CHUNKING_VERSION, Chunker
+from twin_assets.content.chunking import CHUNKING_VERSION, Chunker, Tokens
 from twin_assets.documents import Category, digest
 from twin_assets.features.changes import embedded_text
 from twin_assets.language import search as searching
@@ -276,7 +276,7 @@ class Index:
         return found
 
     def _embedded(self) -> list[dict[str, Any]]:
-        chunker = Chunker(self.embedder.tokenizer, self._settings.chunk_tokens)
+        chunker = Chunker(Tokens(self.embedder.tokenizer), self._settings.chunk_tokens)
         rows = [
             {
                 "chunk_id": f"{document.id}#{chunk.position:04d}",

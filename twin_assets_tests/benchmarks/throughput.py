@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from twin_assets.content.chunking import Chunker
+from twin_assets.content.chunking import Chunker, Tokens
 from twin_assets.documents import Category
 from twin_assets.features.changes import embedded_text
 from twin_assets.features.cleaning import cleaned_row
@@ -37,7 +37,7 @@ def bare(data: Path) -> dict[str, float]:
     rows = [cleaned_row(document, trainable=True, quotable=True).row for document in documents]
     marks.append(time.perf_counter())
     embedder = load_embedder(settings)
-    chunker = Chunker(embedder.tokenizer, settings.chunk_tokens)
+    chunker = Chunker(Tokens(embedder.tokenizer), settings.chunk_tokens)
     chunks = [
         {"title": row["title"], **vars(chunk)}
         for row in rows

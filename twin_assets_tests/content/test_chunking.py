@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from twin_assets.content.chunking import Chunk, Chunker
+from twin_assets.content.chunking import Chunk, Chunker, Tokens
 from twin_assets.content.syntax import GRAMMARS
 from twin_assets.documents import Category
 from twin_assets.language.embedding import load_embedder
@@ -89,7 +89,7 @@ def tokenizer() -> Tokenizer:
 
 @pytest.fixture(scope="module")
 def chunker(tokenizer: Tokenizer) -> Chunker:
-    return Chunker(tokenizer, MAX_TOKENS)
+    return Chunker(Tokens(tokenizer), MAX_TOKENS)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def byte_chunker() -> Chunker:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     tokenizer.train_from_iterator([PYTHON], trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet))
-    return Chunker(tokenizer, MAX_TOKENS)
+    return Chunker(Tokens(tokenizer), MAX_TOKENS)
 
 
 def assert_whole(chunks: list[Chunk], text: str) -> None:

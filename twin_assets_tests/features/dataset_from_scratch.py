@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from twin_assets.content.chunking import Chunker
+from twin_assets.content.chunking import Chunker, Tokens
 from twin_assets.documents import AuthorProfile, Consent, RawDocument
 from twin_assets.features import changes
 from twin_assets.features.dataset import build, dataset_rows
@@ -29,7 +29,7 @@ def main() -> None:
     embedder, table = load_embedder(settings), stores.features.table
     cleaned = changes.cleaning_changes(stores.warehouse, profile, table("ada", "cleaned_documents"), print)
     stores.features.commit("ada", "cleaned_documents", cleaned.changes)
-    chunker = Chunker(embedder.tokenizer, settings.chunk_tokens)
+    chunker = Chunker(Tokens(embedder.tokenizer), settings.chunk_tokens)
     made_by = changes.made_by_chunking(settings)
     cut = changes.chunking_changes(table("ada", "cleaned_documents"), table("ada", "chunks"), chunker, made_by)
     stores.features.commit("ada", "chunks", cut.changes)

@@ -3,6 +3,7 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from twin_assets.documents import Category
 from twin_assets.features.answers import answers, pieces
 from twin_assets.features.boilerplate import boilerplate, paragraphs
 
@@ -22,8 +23,8 @@ def found(text, category="article", language="en", max_bytes=1500, shared=(), ti
 
 @given(text=st.text(alphabet="ab \n\n.é", max_size=800), limit=st.integers(min_value=20, max_value=200))
 def test_pieces_fit_and_lose_no_word(text, limit):
-    for markdown in (False, True):
-        cut = pieces(text, limit, markdown=markdown)
+    for category in Category:
+        cut = pieces(text, limit, category)
         assert all(len(piece.encode()) <= limit and piece in text for piece in cut)
         assert "".join("".join(cut).split()) == "".join(text.split())
 
@@ -96,11 +97,19 @@ def test_what_is_left_out_is_counted_by_its_reason():
 
 def test_code_is_cut_at_definitions_and_all_of_it_is_an_answer():
     functions = [f"def f{n}(x):\n    y = x + {n}\n    return y * {n}\n" for n in range(9)]
-    text = "import os\n\n\n" + "\n\n".join(functions) + "\n\nprint(f0(os.getpid()), 'the last line of the file')\n"
+    text = (
+        "import os\n\n\n"
+        + "\n\n".join(functions)
+        + f"\n\nprint(f0(os.getpid()), '{'the last line of the file ' * 4}')\n"
+    )
     answered, _ = found(text, "code", None, max_bytes=160, title="f.py")
     assert answered[0].text.startswith("import os")
     assert all(answer.text.startswith(("import", "def f", "print")) for answer in answered)
     assert "".join("".join(answer.text for answer in answered).split()) == "".join(text.split())
+    call = "\n\nprint(f0(os.getpid()), 'and that is the last line of it')\n"
+    assert found("import os\n\n\n" + "\n\n".join(functions) + call, "code", None, max_bytes=160, title="f.py")[1] == {
+        "code between definitions under 120 bytes": 1
+    }
 
 
 def test_tables_of_numbers_are_data_and_arithmetic_is_code():
@@ -110,11 +119,45 @@ def test_tables_of_numbers_are_data_and_arithmetic_is_code():
     assert [answer.text for answer in found(rounds, "code", None)[0]] == [rounds]
 
 
-def test_a_line_that_only_leads_up_to_a_quotation_is_no_answer():
+def test_an_answer_does_not_end_in_what_leads_up_to_something_else():
     leads = "And then the second gauge reported its own number, which was:"
-    text = f"{MINE}\n\n> one\n\n{leads}\n\n> two\n\n{MINE} It does:"
+    text = f"{MINE}\n\n> one\n\n{leads}\n\n> two\n\n{MINE} It says:\n\n> three\n\n{MINE}\n\n## What it says\n\n> four"
     answers, left_out = found(text)
-    assert [answer.text for answer in answers] == [MINE]
-    assert left_out == {"quoted passage": 2, "answer only leads up to something else": 2}
+    assert [answer.text for answer in answers] == [MINE] * 3
+    assert left_out == {"quoted passage": 4, "line that leads up to what is left out": 3}
     with_code = f"{leads}\n\n    7.2"
     assert [answer.text for answer in found(with_code)[0]] == [with_code]
+
+
+@settings(deadline=None)
+@given(
+    blocks=st.lists(
+        st.sampled_from([MINE, "```\n" + "a = 1\n" * 30 + "```", "```\nb = 2\n\nc = 3\n```", "- one\n- two", "It is:"]),
+        max_size=9,
+    )
+)
+def test_no_answer_is_cut_in_a_block_of_code(blocks):
+    for answer in found("\n\n".join(blocks), max_bytes=150)[0]:
+        assert answer.text.count("```") % 2 == 0
+        assert "a = 1" not in answer.text, "it is longer than an answer"
+        assert not answer.text.endswith(":")
+
+
+def test_code_too_long_for_an_answer_and_notes_above_a_piece_are_left_out():
+    code = "\n".join(f"    line {n}" for n in range(200))
+    text = f"*This article was discussed [on a forum][f].*\n\n{MINE} Here:\n\n{code}\n\n{MINE}"
+    answers, left_out = found(text)
+    assert [answer.text for answer in answers] == [MINE, MINE]
+    assert left_out == {
+        "block of code longer than an answer": 1,
+        "line that leads up to what is left out": 1,
+        "note on the piece above it": 1,
+    }
+
+
+def test_what_is_only_a_table_or_code_is_nobodys_writing():
+    table = "| gauge | level |\n| --- | --- |\n" + "\n".join(f"| number {n} | {n} |" for n in range(9))
+    code = "```\n" + "\n".join(f"gauge({n})" for n in range(30)) + "\n```"
+    for only in (table, code):
+        assert found(only) == ([], {"answer with under 40 bytes of prose": 1})
+        assert [answer.text for answer in found(f"{MINE}\n\n{only}")[0]] == [f"{MINE}\n\n{only}"]

@@ -86,6 +86,13 @@ def test_code_is_kept_exact():
 
 def test_broken_encoding_is_repaired_and_typography_kept():
     assert clean(raw("a", "donâ€™t stop — “quoted”")) == "don’t stop — “quoted”\n"
+    shown = "It said `donâ€™t`, which is `C3 A2` and so on.\n"
+    assert clean(raw("a", shown)) == shown
+
+
+def test_what_nobody_sees_of_a_page_is_no_text():
+    text = "One.\n<!--more-->\nTwo <!-- [[[end]]] -->, by [pytest](), not `<!-- this -->`.\n\n![Me](a.png){: .wide}\n"
+    assert clean(raw("a", text)) == "One.\nTwo , by pytest, not `<!-- this -->`.\n\n![Me](a.png)\n"
 
 
 def test_html_of_a_feed_or_an_export_is_markdown_with_quotes_lists_and_code():

@@ -32,7 +32,7 @@ RUBY = "# The day's high water.\ndef high(day)\n  read(day)\n  day\nend\n"
 @pytest.mark.parametrize(
     ("name", "text", "signature", "purpose"),
     [
-        ("a.py", PYTHON, "def high(day: int,\n         gauge: str) -> float:", "The day's high water."),
+        ("a.py", PYTHON, "@cache\ndef high(day: int,\n         gauge: str) -> float:", "The day's high water."),
         ("a.c", C, "static int\ntips(struct gauge *g)", "Tips since the start."),
         ("a.go", GO, "func High(day int) float64", "High is the day's high water."),
         ("a.rb", RUBY, "def high(day)", "The day's high water."),
@@ -43,6 +43,66 @@ def test_a_definition_has_a_signature_and_a_purpose(name, text, signature, purpo
     assert one.signature == signature
     assert one.purpose == purpose
     assert text[one.start : one.end].endswith(("}", "end", "gauge)"))
+
+
+PARAMETRIZED = """# -- reading -----
+
+@pytest.mark.parametrize(
+    "level",
+    [1, 2],
+)
+def test_level(level):
+    "A level is read."
+    assert level
+
+
+class Gauge:
+    def read(self):
+        return 1
+
+    def write(self):
+        return 2
+"""
+TYPES = """// mayor: a program
+// It counts.
+
+#include <stdlib.h>
+
+typedef struct {
+    int x;
+} ticket;
+
+// What may be set.
+typedef struct {
+    int y;
+} conf;
+
+[[gnu::stdcall]]
+void start(void)
+{
+    exit(0);
+}
+
+int main(void)
+{
+    return 0;
+}
+"""
+
+
+def test_what_is_wanted_of_a_definition_is_its_own():
+    test, gauge = definitions(PARAMETRIZED, "g.py", 1_000)
+    assert (test.signature, test.purpose) == ("def test_level(level):", "A level is read.")
+    assert PARAMETRIZED[test.start :].startswith("@pytest"), "the banner above it is of the file's next part"
+    assert (gauge.purpose, gauge.members) == ("", ("def read", "def write"))
+
+
+def test_what_does_not_say_what_it_is_is_no_definition():
+    conf, start, main = definitions(TYPES, "t.c", 1_000)
+    assert (conf.name_beside_signature, conf.purpose) == ("conf, which begins:", "What may be set.")
+    assert start.signature == "[[gnu::stdcall]]\nvoid start(void)"
+    assert main.purpose == "mayor: a program", "main is for what its file is for"
+    assert definitions("int main(void)\n{\n    return 0;\n}\n", "m.c", 1_000) == []
 
 
 def test_a_class_too_long_gives_its_methods_and_a_function_too_long_gives_nothing():

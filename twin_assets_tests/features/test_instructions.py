@@ -17,7 +17,7 @@ from twin_assets.features.instructions import (
     split_clusters,
 )
 from twin_assets.features.memo import Memo
-from twin_assets.language.prompts import TASKS, Passage
+from twin_assets.language.prompts import ONLY_THE_BEGINNING, TASKS, Passage
 
 ORDER = {"train": 0, "validation": 1, "test": 2}
 IDS = st.text(alphabet="abc0123", min_size=1, max_size=6)
@@ -116,13 +116,84 @@ def test_an_answer_that_stands_in_train_is_not_held_out_too():
 
 def test_a_piece_under_a_quotation_is_asked_for_by_the_quotation():
     mine = "That is what the book says, and I have never seen a float that did as the book says it will."
-    text = f"{PARAGRAPHS[0]}\n\n> A float never lies, said the manual.\n\n{mine}\n"
+    text = f"{PARAGRAPHS[0]}\n\n> A float never lies, said the keeper of the manual.\n\n{mine}\n"
     rows, left_out = built([document("a:f:x", text, title="Floats")])
     [reply] = [row for row in rows if row["task"] == "reply"]
     assert reply["answer"] == mine
     assert "> A float never lies" in reply["instruction"]
     assert "Floats" in reply["instruction"]
     assert left_out["quoted passage"] == 1
+
+
+@pytest.mark.parametrize(
+    ("above", "quote", "below"),
+    [
+        (
+            "I ran it, and this is the output:",
+            "Tide 4.6 m at gauge 1, tide 4.5 m at gauge 2, all is well.",
+            "That is high.",
+        ),
+        (
+            "So I prompted it like this:",
+            "Read the gauge for me, and tell me how high it stands.",
+            "This is what it said.",
+        ),
+        ("He is right.", "A float never lies.", "This is short."),
+        ("Then this:", "**Update**: the float never lied, and so this post is obsolete by now.", "That is old."),
+        ("The book says:", "A float never lies, said the keeper of the manual to me.", "Bread is another matter."),
+        ("The book says:", "A float never lies, said the keeper to me. " * 30, "That is long."),
+    ],
+    ids=["output", "a prompt", "a few words", "a note", "the answer is on something else", "longer than is shown"],
+)
+def test_what_is_set_off_and_is_no_statement_is_not_replied_to(above, quote, below):
+    text = f"{PARAGRAPHS[0]}\n\n{above}\n\n> {quote}\n\n{below} {'It goes on and on and says nothing more. ' * 3}\n"
+    rows, _ = built([document("a:f:x", text, title="Floats")])
+    assert [row["task"] for row in rows if row["answer"].startswith(below)] == ["continue"]
+
+
+def test_what_stands_below_a_quotation_is_no_beginning():
+    rows, _ = built([document("a:f:x", f"> A float.\n\n{PARAGRAPHS[0]}\n", title="Floats")])
+    [row] = rows
+    assert row["task"] == "continue"
+    assert "> A float." in row["instruction"]
+
+
+BLOCKS = st.sampled_from(
+    [*PARAGRAPHS[:6], "```\n" + "read()\n" * 40 + "```", "    code()\n" * 9, "> quoted", "Here:", "- one"]
+)
+
+
+@settings(deadline=None)
+@given(blocks=st.lists(BLOCKS, min_size=6, max_size=16))
+def test_what_is_to_be_continued_is_named_and_begins_where_a_part_does(blocks):
+    rows, _ = built([document("a:f:x", "\n\n".join(blocks), title="Floats")], answer_bytes=400)
+    for row in rows:
+        if row["task"] == "continue":
+            request, _, before = row["instruction"].partition("\n\n")
+            assert "“Floats”" in request
+            assert before.count("```") % 2 == 0
+            assert before.startswith(("Paragraph", "```\n", "    ", "code()", "> ", "Here", "- "))
+
+
+def test_phrases_are_named_beside_the_title_and_an_outline_has_whole_points():
+    sentence = (
+        "Gauge {n} stands on a pier that was built in 1884 by masons of the mainland who never came back to see it"
+    )
+    text = "\n\n".join(
+        f"{sentence.replace('{n}', str(n))}, which is how it is. The pier is Skerrow Pier." for n in range(4)
+    )
+    rows = [
+        row
+        for n in range(60)
+        for row in built([document(f"a:f:{n}", text, digest(n, 16), title="Stone")])[0]
+        if row["task"] == "write"
+    ]
+    phrases = [row["instruction"] for row in rows if row["template"].startswith("article/phrases")]
+    outlines = [row["instruction"] for row in rows if row["template"].startswith("article/outline")]
+    assert phrases
+    assert all("“Stone”" in one and "pier" in one.lower() for one in phrases)
+    assert outlines
+    assert all(f"- {sentence.replace('{n}', '1')}\n" in one and "…" not in one for one in outlines)
 
 
 def test_code_is_asked_for_by_signature_and_purpose():
@@ -153,7 +224,7 @@ def test_an_instruction_names_the_language_when_it_is_not_english():
 def test_a_piece_longer_than_an_answer_is_asked_for_in_part():
     rows, _ = built([document("a:f:x", "\n\n".join(PARAGRAPHS))], answer_bytes=500)
     [write] = [row for row in rows if row["task"] == "write"]
-    assert write["instruction"].startswith("Only the beginning for now. ")
+    assert write["instruction"].startswith(ONLY_THE_BEGINNING)
 
 
 def test_no_wording_is_used_more_than_its_share():
@@ -198,14 +269,6 @@ def test_one_document_more_changes_no_others_example():
     before, _ = built(documents)
     after, _ = built([*documents, document("a:f:z", "A new one about bread, not tides. " * 5, digest("z", 16))])
     assert [row for row in after if row["document_id"] != "a:f:z"] == before
-
-
-def test_code_that_goes_on_in_a_second_piece_is_no_prose_to_rewrite():
-    log = "\n".join(f"Well, it's really line {n}; I can't say so!" for n in range(60))
-    text = f"{PARAGRAPHS[0]}\n\n```\n{log}\n```\n"
-    rows, _ = built([document("a:f:x", text)], answer_bytes=500)
-    assert len(rows) > 4
-    assert not [row for row in rows if row["task"] == "rewrite" and "line 30" in row["answer"]]
 
 
 def test_a_stop_inside_a_span_of_code_ends_no_point_of_an_outline():

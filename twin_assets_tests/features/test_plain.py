@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twin_assets.documents import Category
-from twin_assets.features.plain import MIN_CHANGE, change, plain_version
+from twin_assets.features.plain import MIN_CHANGE, change, plain_sentence, plain_version
 
 
 @pytest.mark.parametrize(
@@ -31,10 +31,23 @@ from twin_assets.features.plain import MIN_CHANGE, change, plain_version
             "I will say that it is there, and that `abort` raises it.",
         ),
         ("However, the rain stayed. 🌧️ #tides #work", "But the rain stayed."),
+        ("It isn't just software, and it never quite works.", "It is not just software. It never quite works."),
+        ("Why haven't I been there? Can't you go?", "Why have I not been there? Can you not go?"),
+        ("It's established by now; it's cold.", "It's established by now. It is cold."),
+        ("It's a vital tool, and an odd one.", "It is an important tool, and a strange one."),
+        (
+            "See [the stupid][bad] one (gcc, make, afl), but\nso, you'd not.",
+            "See [the stupid][bad] one (gcc, make, afl), but\nso, you would not.",
+        ),
+        ("Not only is it small, but it is really fast.", "Not only is it small, but it is fast."),
+        (
+            "The `-path:**/a**` isn't `**b**`, which is, of course, completely fine.",
+            "The `-path:**/a**` is not `**b**`, which is, of course, completely fine.",
+        ),
     ],
 )
 def test_marks_of_a_voice_are_taken_away(mine, plain):
-    assert plain_version(mine, Category.ARTICLE, "en") == plain
+    assert plain_sentence(mine, "en").strip() == plain
 
 
 def test_code_links_and_lists_stay_as_they_are():
@@ -52,6 +65,15 @@ def test_a_post_loses_its_line_breaks_and_an_article_keeps_its_paragraphs():
     text = "Nobody called.\n\n- it's late\n- it's cold\n\nI went home, and it rained! 🥖"
     assert plain_version(text, Category.POST, "en") == "Nobody called. It is late. It is cold. I went home. It rained."
     assert "\n\n" in (plain_version(text, Category.ARTICLE, "en") or "")
+
+
+def test_wrapped_paragraphs_are_one_line_each_and_other_lines_stay():
+    wrapped = "It's a line that an editor wrapped, and it isn't at all short; it's\nthe second of its paragraph."
+    heading = "# A heading that nobody would wrap, however long it may be and whatever it says"
+    plain = "It is a line that an editor wrapped. It is not at all short. It is the second of its paragraph."
+    assert plain_version(f"{wrapped}\n\n{heading}\n{wrapped}\n\nBy Ada\nin May", Category.ARTICLE, "en") == (
+        f"{plain}\n\n{heading}\n{plain}\n\nBy Ada\nin May"
+    )
 
 
 def test_the_last_item_of_a_list_ends_and_a_wrapped_line_goes_on():

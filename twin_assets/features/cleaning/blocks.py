@@ -27,16 +27,20 @@ def lines_of(token: "Token") -> range:
 
 
 @lru_cache(maxsize=64)
-def code_lines(text: str) -> frozenset[int]:
-    """The numbers of the lines that are code: fenced, with the fences, or indented.
+def code_blocks(text: str) -> tuple[range, ...]:
+    """The lines of each block of code: fenced, with the fences, or indented.
 
     Asked again and again for the text at hand. One without a fence or an indent has no code, and is not parsed.
     """
     if not _MAY_HOLD_CODE.search(text):
-        return frozenset()
-    return frozenset(
-        line for token in blocks(text) if token.type in ("fence", "code_block") for line in lines_of(token)
-    )
+        return ()
+    return tuple(lines_of(token) for token in blocks(text) if token.type in ("fence", "code_block"))
+
+
+@lru_cache(maxsize=64)
+def code_lines(text: str) -> frozenset[int]:
+    """The numbers of the lines that are code."""
+    return frozenset(line for block in code_blocks(text) for line in block)
 
 
 def change_prose(text: str, change: Callable[[str], str]) -> str:

@@ -21,7 +21,7 @@ from twin_assets.features.cleaning.licences import without_licence_header
 from twin_assets.features.redaction import Kind, Redacted, redact, redact_url
 from twin_assets.language.detection import detect_language
 
-CLEANING_VERSION = "2"
+CLEANING_VERSION = "3"
 
 NO_TEXT = "no text after cleaning"
 
@@ -38,6 +38,12 @@ _REDIRECTORS = {
     ("out.reddit.com", "/"): ("url",),
 }  # fmt: skip
 """Addresses that only count a click and carry where they lead; a short link, which does not, stays as it is."""
+_SPAN = re.compile(r"(`[^`\n]+`)")
+_COMMENT = re.compile(r"<!--.*?-->[ \t]*\n?", re.DOTALL)
+"""Nobody sees it: `<!--more-->`, what a generator leaves."""
+_ATTRIBUTES = re.compile(r"\{:[ .#][^}\n]*\}")
+"""Kramdown's `{: .class}`. See: https://kramdown.gettalong.org/syntax.html#attribute-list-definitions"""
+_EMPTY_LINK = re.compile(r"(?<!!)\[([^\]\n]+)\]\(\)")
 _TRAILING = re.compile(r"[ \t]+$", re.MULTILINE)
 _BLANK_LINES = re.compile(r"\n{3,}")
 
@@ -108,8 +114,15 @@ def without_tracking(url: str) -> str:
 
 def _tidied(text: str) -> str:
     """Prose with its encoding repaired, clean links, and no white space that nobody sees."""
-    text = _URL.sub(_clean_link, _repaired(text))
+    # Spans of code stay: an author may show there what a broken text looks like.
+    parts = _SPAN.split(text)
+    text = "".join(part if number % 2 else _visible(_repaired(part)) for number, part in enumerate(parts))
+    text = _URL.sub(_clean_link, text)
     return _BLANK_LINES.sub("\n\n", _TRAILING.sub("", text))
+
+
+def _visible(text: str) -> str:
+    return _EMPTY_LINK.sub(r"\1", _ATTRIBUTES.sub("", _COMMENT.sub("", text)))
 
 
 def _clean_link(match: re.Match[str]) -> str:
