@@ -7,7 +7,7 @@ every answer can be found in the cleaned text as it is. Code is cut at its defin
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -22,13 +22,16 @@ from twin_assets.language.detection import detect_language
 MIN_ANSWER_BYTES = 40
 MIN_CODE_BYTES = 120
 """Of code between definitions: a type of two lines, a last call of main, is nothing that could be guessed."""
+MIN_PROSE_SHARE = 0.15
+"""Of the bytes of an answer that is no code; with less it shows code, or what a program printed."""
 MIN_LETTERS_FOR_LANGUAGE = 200
 """Shorter pieces are not asked for their language: a list of names is nobody's Latin."""
 
 TOO_SHORT = f"answer under {MIN_ANSWER_BYTES} bytes"
 DATA = "answer holds data, not writing"
+TORN_CODE = "code that is cut inside what belongs together"
 SHORT_CODE = f"code between definitions under {MIN_CODE_BYTES} bytes"
-NO_PROSE = f"answer with under {MIN_ANSWER_BYTES} bytes of prose"
+NO_PROSE = "answer with hardly any prose"
 LEADS_UP = "line that leads up to what is left out"
 LONG_CODE = "block of code longer than an answer"
 NOTE = "note on the piece above it"
@@ -45,12 +48,17 @@ _NUMBER = re.compile(r"0[xX][0-9a-fA-F]+[uUlL]*|\d\w*")
 MIN_NUMBERS, MAX_NUMBER_SHARE = 20, 0.8
 """So many tokens, and so large a share of them, that are numbers: a table of them, which nobody can guess."""
 _HEADING = re.compile(r"^#{1,6}\s", re.MULTILINE)
+_LIST_OR_CODE = re.compile(r"\s*([-*+]|\d{1,3}[.)])\s|```|~~~|    |\t")
 _LEADS_UP = re.compile(r"[:：,，][*_]*$|^#{1,6}\s[^\n]*$")
 _SENTENCE_END = re.compile(r"[.!?…][\"”’)*_]*(?=\s)|[。！？]")
 _NOTE = re.compile(r"[*_]*(updated?\b|edit(ed)?:|follow-?up\b|this (article|post|page) (was|has been|is also)\b)")
-_TABLE_OR_IMAGE = re.compile(r"^\s*(\||!\[).*$", re.MULTILINE)
+_TABLE_OR_MEDIA = re.compile(r"^\s*(\||!\[|</?(?:video|audio|img|iframe|div|figure)\b).*$", re.MULTILINE)
 _LINK = re.compile(r"!?\[([^\]\n]*)\](?:\([^)\n]*\)|\[[^\]\n]*\])")
 _MARKS = re.compile(r"[*_`]+(?=\S)|(?<=\S)[*_`]+")
+_IF, _END_IF = re.compile(r"^\s*#\s*if", re.MULTILINE), re.compile(r"^\s*#\s*endif", re.MULTILINE)
+_STRING_OR_COMMENT = re.compile(
+    r'"""(?:.|\n)*?"""|"(?:\\.|[^"\\\n])*"|(?<!\w)\'(?:\\.|[^\'\\\n])*\'|//.*|/\*(?:.|\n)*?\*/|(?<!\S)#(?!\w).*'
+)
 _ADDRESS_OR_SPAN = re.compile(r"`[^`\n]*`|https?://[^\s)>\]]+|<[^>\n]*>")
 
 
@@ -59,13 +67,14 @@ class Answer:
     """A piece of a cleaned text, from character `start` on.
 
     quote: what the author quotes right above it, "" when nothing; definition: what it defines, when it is code that
-    defines one thing.
+    defines one thing; is_part: of code, whether the file goes on.
     """
 
     text: str
     start: int
     quote: str = ""
     definition: Definition | None = None
+    is_part: bool = False
 
 
 def answers(
@@ -116,9 +125,10 @@ def _prose_answers(
         left_out[QUOTED] += bool(quoted)
         quote = "\n".join(lines[quoted[0] : quoted[-1] + 1]) if quoted and skipped == quoted else ""
         at = starts[stretch.start]
-        for piece in _pieces_below(quote, "\n".join(lines[stretch.start : stretch.stop]), max_bytes, category):
+        found = list(_pieces_below(quote, "\n".join(lines[stretch.start : stretch.stop]), max_bytes, category))
+        for piece, following in pairwise([*found, ""]):
             at = text.index(piece, at)
-            said = _without_lead(piece)
+            said = _without_lead(_without_announcement(piece, following))
             left_out[LEADS_UP] += said != piece
             if said:
                 yield Answer(said, at, quote)
@@ -143,16 +153,27 @@ def _long_code(text: str, lines: list[str], max_bytes: int) -> Iterator[range]:
             yield block
 
 
+def _without_announcement(piece: str, following: str) -> str:
+    """A piece of several paragraphs without the last, where that is about a list or code that comes after the cut."""
+    above, _, last = piece.rpartition("\n\n")
+    announces = _LIST_OR_CODE.match(following) and not (_LIST_OR_CODE.match(last) or _ends_in_code(piece))
+    return above if above.strip() and announces else piece
+
+
 def _without_lead(piece: str) -> str:
     """A piece without a heading, or a sentence with a colon, at its end: what that leads up to is not in it."""
     while True:
         above, blank, last = piece.rstrip().rpartition("\n\n")
-        if not _LEADS_UP.search(last) or piece.rstrip().count("\n") in code_lines(piece):
+        if not _LEADS_UP.search(last) or _ends_in_code(piece):
             return piece
         ends = list(_SENTENCE_END.finditer(last))
         piece = f"{above}{blank}{last[: ends[-1].end()]}" if ends else above.rstrip("\n")
         if not piece:
             return ""
+
+
+def _ends_in_code(piece: str) -> bool:
+    return piece.rstrip().count("\n") in code_lines(piece)
 
 
 def _own_lines(lines: list[str], own: str) -> set[int]:
@@ -184,7 +205,7 @@ def _code_answers(text: str, name: str, max_bytes: int) -> Iterator[Answer]:
     ends = [*(one.start for one in found), *(one.end for one in found), len(text)]
     at = max((end for end in ends if len(text[:end].strip("\n").encode()) <= max_bytes), default=0)
     if text[:at].strip():
-        yield _stretch(text, 0, at)
+        yield replace(_stretch(text, 0, at), is_part=bool(text[at:].strip()))
     for one in found:
         if one.start < at:
             continue
@@ -210,14 +231,21 @@ def _unfit(answer: Answer, category: Category, language: str | None) -> str | No
     text = answer.text
     if len(text.encode()) < MIN_ANSWER_BYTES:
         return TOO_SHORT
-    if category is Category.CODE and answer.start and not answer.definition and len(text.encode()) < MIN_CODE_BYTES:
-        return SHORT_CODE
+    if category is Category.CODE and answer.start and not answer.definition:
+        if len(text.encode()) < MIN_CODE_BYTES:
+            return SHORT_CODE
+        if _is_torn(text, "()", "[]"):
+            return TORN_CODE
+    if category is Category.CODE and not answer.start and (answer.is_part and _is_torn(text, "()", "[]", "{}")):
+        return TORN_CODE
     tokens = _TOKEN.findall(text)
     numbers = sum(bool(_NUMBER.fullmatch(token)) for token in tokens)
     if _DATA.search(text) or (numbers >= MIN_NUMBERS and numbers > MAX_NUMBER_SHARE * len(tokens)):
         return DATA
-    if category is not Category.CODE and len(plain_text(_writing(text)).strip().encode()) < MIN_ANSWER_BYTES:
-        return NO_PROSE
+    if category is not Category.CODE:
+        n_bytes = len(plain_text(_writing(text)).strip().encode())
+        if n_bytes < max(MIN_ANSWER_BYTES, MIN_PROSE_SHARE * len(text.encode())):
+            return NO_PROSE
     if language:
         words = without_code(text)
         if sum(character.isalpha() for character in words) >= MIN_LETTERS_FOR_LANGUAGE:
@@ -227,9 +255,19 @@ def _unfit(answer: Answer, category: Category, language: str | None) -> str | No
     return None
 
 
+def _is_torn(code: str, *brackets: str) -> bool:
+    """Whether something in brackets is cut in two, or a condition or decorator from its object; or all is comment."""
+    bare = _STRING_OR_COMMENT.sub(lambda found: "s" * len(found[0]) if found[0][0] in "\"'" else "", code)
+    if len(_IF.findall(bare)) != len(_END_IF.findall(bare)) or len(bare.strip()) < MIN_ANSWER_BYTES:
+        return True
+    last = bare.rstrip().rpartition("\n\n")[2]
+    is_bare_decorator = last.startswith("@") and not re.search(r"^(async )?(def|class|function)\b", last, re.MULTILINE)
+    return any(bare.count(pair[0]) != bare.count(pair[1]) for pair in brackets) or is_bare_decorator
+
+
 def _writing(text: str) -> str:
     """A markdown text without code, tables and images."""
-    return _TABLE_OR_IMAGE.sub("", without_code(text))
+    return _TABLE_OR_MEDIA.sub("", without_code(text))
 
 
 def without_code(text: str) -> str:

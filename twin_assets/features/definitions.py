@@ -16,7 +16,7 @@ MIN_LINES = 3
 """A shorter definition is a detail of its surroundings."""
 MAX_SIGNATURE_LINES = 8
 MAX_DECORATOR_LINES = 3
-"""More of them, as of a parametrized test, say less what is wanted than they show of it."""
+"""Of more, as above a parametrized test, how each begins is shown."""
 MAX_PURPOSE = 300
 
 _COMMENT = re.compile(r"\s*(#(?!include|define|if|endif|else|pragma|\[)|//+[/!]?|/?\*+/?|--+|;+)")
@@ -25,9 +25,14 @@ _BANNER = re.compile(r"\W*[-=*~]{2,}.*[-=*~]{2,}\W*|[-=*~#/]{4,}")
 _COMMENT_MARKS = re.compile(r"^\s*(#+!?|//+[/!]?|/\*+!?|\*+/|\*+|--+|;+)\s?|\s*\*+/\s*$")
 _OPENS_BODY = re.compile(r"(:|\{|=>|\bdo|\bthen|=)\s*(#.*|//.*|/\*.*)?$|\{")
 _CALLABLE = re.compile(r"\(\)$|^(def|fn|func|function) ")
+_LINT = re.compile(
+    r"flake8|noqa|type: ignore|pylint|mypy|isort|coding[:=]|-\*-|SPDX|Copyright|eslint|clang", re.IGNORECASE
+)
 _NO_PURPOSE = re.compile(
     r"\s*([$>%|]|(Ref|See|TODO|FIXME|Usage|Copyright|Build|Note)\b|https?://|@|-{3}|={3})", re.IGNORECASE
 )
+_CONDITION = re.compile(r"\s*#\s*(if|ifdef|ifndef|elif|else|endif)\b")
+_GUARD = re.compile(r"#\s*ifndef \w+_H_*\b")
 _MAIN = re.compile(r"(def |func |fn |function )?main(\(\))?")
 _DOCSTRING = re.compile(r"\s*[rRbBuU]*(\"\"\"|'''|\"|')(.*?)\1", re.DOTALL)
 _TITLE = re.compile(r".{1,60}(?<![.!?:;,])\n(?=[A-Z])")
@@ -39,7 +44,7 @@ class Definition:
     """Characters start to end of a file, with the comments above; its enclosing names, signature and purpose.
 
     purpose: the first paragraph of its docstring or of the comment above it, of `main` else the file's, "" when there
-    is neither; members: the names of what it defines inside itself.
+    is neither; members: the names of what a class defines inside itself.
     """
 
     start: int
@@ -82,7 +87,8 @@ def definitions(text: str, name: str, max_bytes: int) -> list[Definition]:
         if fits and len(rows) >= MIN_LINES:
             inside = _outermost(inner for inner in enclosures[number + 1 :] if inner.last <= one.last)
             label = " > ".join(dict.fromkeys(label.label for label in labels))
-            definition = _definition(text, lines, one, label, tuple(inner.label for inner in inside))
+            members = () if _CALLABLE.search(one.label) else tuple(inner.label for inner in inside)
+            definition = _definition(text, name, lines, one, label, members)
             fits = definition.says_what_it_is
             found += [definition] if fits else []
         # What a function too long for an answer defines inside itself is no part that anybody would ask for.
@@ -120,22 +126,50 @@ def _outermost(enclosures: Iterable[Enclosure]) -> Iterator[Enclosure]:
             last = one.last
 
 
-def _definition(text: str, lines: Lines, enclosure: Enclosure, label: str, members: tuple[str, ...]) -> Definition:
-    first = enclosure.first
-    while first < enclosure.head and (lines.is_blank(first) or _BANNER.fullmatch(lines.rows[first])):
-        first += 1
+def _definition(
+    text: str, name: str, lines: Lines, enclosure: Enclosure, label: str, members: tuple[str, ...]
+) -> Definition:
+    first = _first_row(lines, enclosure)
     rows = lines.rows[first : enclosure.last + 1]
     head = enclosure.head - first
     comments = list(_comments_above(rows[:head]))
-    decorated = len(comments) if head - len(comments) <= MAX_DECORATOR_LINES else head
+    decorators = rows[len(comments) : head]
+    if len(decorators) > MAX_DECORATOR_LINES:
+        decorators = [f"{row} …" for row in decorators if row.lstrip().startswith("@")]
     signature = _signature(rows[head:])
     docstring = _DOCSTRING.match("\n".join(rows[head + len(signature) :]))
     purpose = _first_paragraph(docstring[2] if docstring else "\n".join(comments))
     if not purpose and is_main(enclosure.label):
         purpose = purpose_of_file(text)
     end = lines.starts[enclosure.last] + len(rows[-1])
-    shown = "\n".join([*rows[decorated:head], *signature]).strip("\n").rstrip("{ \n")
+    conditions = _conditions(lines.rows[:first]) if code_language(name, text) in ("c", "c++") else ()
+    shown = "\n".join([*conditions, *decorators, *signature]).strip("\n").rstrip("{ \n")
     return Definition(lines.starts[first], end, label, shown, purpose, members)
+
+
+def _first_row(lines: Lines, enclosure: Enclosure) -> int:
+    """Of a definition with its own comment: no head of a part of the file, nothing that a blank row parts from it."""
+    first, in_block = enclosure.first, False
+    for number in range(enclosure.first, enclosure.head):
+        row = lines.rows[number]
+        in_block = (in_block or row.lstrip().startswith("/*")) and "*/" not in row
+        if not in_block and (not row.strip() or _BANNER.fullmatch(row)):
+            first = number + 1
+    return first
+
+
+def _conditions(rows: Sequence[str]) -> Iterator[str]:
+    """The rows of the preprocessor that decide whether what comes below is compiled; include guards decide nothing."""
+    branches: list[list[str]] = []
+    for row in rows:
+        if found := _CONDITION.match(row):
+            if found[1].startswith("if"):
+                branches.append([row.strip()])
+            elif found[1] == "endif":
+                branches = branches[:-1]
+            elif branches:
+                branches[-1] = [branches[-1][0], row.strip()]
+    yield from (row for branch in branches for row in branch if not _GUARD.match(branch[0]))
 
 
 def _comments_above(rows: Sequence[str]) -> Iterator[str]:
@@ -157,9 +191,13 @@ def _signature(body: Sequence[str]) -> list[str]:
     return list(body[:1])
 
 
+def _is_no_text(row: str) -> bool:
+    return not row or bool(_BANNER.fullmatch(row) or _LINT.match(row))
+
+
 def _first_paragraph(text: str) -> str:
     """In one line, up to a row that says how to build it, where it is from or what is left to do."""
-    rows = list(dropwhile(lambda row: not row or _BANNER.fullmatch(row), map(str.strip, text.splitlines())))
+    rows = list(dropwhile(_is_no_text, map(str.strip, text.splitlines())))
     rows = rows[:1] if _TITLE.match("\n".join(rows)) else rows
     ends = (number for number, row in enumerate(rows) if not row or _NO_PURPOSE.match(row))
     line = " ".join(" ".join(rows[: next(ends, len(rows))]).split())

@@ -28,7 +28,7 @@ from twin_assets.features.memo import Memo
 from twin_assets.features.plain import plain_sentence, plain_version
 from twin_assets.language.prompts import PROMPT_VERSION, TASKS, Passage, task_instruction
 
-INSTRUCTIONS_VERSION = "5"
+INSTRUCTIONS_VERSION = "7"
 
 Split = Literal["train", "validation", "test"]
 Task = Literal["write", "continue", "rewrite", "reply", "code"]
@@ -83,7 +83,9 @@ _SAID = re.compile(
     r"pointed|points out|argues?|suggest\w*|comment\w*|replied|answer\w*)\b",
     re.IGNORECASE,
 )
-_NOTE = re.compile(r"[\s>*_]*(update|edit|note|tl;?dr)\b", re.IGNORECASE)
+_NOTE = re.compile(r"[\s>*_:]*(update|edit|note|warning|tl;?dr)\b", re.IGNORECASE)
+_SET_OFF = re.compile(r"[\s>]*(`|#|\d+[.)]\s)")
+"""Code, a page with its headings, steps to follow."""
 _REFERS = re.compile(
     r"(this|that|these|those|yes|no|i (dis)?agree|exactly|indeed|true|not quite|well)\b", re.IGNORECASE
 )
@@ -94,7 +96,9 @@ _PROSE_BEGINS = (
     re.compile(r"(?<=[.!?…])[\"”’)*_]*\s+(?=[^\sa-z])|[。！？]"),
     re.compile(r"\s"),
 )
-_CODE_BEGINS = (re.compile(r"\n(?=[^\s})\]])"), re.compile(r"\n"), re.compile(r"\s"))
+_CODE_BEGINS = (
+    re.compile(r"\n\s*\n(?=[^\s})\]])"), re.compile(r"\n(?=[^\s})\]/*;-])"), re.compile(r"\n"), re.compile(r"\s")
+)  # fmt: skip
 """Where a part begins, the best first: a paragraph, a sentence, a word; a definition, a line."""
 _SPAN = re.compile(r"`[^`\n]+`")
 _HIDE_STOPS = str.maketrans(".!?…", "\ue000\ue001\ue002\ue003")
@@ -404,12 +408,12 @@ class _Asking:
 
     def _reply(self, answer: Answer, position: int) -> Example | None:
         quote = answer.quote.rstrip("> \n")
-        if not quote or len(quote) > MAX_QUOTE or not self._is_answered(answer, quote):
+        if not quote or len(quote) > MAX_QUOTE or not self._is_answered(answer, quote, position):
             return None
         topic = f"“{topic_of(self.document)}”"
         return self._example("reply", "reply", position, answer, topic=topic, material=quote)
 
-    def _is_answered(self, answer: Answer, quote: str) -> bool:
+    def _is_answered(self, answer: Answer, quote: str, position: int) -> bool:
         """Whether a quotation is what somebody says, and the piece below it speaks of that.
 
         Output, examples and prompts are set off as quotations too. What speaks of a quotation points at it, or says one
@@ -419,7 +423,8 @@ class _Asking:
         before = self.document["text"][: answer.start].rpartition(answer.quote)[0].rstrip().rpartition("\n\n")[2]
         if (
             len(said.split()) < MIN_QUOTED_WORDS
-            or "`" in quote.strip("> \n")[:1]
+            or _SET_OFF.match(quote)
+            or not (before or position)
             or _NOTE.match(quote)
             or _ATTRIBUTION.search(quote)
             or answer.text.startswith(("#", "![", "<"))
@@ -434,7 +439,8 @@ class _Asking:
         if answer.definition is None:
             return None
         one = answer.definition
-        members = "" if one.purpose else "\n".join(f"- {member}" for member in one.members[:MAX_OUTLINE])
+        listed = "\n".join(f"- {member}" for member in one.members[:MAX_OUTLINE])
+        members = f"It has:\n\n{listed}" if listed and not one.purpose else ""
         parts = (one.name_beside_signature, one.purpose, f"```\n{one.signature}\n```", members)
         topic, material = topic_of(self.document), "\n\n".join(part for part in parts if part)
         return self._example("code", "definition", position, answer, topic=topic, material=material)
@@ -479,24 +485,32 @@ def _opening(text: str) -> str:
 
 
 def _tail(text: str, category: Category) -> str:
-    """The last CONTINUE_BYTES of a text or a little less, from where a part of it begins: never inside a block of code.
+    """The last CONTINUE_BYTES of a text, or so: from where a part of it begins, never inside a block of code.
 
-    Of code, from a line that is not indented, where one is near.
+    Of prose from a paragraph, up to twice as long, else from a sentence; of code from a line that is not indented, else
+    from any.
     """
     if len(text.encode()) <= CONTINUE_BYTES:
         return text
-    tail = text.encode()[-CONTINUE_BYTES:].decode(errors="ignore")
-    start = len(text) - len(tail)
-    if category is not Category.CODE and (block := _block_around(text, start)):
-        fence, end = block
-        if text[end:].strip():
-            return text[end:].lstrip("\n")
-        return fence + tail.partition("\n")[2]
-    begins = _CODE_BEGINS if category is Category.CODE else _PROSE_BEGINS
-    for pattern in begins:
-        if cut := pattern.search(tail[: len(tail) * 2 // 3]):
-            return tail[cut.end() :].lstrip("\n")
-    return tail
+    is_code = category is Category.CODE
+    for pattern in _CODE_BEGINS if is_code else _PROSE_BEGINS:
+        longest = CONTINUE_BYTES if is_code else 2 * CONTINUE_BYTES
+        starts = [found.end() for found in pattern.finditer(text, max(0, len(text) - longest))]
+        tails = [(len(tail.encode()), tail) for start in starts if (tail := text[start:].lstrip("\n"))]
+        fit = [pair for pair in tails if CONTINUE_BYTES / 3 <= pair[0] <= CONTINUE_BYTES]
+        longer = [pair for pair in tails if CONTINUE_BYTES < pair[0] <= longest]
+        if found := (max(fit) if fit else min(longer, default=None)):
+            return _whole_code(text, found[1]) if not is_code else found[1]
+    return text.encode()[-CONTINUE_BYTES:].decode(errors="ignore")
+
+
+def _whole_code(text: str, tail: str) -> str:
+    """The end of a text without the rest of a block that it begins in; where there is only that, below its fence."""
+    block = _block_around(text, len(text) - len(tail))
+    if block is None:
+        return tail
+    fence, end = block
+    return text[end:].lstrip("\n") if text[end:].strip() else fence + tail
 
 
 def _block_around(text: str, at: int) -> tuple[str, int] | None:

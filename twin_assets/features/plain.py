@@ -68,7 +68,9 @@ PLAIN_WORDS = {
     "whilst": "while", "upon": "on", "perhaps": "maybe",
 }  # fmt: skip
 
-_KEPT = re.compile(r"`[^`\n]+`|!?\[[^\]\n]*\](?:\([^)\n]*\)|\[[^\]\n]*\])|<[^>\n]+>|https?://\S+")
+_KEPT = re.compile(
+    r"`[^`\n]+`|“[^”\n]+”|\"[^\"\n]+\"|!?\[[^\]\n]*\](?:\([^)\n]*\)|\[[^\]\n]*\])|<[^>\n]+>|https?://\S+"
+)
 MAX_HIDDEN = 0xF8FF - 0xE100
 _HIDDEN = re.compile(r"[\ue100-\uf8ff]")
 _EMPHASIS = re.compile(r"(?<![\w*_])(\*{1,3}|_{1,3})(?=[^\s*_])(.+?)(?<=[^\s*_])\1(?![\w*_])", re.DOTALL)
@@ -80,29 +82,30 @@ _OPENER = re.compile(rf"(^|(?<=[.!?:]\s)|(?<=\n\n))(?:{OPENERS}),\s+(\w)", re.IG
 _INTENSIFIER = re.compile(rf"(?<=\w)\s(?:{INTENSIFIERS})\b(?=\s+[a-z])(?!\s+(?:as|like|enough|not)\b)")
 _NEGATED = re.compile(r"(?:\b(?:not|never|no|nor|neither|without|hardly|cannot)|n['’]t)(?:\s+\w+){0,3}$", re.IGNORECASE)
 """Without its `quite`, `not quite so` says more than it did."""
-_ARTICLE = re.compile(rf"\b([Aa])n?(\s)(?:{INTENSIFIERS})\s([a-z])")
+_ARTICLE = re.compile(rf"\b([Aa])n?(\s)(?:{INTENSIFIERS})\s([a-z]+)")
 _SWAPPED = re.compile(rf"\b(?:([Aa])n?(\s))?({'|'.join(PLAIN_WORDS)})\b", re.IGNORECASE)
+_VOWEL = re.compile(r"(?!use|uni|eu|one)[aeiou]", re.IGNORECASE)
 _INVERTED = re.compile(r"\b(\w+)n['’]t (I|you|he|she|it|we|they|this|that|there)\b", re.IGNORECASE)
 _ASIDE = re.compile(r"\s\(([a-z][^()\n]{3,160}\s[^()\n]+)\)")
 _CLAUSE = re.compile(
     r"\b(I|you|he|she|it|we|they|which|who|is|are|was|were|has|have|had|does?|did|can|will|would|could|should)\b"
 )
-_DASH = re.compile(r"(?<=\S)(?:\s?—\s?|[ \t]+[–-]{1,2}[ \t]+)(?=[\w“‘(*])")
+_DASH = re.compile(r"(?<=\S)(?:\s?—\s?|[ \t]+[–-]{1,2}[ \t]+)([\w“‘(*])")
+_BEGINS_CLAUSE = re.compile(r"(?:it|this|that|I|you|he|she|we|they|there|if|when)\b(?!\s+(?:is|was)\s+to\b)")
 _CONJUNCTION = re.compile(r",\s+(and|but|so)\s+(I|you|he|she|it|we|they|this|there|that(?=['’]s|\s+(?:is|was)\b))\b")
 _SEMICOLON = re.compile(r";(\s+)(\w)")
 _HAS = re.compile(r"\b(it|that|there|he|she|who|what)['’]s (?=(?:been|got|had|become)\b)", re.IGNORECASE)
-_HAS_OR_IS = re.compile(r"\w+['’]s(?=\s(?:\w+ly\s)?\w+ed\b)")
-"""`it's established` may be either: it stays."""
+_GOT = re.compile(r"['’]ve got\b(?! to\b)")
 _NOT_ONLY = re.compile(r"\bnot only\b[^.!?\n]*$", re.IGNORECASE)
 _HAD = re.compile(r"['’]d (?=(?:better|been)\b)")
 _TRAILING = re.compile(r"(?:…|\.{3,})(?=\s+[a-z])")
 _MORE = re.compile(r"\b(?:more|most)\s+$", re.IGNORECASE)
 _THAT = re.compile(r"\s+that\b")
-_SHOUT = re.compile(r"!+(?=\s|$)|(?:…|\.{3,})(?=\s|$)")
+_SHOUT = re.compile(r"!+(?=[\s)\"”*_]|$)|(?:…|\.{3,})(?=\s|$)")
 _HEADING = re.compile(r"^#{1,6} ", re.MULTILINE)
 _OWN_LINE = re.compile(r"\s*[#|>]|.*  $")
 _NEW_BLOCK = re.compile(r"\s*([#|>]|[-*+•]\s|\d{1,2}[.)]\s|<|\[[^\]]*\]:)")
-_ENDED = re.compile(r"[.!?:,;…][\"”’')*_]*$")
+_ENDED = re.compile(r"[.!?:,;…][\"”’')*_]*$|https?://\S+$|!\[[^\]]*\]\([^)]*\)$|>$")
 _TOKENS = re.compile(r"\w+|[^\w\s]|\n")
 
 
@@ -153,11 +156,25 @@ def _plain_prose(prose: str) -> str:
 def _plain_marks(part: str) -> str:
     part = _HASHTAGS.sub("", _EMOJI.sub("", part))
     part = _ASIDE.sub(_as_clause, part)
-    part = _DASH.sub(lambda match: ",\n" if "\n" in match[0] else ", ", part)
+    part = _DASH.sub(_without_dash, part)
     part = _SEMICOLON.sub(lambda match: f".{match[1]}{match[2].upper()}", part)
     part = re.sub(r",\s*([.,;:!?])", r"\1", part)
     part = _CONJUNCTION.sub(_new_sentence, part)
     return _SHOUT.sub(".", _TRAILING.sub(",", part))
+
+
+def _without_dash(dash: re.Match[str]) -> str:
+    """A comma; a new sentence where one begins behind the only dash of its sentence."""
+    text, start, end = dash.string, dash.start(), dash.start(1)
+    begin = max(text.rfind(stop, 0, start) for stop in (". ", "! ", "? ", "\n\n"))
+    stops = [at for stop in (". ", "! ", "? ", "\n\n") if (at := text.find(stop, end)) >= 0]
+    before, after = _DASH.search(text, max(begin, 0), start), _DASH.search(text, end, min(stops, default=len(text)))
+    others = before or after
+    if others and "," in (text[before.end() : start] if before else text[end : after.start() if after else end]):
+        return dash[0]
+    space = "\n" if "\n" in dash[0] else " "
+    is_sentence = not others and _BEGINS_CLAUSE.match(text, end)
+    return f".{space}{dash[1].upper()}" if is_sentence else f",{space}{dash[1]}"
 
 
 def _as_clause(aside: re.Match[str]) -> str:
@@ -167,10 +184,10 @@ def _as_clause(aside: re.Match[str]) -> str:
 
 def _plain_words(part: str) -> str:
     part = _OPENER.sub(lambda match: match[1] + match[2].upper(), part)
+    part = _GOT.sub(" have", part)
     part = _HAD.sub(" had ", _HAS.sub(r"\1 has ", part.replace("However, ", "But ")))
     part = _INVERTED.sub(_not_inverted, part)
-    ambiguous = {match.start() for match in _HAS_OR_IS.finditer(part)}
-    part = _WORD.sub(lambda match: match[0] if match.start() in ambiguous else _expanded(match[0]), part)
+    part = _WORD.sub(lambda match: _expanded(match[0]), part)
     part = _ARTICLE.sub(lambda match: match[0] if _is_negated(match) else _with_article(*match.groups()), part)
     part = _INTENSIFIER.sub(lambda match: match[0] if _is_negated(match) else "", part)
     part = _SWAPPED.sub(_plain_word, part)
@@ -182,7 +199,7 @@ def _is_negated(match: re.Match[str]) -> bool:
 
 
 def _with_article(article: str, space: str, word: str) -> str:
-    return f"{article}{'n' if word[0] in 'aeiou' else ''}{space}{word}"
+    return f"{article}{'n' if _VOWEL.match(word) else ''}{space}{word}"
 
 
 def _not_inverted(match: re.Match[str]) -> str:
@@ -211,8 +228,10 @@ def _plain_word(match: re.Match[str]) -> str:
 
 
 def _has_no_plain_word_here(match: re.Match[str]) -> bool:
-    """`more straightforward` is not `more easy`, and what is required that is not needed that."""
+    """`more straightforward` is not `more easy`, what is required that is not needed that, and `will thus` not `so`."""
     before, after = match.string[max(0, match.start() - 8) : match.start()], match.string[match.end() :][:8]
+    if PLAIN_WORDS[match[3].lower()] == "so" and before.strip() and before.rstrip()[-1] not in ".!?,;:":
+        return True
     return bool(_MORE.search(before) or (match[3].lower().startswith("require") and _THAT.match(after)))
 
 
@@ -227,10 +246,10 @@ def _sentences(prose: str) -> Iterator[str]:
 
 
 def _unwrapped(prose: str) -> str:
-    """Paragraphs that an editor wrapped in one line each: what was changed would show in their lengths."""
+    """Paragraphs in one line each: where an editor wrapped them, what was changed would show in their lengths."""
     lines = [""]
     for before, line in pairwise(["", *prose.split("\n")]):
-        goes_on = len(before) >= WRAPPED and line.strip() and not (_OWN_LINE.match(before) or _NEW_BLOCK.match(line))
+        goes_on = before.strip() and line.strip() and not (_OWN_LINE.match(before) or _NEW_BLOCK.match(line))
         lines = [*lines[:-1], f"{lines[-1]} {line.strip()}"] if goes_on else [*lines, line]
     return "\n".join(lines[1:])
 
@@ -239,4 +258,4 @@ def _new_sentence(match: re.Match[str]) -> str:
     subject = match[2]
     if _NOT_ONLY.search(match.string[: match.start()]):
         return match[0]
-    return f". But {subject}" if match[1] == "but" else f". {subject[0].upper()}{subject[1:]}"
+    return f". {subject[0].upper()}{subject[1:]}" if match[1] == "and" else f". {match[1].capitalize()} {subject}"

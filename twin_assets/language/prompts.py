@@ -106,10 +106,10 @@ TASKS: dict[str, tuple[str, ...]] = {
         "Make a post of this: {topic}",
     ),
     "post/phrases": (
-        "Write a post{titled} about {topic}.",
+        "Write a post{titled}. Mention {topic}.",
         "Write a post{titled}. It should mention {topic}.",
         "I want to post something{titled} that touches on {topic}. Write it.",
-        "What would I post{titled}, with {topic} in it?",
+        "Draft a post{titled}. These should come up in it: {topic}.",
     ),
     "post/opening": _BEGINS_AS,
     "post/outline": _FROM_OUTLINE,
@@ -136,9 +136,9 @@ TASKS: dict[str, tuple[str, ...]] = {
         "{topic} still needs this. Write it:",
     ),
     "code/continue": (
-        "Continue this code{titled}:",
+        "Continue this source file{titled}:",
         "Go on with this source file{titled}:",
-        "What comes next in this code{titled}?",
+        "What comes next in the file{titled}?",
         "Here is where I stopped in this file{titled}. Carry on:",
         "Write the lines of this file{titled} that come after these:",
     ),
@@ -148,8 +148,8 @@ TASKS: dict[str, tuple[str, ...]] = {
 ONLY_THE_BEGINNING = (
     "Only the beginning for now.",
     "Just the first part.",
-    "The opening will do.",
-    "Do not finish it yet, begin it.",
+    "Write only the opening.",
+    "Stop after the first part.",
     "I only need how it starts.",
 )
 """Said where the author's piece is longer than an answer may be; a hash of the request chooses one."""
@@ -182,11 +182,13 @@ def task_instruction(
     piece, a_piece = (_PARTS if is_part else _NOUNS)[Category(task.partition("/")[0])]
     titled = f" “{title}”" if title else ""
     request = wordings[variant % len(wordings)].format(topic=topic, titled=titled, piece=piece, a_piece=a_piece)
-    notes = []
+    notes = [f"Write in {language}."] if language else []
     if only_the_beginning:
-        notes.append(ONLY_THE_BEGINNING[int(digest(request, 8), 16) % len(ONLY_THE_BEGINNING)])
-    if language:
-        notes.append(f"Write in {language}.")
+        beginning = ONLY_THE_BEGINNING[int(digest(request, 8), 16) % len(ONLY_THE_BEGINNING)]
+        # A colon leads up to the material, and nothing stands between.
+        notes, request = (
+            (notes, f"{request} {beginning}") if not request.endswith(":") else ([beginning, *notes], request)
+        )
     return "\n\n".join(part for part in (" ".join([*notes, request]), material) if part)
 
 

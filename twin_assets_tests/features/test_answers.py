@@ -1,5 +1,6 @@
 from collections import Counter
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -155,9 +156,43 @@ def test_code_too_long_for_an_answer_and_notes_above_a_piece_are_left_out():
     }
 
 
+def test_what_announces_a_list_that_is_cut_off_is_left_to_what_comes_before_it():
+    points = "\n".join(
+        f"{n}. The point numbered {n} is made at some length, so that not all of them fit." for n in range(1, 9)
+    )
+    text = f"{MINE}\n\nThere are eight things to be said of it.\n\n{points}"
+    first, *rest = found(text, max_bytes=150)[0]
+    assert first.text == MINE
+    assert "".join(answer.text for answer in rest).count("The point") == 8
+
+
+C = "int f{n}(void)\n{\n    return {n};\n}\n\n"
+PYTHON = "def f{n}(x):\n    y = x + {n}\n    return y\n\n\n"
+CALLS = "\n".join(f"call({n}, 'the gauge of the old pier')" for n in range(5))
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "torn"),
+    [
+        ("a.py", PYTHON, f"levels = [\n{CALLS.replace(')', '),')}"),
+        ("a.py", PYTHON, f"{CALLS}\n\n@parametrize('x', ['a', 'b'])"),
+        ("a.c", C, "#if _WIN32\n" + CALLS.replace("'", '"').replace("\n", ";\n") + ";"),
+        ("a.py", PYTHON, CALLS.replace("call", "# call")),
+    ],
+    ids=["a list", "a decorator", "a condition", "comments"],
+)
+def test_code_that_is_cut_in_what_belongs_together_is_no_answer(name, function, torn):
+    functions = "".join(function.replace("{n}", str(n)) for n in range(9))
+    answered, left_out = found(f"{functions}{torn}\n", "code", None, max_bytes=280, title=name)
+    assert left_out["code that is cut inside what belongs together"] == 1
+    assert all("the gauge" not in answer.text for answer in answered)
+    whole, _ = found(f"{functions}{CALLS}\n", "code", None, max_bytes=280, title=name)
+    assert whole[-1].text == CALLS
+
+
 def test_what_is_only_a_table_or_code_is_nobodys_writing():
     table = "| gauge | level |\n| --- | --- |\n" + "\n".join(f"| number {n} | {n} |" for n in range(9))
     code = "```\n" + "\n".join(f"gauge({n})" for n in range(30)) + "\n```"
     for only in (table, code):
-        assert found(only) == ([], {"answer with under 40 bytes of prose": 1})
+        assert found(only) == ([], {"answer with hardly any prose": 1})
         assert [answer.text for answer in found(f"{MINE}\n\n{only}")[0]] == [f"{MINE}\n\n{only}"]

@@ -77,11 +77,20 @@ typedef struct {
     int y;
 } conf;
 
+#if _WIN32
 [[gnu::stdcall]]
 void start(void)
 {
     exit(0);
 }
+#else
+// All about types.
+
+void start(void)
+{
+    return;
+}
+#endif
 
 int main(void)
 {
@@ -92,15 +101,20 @@ int main(void)
 
 def test_what_is_wanted_of_a_definition_is_its_own():
     test, gauge = definitions(PARAMETRIZED, "g.py", 1_000)
-    assert (test.signature, test.purpose) == ("def test_level(level):", "A level is read.")
+    assert (test.signature, test.purpose) == (
+        "@pytest.mark.parametrize( …\ndef test_level(level):",
+        "A level is read.",
+    )
     assert PARAMETRIZED[test.start :].startswith("@pytest"), "the banner above it is of the file's next part"
     assert (gauge.purpose, gauge.members) == ("", ("def read", "def write"))
 
 
 def test_what_does_not_say_what_it_is_is_no_definition():
-    conf, start, main = definitions(TYPES, "t.c", 1_000)
+    conf, start, other_start, main = definitions(TYPES, "t.c", 1_000)
     assert (conf.name_beside_signature, conf.purpose) == ("conf, which begins:", "What may be set.")
-    assert start.signature == "[[gnu::stdcall]]\nvoid start(void)"
+    assert start.signature == "#if _WIN32\n[[gnu::stdcall]]\nvoid start(void)"
+    assert other_start.signature == "#if _WIN32\n#else\nvoid start(void)"
+    assert other_start.purpose == "", "a comment that a blank row parts from it is not its own"
     assert main.purpose == "mayor: a program", "main is for what its file is for"
     assert definitions("int main(void)\n{\n    return 0;\n}\n", "m.c", 1_000) == []
 

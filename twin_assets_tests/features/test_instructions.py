@@ -224,7 +224,7 @@ def test_an_instruction_names_the_language_when_it_is_not_english():
 def test_a_piece_longer_than_an_answer_is_asked_for_in_part():
     rows, _ = built([document("a:f:x", "\n\n".join(PARAGRAPHS))], answer_bytes=500)
     [write] = [row for row in rows if row["task"] == "write"]
-    assert write["instruction"].startswith(ONLY_THE_BEGINNING)
+    assert write["instruction"].endswith(ONLY_THE_BEGINNING)
 
 
 def test_no_wording_is_used_more_than_its_share():

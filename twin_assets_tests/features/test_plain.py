@@ -33,7 +33,10 @@ from twin_assets.features.plain import MIN_CHANGE, change, plain_sentence, plain
         ("However, the rain stayed. 🌧️ #tides #work", "But the rain stayed."),
         ("It isn't just software, and it never quite works.", "It is not just software. It never quite works."),
         ("Why haven't I been there? Can't you go?", "Why have I not been there? Can you not go?"),
-        ("It's established by now; it's cold.", "It's established by now. It is cold."),
+        ("It's established by now, so it's cold (really!).", "It is established by now. So it is cold (really.)."),
+        ("I've got a handy gauge - it's slow.", "I have a useful gauge. It is slow."),
+        ("Three gauges — one, two, three — will therefore do.", "Three gauges — one, two, three — will therefore do."),
+        ('He said "I can\'t really - ever", and left.', 'He said "I can\'t really - ever", and left.'),
         ("It's a vital tool, and an odd one.", "It is an important tool, and a strange one."),
         (
             "See [the stupid][bad] one (gcc, make, afl), but\nso, you'd not.",
@@ -67,12 +70,12 @@ def test_a_post_loses_its_line_breaks_and_an_article_keeps_its_paragraphs():
     assert "\n\n" in (plain_version(text, Category.ARTICLE, "en") or "")
 
 
-def test_wrapped_paragraphs_are_one_line_each_and_other_lines_stay():
+def test_paragraphs_are_one_line_each_and_headings_stay():
     wrapped = "It's a line that an editor wrapped, and it isn't at all short; it's\nthe second of its paragraph."
     heading = "# A heading that nobody would wrap, however long it may be and whatever it says"
     plain = "It is a line that an editor wrapped. It is not at all short. It is the second of its paragraph."
     assert plain_version(f"{wrapped}\n\n{heading}\n{wrapped}\n\nBy Ada\nin May", Category.ARTICLE, "en") == (
-        f"{plain}\n\n{heading}\n{plain}\n\nBy Ada\nin May"
+        f"{plain}\n\n{heading}\n{plain}\n\nBy Ada in May"
     )
 
 

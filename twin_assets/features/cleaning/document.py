@@ -43,6 +43,7 @@ _COMMENT = re.compile(r"<!--.*?-->[ \t]*\n?", re.DOTALL)
 """Nobody sees it: `<!--more-->`, what a generator leaves."""
 _ATTRIBUTES = re.compile(r"\{:[ .#][^}\n]*\}")
 """Kramdown's `{: .class}`. See: https://kramdown.gettalong.org/syntax.html#attribute-list-definitions"""
+_INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u2060"))
 _EMPTY_LINK = re.compile(r"(?<!!)\[([^\]\n]+)\]\(\)")
 _TRAILING = re.compile(r"[ \t]+$", re.MULTILINE)
 _BLANK_LINES = re.compile(r"\n{3,}")
@@ -115,7 +116,7 @@ def without_tracking(url: str) -> str:
 def _tidied(text: str) -> str:
     """Prose with its encoding repaired, clean links, and no white space that nobody sees."""
     # Spans of code stay: an author may show there what a broken text looks like.
-    parts = _SPAN.split(text)
+    parts = _SPAN.split(text.translate(_INVISIBLE))
     text = "".join(part if number % 2 else _visible(_repaired(part)) for number, part in enumerate(parts))
     text = _URL.sub(_clean_link, text)
     return _BLANK_LINES.sub("\n\n", _TRAILING.sub("", text))
