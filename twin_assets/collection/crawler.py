@@ -449,8 +449,7 @@ class _Consumer:
         self._found_ids.add(document.id)
         self._named.add(document.id)
         self._gone.discard(document.id)
-        text = f"{item.external_id}{item.title}{item.url}{item.content}"
-        if text != _writable(text):
+        if not is_storable(item):
             reason = "has a name or text that is no Unicode (half a character): rename it, or save it as UTF-8"
             self._report.failed.append({"item": _writable(item.external_id), "reason": reason})
             return
@@ -478,6 +477,12 @@ class _Consumer:
             self._waiting = []
             done = self._report
             self._progress(f"{self._source.id}: {done.new} new, {done.changed} changed, {done.unchanged} unchanged …")
+
+
+def is_storable(item: Item) -> bool:
+    """Whether an item's name and text are Unicode: half a character can be read, and not be written."""
+    text = f"{item.external_id}{item.title}{item.url}{item.content}"
+    return text == _writable(text)
 
 
 def _writable(text: str) -> str:

@@ -9,7 +9,10 @@ See: https://jekyllrb.com/docs/front-matter/, https://gohugo.io/content-manageme
 """
 
 import json
+import os
 import re
+import stat
+import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +29,8 @@ from twin_assets.collection.crawler import (
     Item,
     LeftOut,
     ListingComplete,
+    Unchanged,
+    is_storable,
     register,
 )
 from twin_assets.content.archives import Entry, Refused, decode, file_entry, open_zip, zip_members
@@ -35,6 +40,10 @@ from twin_assets.content.web import WebClient, host_of
 from twin_assets.documents import Category, Source, Visibility
 from twin_assets.errors import BadItem, BadSource
 from twin_assets.settings import Settings
+
+READ_VERSION = "1"
+"""Raised with whatever changes what a file is read as: then all are read again."""
+SETTLED_S = 2.0
 
 SKIPPED_FOLDERS = frozenset(
     {"node_modules", "__pycache__", "__MACOSX", "venv", "dist", "build", "vendor"}
@@ -51,7 +60,7 @@ _LABELS = ("tags", "categories", "keywords")
 
 @register
 class FilesCrawler:
-    """Reads everything each time: a disk is quick, and the content hash decides what is new."""
+    """Reads each file whose size or time differs from when it was last read; the content hash decides what is new."""
 
     platform: ClassVar[str] = "files"
     accepted: ClassVar[str] = "a folder or a .zip of markdown, HTML and code"
@@ -70,28 +79,63 @@ class FilesCrawler:
                 f"{source.where} is not there: nothing is taken as deleted; mend the path, or remove the source"
             )
         limit = Settings().max_document_bytes
-        found, complete = 0, True
-        for entry in _entries(path):
+        stamps = _Stamps(state, source.where)
+        found, unchanged, complete = 0, 0, True
+        for entry in _folder_entries(path, stamps) if path.is_dir() else _zip_entries(path):
             if not isinstance(entry, Entry):
                 complete = complete and not (isinstance(entry, Failed) and entry.item.endswith("/"))
+                unchanged += isinstance(entry, Unchanged)
                 yield entry
                 continue
             event = _event(entry, limit)
             yield event
-            found += isinstance(event, Found)
-            if found and found % BATCH == 0:
-                yield Checkpoint({})
-        if not found:
+            if isinstance(event, Found):
+                found += 1
+                if is_storable(event.item):
+                    stamps.keep(entry.name)
+                if found % BATCH == 0:
+                    yield Checkpoint(state)
+        if not (found or unchanged):
             raise BadSource(f"{source.where} holds no usable file: give {self.accepted}. Nothing is taken as deleted")
         if complete:
             yield ListingComplete()
+        yield Checkpoint(stamps.state)
 
 
-def _entries(path: Path) -> Iterator[Entry | Failed | LeftOut]:
-    yield from _folder_entries(path) if path.is_dir() else _zip_entries(path)
+class _Stamps:
+    """Size and time of the files that were read, from one crawl to the next.
+
+    A file that changed within SETTLED_S before a crawl may change again without another time: it is not remembered.
+    """
+
+    def __init__(self, state: Mapping[str, Any], where: str) -> None:
+        self._read = {"version": READ_VERSION, "where": where}
+        known = state["files"] if self._read.items() <= state.items() else []
+        self._before = {name: (size, modified) for name, size, modified in known}
+        self._listed: dict[str, tuple[int, int]] = {}
+        self._kept: dict[str, tuple[int, int]] = {}
+        self._settled = time.time_ns() - int(SETTLED_S * 1e9)
+
+    def unchanged(self, name: str, status: os.stat_result) -> bool:
+        """Whether a file is as it was when it was read."""
+        self._listed[name] = (status.st_size, status.st_mtime_ns)
+        if not stat.S_ISREG(status.st_mode) or self._before.get(name) != self._listed[name]:
+            return False
+        self.keep(name)
+        return True
+
+    def keep(self, name: str) -> None:
+        """Remember a listed file, of which a document was made."""
+        if name in self._listed and self._listed[name][1] < self._settled:
+            self._kept[name] = self._listed[name]
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """For the next crawl. A list, since MongoDB takes no names with dots for keys."""
+        return {**self._read, "files": [[name, *stamp] for name, stamp in self._kept.items()]}
 
 
-def _folder_entries(root: Path) -> Iterator[Entry | Failed | LeftOut]:
+def _folder_entries(root: Path, stamps: _Stamps) -> Iterator[Entry | Failed | LeftOut | Unchanged]:
     home = root.resolve()
     for path in sorted(_walk(root)):
         name = path.relative_to(root).as_posix()
@@ -99,7 +143,9 @@ def _folder_entries(root: Path) -> Iterator[Entry | Failed | LeftOut]:
             yield LeftOut(name, reason)
             continue
         try:
-            if path.is_dir():
+            if stamps.unchanged(name, path.lstat()):
+                yield Unchanged((name,))
+            elif path.is_dir():
                 yield _folder_event(path, name)
             elif not path.resolve().is_relative_to(home):
                 yield LeftOut(name, "is a link to outside the folder")

@@ -1,4 +1,6 @@
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,7 +10,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from twin_assets.collection.crawler import Failed, Found, ListingComplete
+from twin_assets.collection.crawler import Checkpoint, Failed, Found, ListingComplete, Unchanged
 from twin_assets.collection.files import FilesCrawler
 from twin_assets.content.web import WebClient
 from twin_assets.documents import Category, Source
@@ -74,6 +76,53 @@ def test_edits_update_deletions_are_tombstones_and_a_file_that_comes_back_lives(
     assert documents()["tides.md"].deleted_at is not None
     (folder / "tides.md").write_text(MARKDOWN)
     assert collect(folder).changed == 1
+    assert documents()["tides.md"].deleted_at is None
+
+
+@pytest.fixture
+def aged(folder):
+    """The folder, with files old enough for their times to be trusted."""
+    for path in folder.rglob("*.*"):
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+    return folder
+
+
+def read_in(folder, state):
+    with WebClient(Settings(_env_file=None)) as http:
+        events = list(FilesCrawler().collect(Source(id="f", platform="files", where=str(folder)), state, http))
+    read = {event.item.external_id for event in events if isinstance(event, Found)}
+    kept = {name for event in events if isinstance(event, Unchanged) for name in event.external_ids}
+    return read, kept, [event.state for event in events if isinstance(event, Checkpoint)][-1]
+
+
+def test_only_what_changed_is_read_again(aged, tmp_path):
+    everything, kept, state = read_in(aged, {})
+    assert (len(everything), kept) == (4, set())
+    (aged / "new.md").write_text("One more.\n")
+    (aged / "plain.md").write_text("# Another\n\nOf another length.\n")
+    (aged / "tides.md").write_text(MARKDOWN.replace("lies", "does"))
+    os.utime(aged / "tides.md", (1_700_000_000, 1_700_000_001))
+    read, kept, later = read_in(aged, json.loads(json.dumps(state)))
+    assert read == {"new.md", "plain.md", "tides.md"}, "by size, or by time"
+    assert kept == everything - read
+    read, _, _ = read_in(aged, later)
+    assert read == {"new.md", "plain.md"}, "too young for their times to be trusted"
+    assert read_in(aged, state | {"version": "0"})[0] == everything | {"new.md"}, "by other code"
+    elsewhere = shutil.copytree(aged, tmp_path / "copy")
+    assert read_in(elsewhere, state)[0] == everything | {"new.md"}, "another folder"
+
+
+def test_a_file_that_was_away_or_could_not_be_stored_is_read_when_it_is_there(collect, documents, aged):
+    odd = aged / os.fsdecode(b"caf\xe9.md")
+    odd.write_text("Some words.")
+    os.utime(odd, (1_700_000_000, 1_700_000_000))
+    first, second = collect(aged), collect(aged)
+    assert [len(report.failed) for report in (first, second)] == [1, 1]
+    assert (first.new, second.unchanged) == (4, 4)
+    moved = (aged / "tides.md").rename(aged.parent / "tides.md")
+    assert collect(aged).gone == 1
+    moved.rename(aged / "tides.md")
+    assert collect(aged).changed == 1
     assert documents()["tides.md"].deleted_at is None
 
 

@@ -28,7 +28,7 @@ def read(tmp_path, settings):
         source = Source(id="site", platform="files", where=str(root))
         with WebClient(settings) as http:
             events = list(FilesCrawler().collect(source, {}, http))
-        named = {event.item if not isinstance(event, Found) else event.item.external_id: event for event in events[:-1]}
+        named = {event.item if not isinstance(event, Found) else event.item.external_id: event for event in events[:-2]}
         return named[name]
 
     return run
