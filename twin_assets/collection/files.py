@@ -44,6 +44,7 @@ from twin_assets.settings import Settings
 READ_VERSION = "1"
 """Raised with whatever changes what a file is read as: then all are read again."""
 SETTLED_S = 2.0
+MAX_STAMPS = 100_000
 
 SKIPPED_FOLDERS = frozenset(
     {"node_modules", "__pycache__", "__MACOSX", "venv", "dist", "build", "vendor"}
@@ -103,22 +104,23 @@ class FilesCrawler:
 
 
 class _Stamps:
-    """Size and time of the files that were read, from one crawl to the next.
+    """Size and times of the files that were read, from one crawl to the next.
 
-    A file that changed within SETTLED_S before a crawl may change again without another time: it is not remembered.
+    A file that changed within SETTLED_S before a crawl may change again without another time: it is not remembered. Nor
+    is any of more than MAX_STAMPS: MongoDB keeps a state of 16 MB.
     """
 
     def __init__(self, state: Mapping[str, Any], where: str) -> None:
         self._read = {"version": READ_VERSION, "where": where}
         known = state["files"] if self._read.items() <= state.items() else []
-        self._before = {name: (size, modified) for name, size, modified in known}
-        self._listed: dict[str, tuple[int, int]] = {}
-        self._kept: dict[str, tuple[int, int]] = {}
+        self._before = {name: stamp for name, *stamp in known}
+        self._listed: dict[str, list[int]] = {}
+        self._kept: dict[str, list[int]] = {}
         self._settled = time.time_ns() - int(SETTLED_S * 1e9)
 
     def unchanged(self, name: str, status: os.stat_result) -> bool:
         """Whether a file is as it was when it was read."""
-        self._listed[name] = (status.st_size, status.st_mtime_ns)
+        self._listed[name] = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
         if not stat.S_ISREG(status.st_mode) or self._before.get(name) != self._listed[name]:
             return False
         self.keep(name)
@@ -126,13 +128,14 @@ class _Stamps:
 
     def keep(self, name: str) -> None:
         """Remember a listed file, of which a document was made."""
-        if name in self._listed and self._listed[name][1] < self._settled:
+        if name in self._listed and max(self._listed[name][1:]) < self._settled:
             self._kept[name] = self._listed[name]
 
     @property
     def state(self) -> dict[str, Any]:
         """For the next crawl. A list, since MongoDB takes no names with dots for keys."""
-        return {**self._read, "files": [[name, *stamp] for name, stamp in self._kept.items()]}
+        kept = self._kept if len(self._kept) <= MAX_STAMPS else {}
+        return {**self._read, "files": [[name, *stamp] for name, stamp in kept.items()]}
 
 
 def _folder_entries(root: Path, stamps: _Stamps) -> Iterator[Entry | Failed | LeftOut | Unchanged]:

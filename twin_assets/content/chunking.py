@@ -204,8 +204,8 @@ def _cheapest_cuts(places: Iterable[tuple[int, float]], end: int, ruler: _Ruler)
     """Of all choices of places that leave no chunk too long the one of least total cost; end: the text's length.
 
     As Knuth and Plass break paragraphs into lines (Software: Practice and Experience 11, 1981), with tokens for
-    widths. A piece that is too long by itself stays. Chunks without a token do not come about: where nothing but white
-    space lies between places, the cheapest stands for all, so that the work grows with the text's length alone.
+    widths. A piece that is too long by itself stays. Chunks without a token do not come about: where nothing that has
+    one lies between places, the cheapest stands for all, so that the work grows with the text's length alone.
     """
     n_tokens = ruler.before(end)
     cheapest: dict[int, tuple[float, int]] = {}

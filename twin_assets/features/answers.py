@@ -12,6 +12,7 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 from twin_assets.content.chunking import Chunker, Utf8Bytes
+from twin_assets.content.code import code_language
 from twin_assets.documents import Category
 from twin_assets.features.boilerplate import EDGE, paragraphs
 from twin_assets.features.cleaning import own_words
@@ -20,8 +21,12 @@ from twin_assets.features.definitions import Definition, definitions
 from twin_assets.language.detection import detect_language
 
 MIN_ANSWER_BYTES = 40
+MIN_BEGINNING_BYTES = 80
+"""Of a beginning that stands apart from the rest; less of it is hardly a beginning."""
 MIN_CODE_BYTES = 120
 """Of code between definitions: a type of two lines, a last call of main, is nothing that could be guessed."""
+MIN_CODE_LINES = 3
+"""Of such code, beside comments, imports and brackets."""
 MIN_PROSE_SHARE = 0.15
 """Of the bytes of an answer that is no code; with less it shows code, or what a program printed."""
 MIN_LETTERS_FOR_LANGUAGE = 200
@@ -29,6 +34,7 @@ MIN_LETTERS_FOR_LANGUAGE = 200
 
 TOO_SHORT = f"answer under {MIN_ANSWER_BYTES} bytes"
 DATA = "answer holds data, not writing"
+THIN = f"beginning under {MIN_BEGINNING_BYTES} bytes"
 TORN_CODE = "code that is cut inside what belongs together"
 SHORT_CODE = f"code between definitions under {MIN_CODE_BYTES} bytes"
 NO_PROSE = "answer with hardly any prose"
@@ -40,6 +46,11 @@ QUOTED = "quoted passage"
 LINKS = "list of link targets"
 BOILERPLATE = "paragraph that many documents share"
 
+STOP = (
+    r"(?:(?<!\bMrs)(?<!\bMr)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\betc)(?<!\be\.g)(?<!\bi\.e)(?<!\b[A-Z])"
+    r"(?!(?<=\bNo)\.\s\d)[.!?…]+[\"”’)*_]*(?=\s|$)|[。！？])"
+)
+"""Where a sentence ends: not at an initial, an abbreviation, or gauge No. 2."""
 _LINK_TARGET = re.compile(r" {0,3}\[[^\]^][^\]]*\]:\s*\S+")
 """See: https://spec.commonmark.org/0.31.2/#link-reference-definitions"""
 _DATA = re.compile(r"[!-~]{400}")
@@ -50,15 +61,32 @@ MIN_NUMBERS, MAX_NUMBER_SHARE = 20, 0.8
 _HEADING = re.compile(r"^#{1,6}\s", re.MULTILINE)
 _LIST_OR_CODE = re.compile(r"\s*([-*+]|\d{1,3}[.)])\s|```|~~~|    |\t")
 _LEADS_UP = re.compile(r"[:：,，][*_]*$|^#{1,6}\s[^\n]*$")
-_SENTENCE_END = re.compile(r"[.!?…][\"”’)*_]*(?=\s)|[。！？]")
-_NOTE = re.compile(r"[*_]*(updated?\b|edit(ed)?:|follow-?up\b|this (article|post|page) (was|has been|is also)\b)")
+_LIST_MARK = re.compile(r"\s*([-*+]|\d{1,3}[.)])\s*")
+_HERE_IS = re.compile(r"\s*Here(['’]s| is| are)\b[^\n]{0,120}$")
+_SENTENCE_END = re.compile(STOP)
+_NOTE = re.compile(
+    r"[*_]*(updated?[*_]*\s*([:(0—–-]|on\b|january|february|march|april|may\b|june|july|august|september|october|"
+    r"november|december)|edit(ed)?:|follow-?up:|"
+    r"this (article|post|page) (was|has been|is) (also |originally |first )?(discussed|published|posted|cross))"
+)
+"""In lower case, and any number is 0."""
 _TABLE_OR_MEDIA = re.compile(r"^\s*(\||!\[|</?(?:video|audio|img|iframe|div|figure)\b).*$", re.MULTILINE)
 _LINK = re.compile(r"!?\[([^\]\n]*)\](?:\([^)\n]*\)|\[[^\]\n]*\])")
-_MARKS = re.compile(r"[*_`]+(?=\S)|(?<=\S)[*_`]+")
+_SPAN = re.compile(r"`([^`\n]+)`")
+_MARKS = re.compile(r"[*`]+(?=\S)|(?<=\S)[*`]+|(?<!\w)_+(?=\S)|(?<=\S)_+(?!\w)")
+"""An underscore inside a word is a part of it."""
+_COMMENT = re.compile(r"\s*(//|#(?!\w)|--|;)")
+_NO_CODE = re.compile(r"\s*(#|import\b|from\b|use\b|using\b|package\b|[{}()\[\];,]*$)")
 _IF, _END_IF = re.compile(r"^\s*#\s*if", re.MULTILINE), re.compile(r"^\s*#\s*endif", re.MULTILINE)
-_STRING_OR_COMMENT = re.compile(
-    r'"""(?:.|\n)*?"""|"(?:\\.|[^"\\\n])*"|(?<!\w)\'(?:\\.|[^\'\\\n])*\'|//.*|/\*(?:.|\n)*?\*/|(?<!\S)#(?!\w).*'
+HASH_LANGUAGES = frozenset({"python", "ruby", "shell", "perl", "r", "yaml", "toml", "elixir", "make", "cmake"})
+"""Whose comments begin with #, and which put strings in single quotes."""
+_HASH_LANGUAGE = re.compile(
+    r'"""(?:.|\n)*?"""|\'\'\'(?:.|\n)*?\'\'\'|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|(?<!\S)#.*'
 )
+_SLASH_LANGUAGE = re.compile(
+    r'"(?:\\.|[^"\\\n])*"|\'(?:\\[^\n]{1,9}|[^\'\\\n])\'|//.*|/\*(?:.|\n)*?\*/|(?<!\S)(?:--|;;).*'
+)
+"""Strings and comments of the others; a single quote may begin a lifetime of Rust's, so it holds one character."""
 _ADDRESS_OR_SPAN = re.compile(r"`[^`\n]*`|https?://[^\s)>\]]+|<[^>\n]*>")
 
 
@@ -67,14 +95,15 @@ class Answer:
     """A piece of a cleaned text, from character `start` on.
 
     quote: what the author quotes right above it, "" when nothing; definition: what it defines, when it is code that
-    defines one thing; is_part: of code, whether the file goes on.
+    defines one thing; begins, ends: whether nothing of the document stands before it, or after, but boilerplate.
     """
 
     text: str
     start: int
     quote: str = ""
     definition: Definition | None = None
-    is_part: bool = False
+    begins: bool = False
+    ends: bool = False
 
 
 def answers(
@@ -86,11 +115,12 @@ def answers(
     """
     if document["category"] == Category.CODE:
         found = _code_answers(document["text"], document["title"] or "", max_bytes)
+        found = (_with_edges(answer, document["text"]) for answer in found)
     else:
         found = _prose_answers(document["text"], Category(document["category"]), max_bytes, shared, left_out)
     kept = []
     for answer in found:
-        if reason := _unfit(answer, Category(document["category"]), document["language"]):
+        if reason := _unfit(answer, document):
             left_out[reason] += 1
         else:
             kept.append(answer)
@@ -118,10 +148,12 @@ def _prose_answers(
     }
     for reason, numbers in others.items():
         left_out[reason] += len(list(_stretches(sorted(numbers & own))))
-    end_before = 0
+    unseen = set().union(others[BOILERPLATE], others[NOTE], others[LINKS])
+    end_before, begins = 0, True
     for stretch in _stretches(sorted(own.difference(*others.values()))):
         skipped = [number for number in range(end_before, stretch.start) if lines[number].strip()]
         quoted = [number for number in skipped if number not in own]
+        begins = begins and unseen.issuperset(skipped)
         left_out[QUOTED] += bool(quoted)
         quote = "\n".join(lines[quoted[0] : quoted[-1] + 1]) if quoted and skipped == quoted else ""
         at = starts[stretch.start]
@@ -131,8 +163,10 @@ def _prose_answers(
             said = _without_lead(_without_announcement(piece, following))
             left_out[LEADS_UP] += said != piece
             if said:
-                yield Answer(said, at, quote)
-            at, quote = at + len(piece), ""
+                after = range(text.count("\n", 0, at + len(said)) + 1, len(lines))
+                ends = all(number in unseen or not lines[number].strip() for number in after)
+                yield Answer(said, at, quote, begins=begins, ends=ends)
+            at, quote, begins = at + len(piece), "", False
         end_before = stretch.stop
     left_out[QUOTED] += any(
         line.strip() for number, line in enumerate(lines[end_before:], end_before) if number not in own
@@ -141,8 +175,10 @@ def _prose_answers(
 
 def _pieces_below(quote: str, text: str, max_bytes: int, category: Category) -> Iterator[str]:
     """The pieces of a stretch; what is said to a quotation ends where the next section begins."""
-    heading = _HEADING.search(text, 1) if quote else None
-    ends = [heading.start(), len(text)] if heading else [len(text)]
+    code = code_lines(text)
+    headings = (found.start() for found in _HEADING.finditer(text, 1) if text.count("\n", 0, found.start()) not in code)
+    heading = next(headings, None) if quote else None
+    ends = [len(text)] if heading is None else [heading, len(text)]
     for start, end in pairwise([0, *ends]):
         yield from pieces(text[start:end], max_bytes, category)
 
@@ -162,14 +198,17 @@ def _without_announcement(piece: str, following: str) -> str:
 
 def _without_lead(piece: str) -> str:
     """A piece without a heading, or a sentence with a colon, at its end: what that leads up to is not in it."""
-    while True:
-        above, blank, last = piece.rstrip().rpartition("\n\n")
-        if not _LEADS_UP.search(last) or _ends_in_code(piece):
-            return piece
-        ends = list(_SENTENCE_END.finditer(last))
-        piece = f"{above}{blank}{last[: ends[-1].end()]}" if ends else above.rstrip("\n")
-        if not piece:
-            return ""
+    while piece:
+        lines, code = piece.rstrip().split("\n"), code_lines(piece)
+        start = next((row + 1 for row in reversed(range(len(lines))) if row in code or not lines[row].strip()), 0)
+        last = "\n".join(lines[start:])
+        stops = (found.end() for found in _SENTENCE_END.finditer(last))
+        ends = [end for end in stops if last[end:].strip() and not _LIST_MARK.fullmatch(last[:end])]
+        if not last or not (_LEADS_UP.search(last) or _HERE_IS.match(last, ends[-1] if ends else 0)):
+            break
+        above = "\n".join(lines[:start])
+        piece = f"{above}\n{last[: ends[-1]]}".lstrip("\n") if ends else above.rstrip("\n")
+    return piece
 
 
 def _ends_in_code(piece: str) -> bool:
@@ -201,11 +240,12 @@ def _stretches(numbers: list[int]) -> Iterator[range]:
 
 def _code_answers(text: str, name: str, max_bytes: int) -> Iterator[Answer]:
     """The start of a file with the definitions that fit beside it, then one by one, and what lies between them."""
-    found = definitions(text, name, max_bytes)
+    found, language = definitions(text, name, max_bytes), code_language(name, text)
     ends = [*(one.start for one in found), *(one.end for one in found), len(text)]
-    at = max((end for end in ends if len(text[:end].strip("\n").encode()) <= max_bytes), default=0)
+    fits = (end for end in ends if len(text[:end].strip("\n").encode()) <= max_bytes)
+    at = max((end for end in fits if end == len(text) or not _is_torn(text[:end], language, "()[]{}")), default=0)
     if text[:at].strip():
-        yield replace(_stretch(text, 0, at), is_part=bool(text[at:].strip()))
+        yield _stretch(text, 0, at)
     for one in found:
         if one.start < at:
             continue
@@ -215,11 +255,25 @@ def _code_answers(text: str, name: str, max_bytes: int) -> Iterator[Answer]:
     yield from _between(text, at, len(text), name, max_bytes)
 
 
+def _with_edges(answer: Answer, text: str) -> Answer:
+    before, after = text[: answer.start], text[answer.start + len(answer.text) :]
+    return replace(answer, begins=not before.strip(), ends=not after.strip())
+
+
 def _between(text: str, start: int, end: int, name: str, max_bytes: int) -> Iterator[Answer]:
     for piece in pieces(text[start:end], max_bytes, Category.CODE, name):
         start = text.index(piece, start)
-        yield Answer(piece, start)
+        if said := _without_last_comment(piece):
+            yield Answer(said, start)
         start += len(piece)
+
+
+def _without_last_comment(code: str) -> str:
+    """Code without the comment at its end, which is about what comes next."""
+    rows = code.rstrip().split("\n")
+    while rows and (not rows[-1].strip() or _COMMENT.match(rows[-1])):
+        rows.pop()
+    return "\n".join(rows)
 
 
 def _stretch(text: str, start: int, end: int, definition: Definition | None = None) -> Answer:
@@ -227,26 +281,28 @@ def _stretch(text: str, start: int, end: int, definition: Definition | None = No
     return Answer(piece, text.index(piece, start), definition=definition)
 
 
-def _unfit(answer: Answer, category: Category, language: str | None) -> str | None:
-    text = answer.text
+def _unfit(answer: Answer, document: Mapping[str, Any]) -> str | None:
+    text, category = answer.text, Category(document["category"])
     if len(text.encode()) < MIN_ANSWER_BYTES:
         return TOO_SHORT
-    if category is Category.CODE and answer.start and not answer.definition:
+    if category is Category.CODE and not answer.definition and not (answer.begins and answer.ends):
         if len(text.encode()) < MIN_CODE_BYTES:
             return SHORT_CODE
-        if _is_torn(text, "()", "[]"):
+        # What comes next may end within a long function; how a file begins, only behind something whole.
+        code = code_language(document["title"] or "", document["text"])
+        if _is_torn(text, code, "()[]{}" if answer.begins else "()[]"):
             return TORN_CODE
-    if category is Category.CODE and not answer.start and (answer.is_part and _is_torn(text, "()", "[]", "{}")):
-        return TORN_CODE
     tokens = _TOKEN.findall(text)
     numbers = sum(bool(_NUMBER.fullmatch(token)) for token in tokens)
     if _DATA.search(text) or (numbers >= MIN_NUMBERS and numbers > MAX_NUMBER_SHARE * len(tokens)):
         return DATA
     if category is not Category.CODE:
+        if answer.begins and not answer.ends and len(text.encode()) < MIN_BEGINNING_BYTES:
+            return THIN
         n_bytes = len(plain_text(_writing(text)).strip().encode())
         if n_bytes < max(MIN_ANSWER_BYTES, MIN_PROSE_SHARE * len(text.encode())):
             return NO_PROSE
-    if language:
+    if language := document["language"]:
         words = without_code(text)
         if sum(character.isalpha() for character in words) >= MIN_LETTERS_FOR_LANGUAGE:
             found = detect_language(words)
@@ -255,19 +311,23 @@ def _unfit(answer: Answer, category: Category, language: str | None) -> str | No
     return None
 
 
-def _is_torn(code: str, *brackets: str) -> bool:
-    """Whether something in brackets is cut in two, or a condition or decorator from its object; or all is comment."""
-    bare = _STRING_OR_COMMENT.sub(lambda found: "s" * len(found[0]) if found[0][0] in "\"'" else "", code)
-    if len(_IF.findall(bare)) != len(_END_IF.findall(bare)) or len(bare.strip()) < MIN_ANSWER_BYTES:
+def _is_torn(code: str, language: str | None, brackets: str) -> bool:
+    """Whether something in brackets is cut in two, or a condition or decorator from its object; or code is missing."""
+    not_code = _HASH_LANGUAGE if language in HASH_LANGUAGES else _SLASH_LANGUAGE
+    bare = not_code.sub(lambda found: "s" * len(found[0]) if found[0][0] in "\"'" else "", code)
+    written = [row for row in bare.splitlines() if row.strip() and not _NO_CODE.match(row)]
+    if len(_IF.findall(bare)) != len(_END_IF.findall(bare)) or len(written) < MIN_CODE_LINES:
         return True
     last = bare.rstrip().rpartition("\n\n")[2]
     is_bare_decorator = last.startswith("@") and not re.search(r"^(async )?(def|class|function)\b", last, re.MULTILINE)
-    return any(bare.count(pair[0]) != bare.count(pair[1]) for pair in brackets) or is_bare_decorator
+    # A case of a shell's ends with a bracket that none opens.
+    pairs = [brackets[at : at + 2] for at in range(2 if language == "shell" else 0, len(brackets), 2)]
+    return is_bare_decorator or any(bare.count(pair[0]) != bare.count(pair[1]) for pair in pairs)
 
 
 def _writing(text: str) -> str:
     """A markdown text without code, tables and images."""
-    return _TABLE_OR_MEDIA.sub("", without_code(text))
+    return without_code(_TABLE_OR_MEDIA.sub("", text))
 
 
 def without_code(text: str) -> str:
@@ -277,4 +337,5 @@ def without_code(text: str) -> str:
 
 def plain_text(markdown: str) -> str:
     """Markdown's words without its links' targets and its marks."""
-    return _MARKS.sub("", _LINK.sub(r"\1", markdown))
+    parts = _SPAN.split(_LINK.sub(r"\1", markdown))
+    return "".join(part if number % 2 else _MARKS.sub("", part) for number, part in enumerate(parts))

@@ -13,7 +13,7 @@ from twin_assets.features.cleaning import CLEANING_VERSION
 from twin_assets.features.key_phrases import words_of
 from twin_assets.features.memo import Memo
 
-COUNTED_VERSION = "1"
+COUNTED_VERSION = "2"
 """Raised with whatever changes what a text's paragraphs and words are."""
 
 

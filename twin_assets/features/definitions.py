@@ -7,36 +7,30 @@ without a grammar has none.
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import dropwhile
+from itertools import pairwise
 
 from twin_assets.content.code import code_language
 from twin_assets.content.syntax import Enclosure, Lines, structure
+from twin_assets.features.purpose import (
+    comments_above,
+    docstring,
+    first_paragraph,
+    inside_comments,
+    is_banner,
+    purpose_of_file,
+)
 
 MIN_LINES = 3
 """A shorter definition is a detail of its surroundings."""
 MAX_SIGNATURE_LINES = 8
 MAX_DECORATOR_LINES = 3
 """Of more, as above a parametrized test, how each begins is shown."""
-MAX_PURPOSE = 300
 
-_COMMENT = re.compile(r"\s*(#(?!include|define|if|endif|else|pragma|\[)|//+[/!]?|/?\*+/?|--+|;+)")
-_BANNER = re.compile(r"\W*[-=*~]{2,}.*[-=*~]{2,}\W*|[-=*~#/]{4,}")
-"""`# -- reading -----`: the head of a part of the file, and not of what comes next."""
-_COMMENT_MARKS = re.compile(r"^\s*(#+!?|//+[/!]?|/\*+!?|\*+/|\*+|--+|;+)\s?|\s*\*+/\s*$")
 _OPENS_BODY = re.compile(r"(:|\{|=>|\bdo|\bthen|=)\s*(#.*|//.*|/\*.*)?$|\{")
 _CALLABLE = re.compile(r"\(\)$|^(def|fn|func|function) ")
-_LINT = re.compile(
-    r"flake8|noqa|type: ignore|pylint|mypy|isort|coding[:=]|-\*-|SPDX|Copyright|eslint|clang", re.IGNORECASE
-)
-_NO_PURPOSE = re.compile(
-    r"\s*([$>%|]|(Ref|See|TODO|FIXME|Usage|Copyright|Build|Note)\b|https?://|@|-{3}|={3})", re.IGNORECASE
-)
 _CONDITION = re.compile(r"\s*#\s*(if|ifdef|ifndef|elif|else|endif)\b")
-_GUARD = re.compile(r"#\s*ifndef \w+_H_*\b")
+_IFNDEF, _DEFINE = re.compile(r"\s*#\s*ifndef\s+(\w+)"), re.compile(r"\s*#\s*define\s+(\w+)\s*$")
 _MAIN = re.compile(r"(def |func |fn |function )?main(\(\))?")
-_DOCSTRING = re.compile(r"\s*[rRbBuU]*(\"\"\"|'''|\"|')(.*?)\1", re.DOTALL)
-_TITLE = re.compile(r".{1,60}(?<![.!?:;,])\n(?=[A-Z])")
-"""A first row that is no wrapped one: short, without a stop, above a sentence."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +38,7 @@ class Definition:
     """Characters start to end of a file, with the comments above; its enclosing names, signature and purpose.
 
     purpose: the first paragraph of its docstring or of the comment above it, of `main` else the file's, "" when there
-    is neither; members: the names of what a class defines inside itself.
+    is neither; members: the names of what a class defines inside itself; conditions: of the preprocessor, around it.
     """
 
     start: int
@@ -53,6 +47,7 @@ class Definition:
     signature: str
     purpose: str
     members: tuple[str, ...] = ()
+    conditions: tuple[str, ...] = ()
 
     @property
     def says_what_it_is(self) -> bool:
@@ -77,7 +72,9 @@ def definitions(text: str, name: str, max_bytes: int) -> list[Definition]:
     found: list[Definition] = []
     labels: list[Enclosure] = []
     last_taken = -1
-    enclosures = structure(text, lines, code_language(name, text)).enclosures
+    language = code_language(name, text)
+    enclosures = structure(text, lines, language).enclosures
+    conditions = _conditions(lines.rows, language)
     for number, one in enumerate(enclosures):
         labels = [*(outer for outer in labels if outer.last >= one.last and outer.first <= one.first), one]
         rows = lines.rows[one.first : one.last + 1]
@@ -88,23 +85,13 @@ def definitions(text: str, name: str, max_bytes: int) -> list[Definition]:
             inside = _outermost(inner for inner in enclosures[number + 1 :] if inner.last <= one.last)
             label = " > ".join(dict.fromkeys(label.label for label in labels))
             members = () if _CALLABLE.search(one.label) else tuple(inner.label for inner in inside)
-            definition = _definition(text, name, lines, one, label, members)
+            definition = _definition(text, lines, one, label, members, conditions[one.head])
             fits = definition.says_what_it_is
             found += [definition] if fits else []
         # What a function too long for an answer defines inside itself is no part that anybody would ask for.
         if fits or _CALLABLE.search(one.label):
             last_taken = one.last
     return found
-
-
-def purpose_of_file(text: str) -> str:
-    """The first paragraph of a file's docstring or of the comment at its top; "" when there is none."""
-    body = text.split("\n")
-    if body[0].startswith("#!"):
-        body = body[1:]
-    if docstring := _DOCSTRING.match("\n".join(body)):
-        return _first_paragraph(docstring[2])
-    return _first_paragraph("\n".join(_comments_above(body)))
 
 
 def is_main(label: str) -> bool:
@@ -127,60 +114,53 @@ def _outermost(enclosures: Iterable[Enclosure]) -> Iterator[Enclosure]:
 
 
 def _definition(
-    text: str, name: str, lines: Lines, enclosure: Enclosure, label: str, members: tuple[str, ...]
+    text: str, lines: Lines, enclosure: Enclosure, label: str, members: tuple[str, ...], conditions: tuple[str, ...]
 ) -> Definition:
     first = _first_row(lines, enclosure)
     rows = lines.rows[first : enclosure.last + 1]
     head = enclosure.head - first
-    comments = list(_comments_above(rows[:head]))
+    comments = list(comments_above(rows[:head]))
     decorators = rows[len(comments) : head]
     if len(decorators) > MAX_DECORATOR_LINES:
-        decorators = [f"{row} …" for row in decorators if row.lstrip().startswith("@")]
+        heads = (row for row in decorators if row.lstrip().startswith(("@", "#[")))
+        decorators = [f"{row} …" if row.count("(") > row.count(")") else row for row in heads]
     signature = _signature(rows[head:])
-    docstring = _DOCSTRING.match("\n".join(rows[head + len(signature) :]))
-    purpose = _first_paragraph(docstring[2] if docstring else "\n".join(comments))
+    purpose = first_paragraph(docstring(signature, rows[head + len(signature) :]) or "\n".join(comments))
     if not purpose and is_main(enclosure.label):
         purpose = purpose_of_file(text)
     end = lines.starts[enclosure.last] + len(rows[-1])
-    conditions = _conditions(lines.rows[:first]) if code_language(name, text) in ("c", "c++") else ()
-    shown = "\n".join([*conditions, *decorators, *signature]).strip("\n").rstrip("{ \n")
-    return Definition(lines.starts[first], end, label, shown, purpose, members)
+    shown = "\n".join([*decorators, *signature]).strip("\n").rstrip("{ \n")
+    return Definition(lines.starts[first], end, label, shown, purpose, members, conditions)
 
 
 def _first_row(lines: Lines, enclosure: Enclosure) -> int:
     """Of a definition with its own comment: no head of a part of the file, nothing that a blank row parts from it."""
-    first, in_block = enclosure.first, False
-    for number in range(enclosure.first, enclosure.head):
-        row = lines.rows[number]
-        in_block = (in_block or row.lstrip().startswith("/*")) and "*/" not in row
-        if not in_block and (not row.strip() or _BANNER.fullmatch(row)):
-            first = number + 1
+    above = lines.rows[enclosure.first : enclosure.head]
+    first = enclosure.first
+    for number, (row, within) in enumerate(zip(above, inside_comments(above), strict=True), enclosure.first + 1):
+        if not within and (not row.strip() or is_banner(row)):
+            first = number
     return first
 
 
-def _conditions(rows: Sequence[str]) -> Iterator[str]:
-    """The rows of the preprocessor that decide whether what comes below is compiled; include guards decide nothing."""
-    branches: list[list[str]] = []
-    for row in rows:
-        if found := _CONDITION.match(row):
-            if found[1].startswith("if"):
-                branches.append([row.strip()])
-            elif found[1] == "endif":
-                branches = branches[:-1]
-            elif branches:
-                branches[-1] = [branches[-1][0], row.strip()]
-    yield from (row for branch in branches for row in branch if not _GUARD.match(branch[0]))
-
-
-def _comments_above(rows: Sequence[str]) -> Iterator[str]:
-    """The text of the comments that rows begin with, without what marks them; decorators and attributes are none."""
-    in_block = False
-    for row in rows:
-        was_in_block = in_block
-        in_block = (in_block or row.lstrip().startswith("/*")) and "*/" not in row
-        if not (was_in_block or in_block or not row.strip() or _COMMENT.match(row)):
-            return
-        yield _COMMENT_MARKS.sub("", row).rstrip()
+def _conditions(rows: Sequence[str], language: str | None) -> list[tuple[str, ...]]:
+    """For each row of C, the preprocessor's rows that decide whether it is compiled; include guards decide nothing."""
+    if language not in ("c", "c++"):
+        return [()] * len(rows)
+    branches: list[tuple[str, ...]] = []
+    found = []
+    for row, following in pairwise([*rows, ""]):
+        found.append(tuple(condition for branch in branches for condition in branch))
+        if not (condition := _CONDITION.match(row)):
+            continue
+        if condition[1].startswith("if"):
+            guard, define = _IFNDEF.match(row), _DEFINE.match(following)
+            branches.append(() if guard and define and guard[1] == define[1] else (row.strip(),))
+        elif condition[1] == "endif":
+            branches = branches[:-1]
+        elif branches:
+            branches[-1] = (*branches[-1][:1], row.strip())
+    return found
 
 
 def _signature(body: Sequence[str]) -> list[str]:
@@ -189,16 +169,3 @@ def _signature(body: Sequence[str]) -> list[str]:
         if _OPENS_BODY.search(row.rstrip()):
             return list(body[: number + 1])
     return list(body[:1])
-
-
-def _is_no_text(row: str) -> bool:
-    return not row or bool(_BANNER.fullmatch(row) or _LINT.match(row))
-
-
-def _first_paragraph(text: str) -> str:
-    """In one line, up to a row that says how to build it, where it is from or what is left to do."""
-    rows = list(dropwhile(_is_no_text, map(str.strip, text.splitlines())))
-    rows = rows[:1] if _TITLE.match("\n".join(rows)) else rows
-    ends = (number for number, row in enumerate(rows) if not row or _NO_PURPOSE.match(row))
-    line = " ".join(" ".join(rows[: next(ends, len(rows))]).split())
-    return line if len(line) <= MAX_PURPOSE else line[:MAX_PURPOSE].rsplit(" ", 1)[0] + " …"

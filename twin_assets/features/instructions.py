@@ -16,19 +16,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from twin_assets.content.chunking import CHUNKING_VERSION
 from twin_assets.documents import Category, digest
-from twin_assets.features.answers import Answer, answers, plain_text, without_code
+from twin_assets.features.answers import STOP, Answer, answers, plain_text, without_code
 from twin_assets.features.boilerplate import boilerplate
 from twin_assets.features.cleaning import CLEANING_VERSION
 from twin_assets.features.cleaning.blocks import code_blocks, prose
 from twin_assets.features.counted import Counted, counted
-from twin_assets.features.definitions import is_main, names_defined, purpose_of_file
-from twin_assets.features.key_phrases import KeyPhrases, joined, words_of
+from twin_assets.features.definitions import is_main, names_defined
+from twin_assets.features.key_phrases import UNSPACED, KeyPhrases, joined, words_of
 from twin_assets.features.memo import Memo
 from twin_assets.features.plain import plain_sentence, plain_version
+from twin_assets.features.purpose import purpose_of_file
 from twin_assets.language.prompts import PROMPT_VERSION, TASKS, Passage, task_instruction
 
-INSTRUCTIONS_VERSION = "7"
+INSTRUCTIONS_VERSION = "8"
+MADE_BY = (INSTRUCTIONS_VERSION, PROMPT_VERSION, CHUNKING_VERSION)
+"""The rules here, how requests are worded, and how answers are cut."""
 
 Split = Literal["train", "validation", "test"]
 Task = Literal["write", "continue", "rewrite", "reply", "code"]
@@ -48,7 +52,7 @@ PHRASES = 4
 MAX_OUTLINE = 8
 MIN_POINT, MAX_POINT = 12, 120
 """Characters of a point of an outline."""
-MIN_QUOTED_WORDS = 8
+MIN_QUOTED, MIN_QUOTED_WORDS = 20, 8
 """A shorter quotation is a word or a phrase that the text goes on about, and nothing to reply to."""
 MIN_REWRITTEN_LETTERS = 150
 """A piece with less prose, beside pictures and code, has no voice to give back."""
@@ -64,17 +68,14 @@ A held-out document's first piece never is: drafts are compared with it.
 
 _HEADING = re.compile(r"^#{2,4}[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
 _NOT_PROSE = re.compile(r"\s*(#{1,6}\s|[-*+|>]|\d+[.)]\s|!\[|<|\[\^|```|~~~|---|===)")
-_SENTENCE = re.compile(
-    r".+?(?:(?<!\bMrs)(?<!\bMr)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\betc)(?<!\be\.g)(?<!\bi\.e)(?<!\b[A-Z])"
-    r"(?!(?<=\bNo)\.\s\d)[.!?…]+"
-    r"[\"”’)]*(?=\s|$)|[。！？])"
-)
+_SENTENCE = re.compile(rf".+?{STOP}")
 _CLAUSE = re.compile(r"[;:]\s|\s[—–-]\s|,\s(?=(?:which|but|because|so|and|where|when|while|as|though|or)\s)|\s\(")
 _POINTS_BACK = re.compile(r"(it|its|this|that|these|those|they|he|she|and|but|so|then|however)\b", re.IGNORECASE)
 """How a sentence begins that cannot be told without the one before."""
 _SHOWN = re.compile(
-    r"\b(prompt\w*|asked|told it|ran|runs?|output|outputs|prints?|printed|returned|returns|gave me|gives|produces?|"
-    r"produced|errors?|examples?|sentence|generated|looks like|like so|log|warning|replaced?|command)\b",
+    r"\b(prompt\w*|asked|thoughts?|process|responses?|started|told it|ran|runs?|output|outputs|prints?|printed|"
+    r"returned|returns|gave me|gives|produces?|produced|errors?|examples?|sentence|generated|looks like|like so|log|"
+    r"warning|replaced?|command)\b",
     re.IGNORECASE,
 )
 """Words of a line above what is set off as a quotation and is output, an example or a prompt."""
@@ -149,7 +150,7 @@ class Built:
 
 def made_by_instructions(answer_bytes: int, retrieval: str, instruction_model: str | None = None) -> str:
     """How examples are made now; `retrieval` names the embedding model."""
-    return digest(["instructions", INSTRUCTIONS_VERSION, answer_bytes, retrieval, instruction_model], 16)
+    return digest(["instructions", *MADE_BY, answer_bytes, retrieval, instruction_model], 16)
 
 
 def side_of(document_id: str) -> Split:
@@ -288,7 +289,7 @@ class _Asking:
     def memo_key(self, answer_bytes: int, shared: frozenset[str], here: Counted) -> str:
         """A hash over everything that the document's examples follow from. shared: all boilerplate."""
         document = self.document
-        facts = [INSTRUCTIONS_VERSION, CLEANING_VERSION, PROMPT_VERSION, answer_bytes, self.split]
+        facts = [*MADE_BY, CLEANING_VERSION, answer_bytes, self.split]
         facts += [document[name] for name in ("document_id", "category", "language", "title", "text")]
         if self._category is not Category.CODE:
             facts.append(sorted(shared.intersection(here.paragraphs)))
@@ -297,18 +298,18 @@ class _Asking:
 
     def examples(self, found: Sequence[Answer]) -> Iterator[Example]:
         """The document's examples: its first piece is asked for as a draft, the others by what comes before them."""
+        is_train = self.split == "train"
         for position, answer in enumerate(found):
             rewritten = self._chance("rewrite", position) < (REWRITTEN if position else FIRST_REWRITTEN)
-            is_part = len(found) > 1
-            # What stands below a quotation is no beginning.
-            if position == 0 and not answer.quote:
-                rewrite = self._rewrite(answer, position, is_part) if rewritten and self.split == "train" else None
+            is_part = not (answer.begins and answer.ends)
+            if answer.begins:
+                rewrite = self._rewrite(answer, position, is_part) if rewritten and is_train else None
                 yield rewrite or self._write(answer, is_part)
                 continue
             yield (
                 self._code(answer, position)
                 or self._reply(answer, position)
-                or (self._rewrite(answer, position, is_part) if rewritten else None)
+                or (self._rewrite(answer, position, is_part) if rewritten and (position or is_train) else None)
                 or self._continue(answer, position)
             )
 
@@ -422,7 +423,8 @@ class _Asking:
         said = plain_text(quote.replace(">", " "))
         before = self.document["text"][: answer.start].rpartition(answer.quote)[0].rstrip().rpartition("\n\n")[2]
         if (
-            len(said.split()) < MIN_QUOTED_WORDS
+            (len(said.split()) < MIN_QUOTED_WORDS and not UNSPACED.search(said))
+            or len(said) < MIN_QUOTED
             or _SET_OFF.match(quote)
             or not (before or position)
             or _NOTE.match(quote)
@@ -433,7 +435,9 @@ class _Asking:
             return False
         opening = answer.text.partition("\n\n")[0]
         shared = {*words_of(said)}.intersection(words_of(opening))
-        return bool(_REFERS.match(opening)) or self.phrases.any_rare(shared, self.document["language"])
+        # Where no space parts words, which are shared cannot be told.
+        refers = _REFERS.match(opening) or UNSPACED.search(opening)
+        return bool(refers) or self.phrases.any_key_word(shared, self.document["language"])
 
     def _code(self, answer: Answer, position: int) -> Example | None:
         if answer.definition is None:
@@ -441,12 +445,15 @@ class _Asking:
         one = answer.definition
         listed = "\n".join(f"- {member}" for member in one.members[:MAX_OUTLINE])
         members = f"It has:\n\n{listed}" if listed and not one.purpose else ""
-        parts = (one.name_beside_signature, one.purpose, f"```\n{one.signature}\n```", members)
+        conditions = f"For {', '.join(f'`{row}`' for row in one.conditions)}:" if one.conditions else ""
+        parts = (conditions, one.name_beside_signature, one.purpose, f"```\n{one.signature}\n```", members)
         topic, material = topic_of(self.document), "\n\n".join(part for part in parts if part)
         return self._example("code", "definition", position, answer, topic=topic, material=material)
 
     def _continue(self, answer: Answer, position: int) -> Example:
-        before = _tail(self.document["text"][: answer.start].rstrip(), self._category)
+        text = self.document["text"]
+        code = () if self._category is Category.CODE else code_blocks(text)
+        before = _tail(text[: answer.start].rstrip(), code, self._category)
         return self._example("continue", "continue", position, answer, title=self._title, material=before)
 
 
@@ -466,7 +473,8 @@ def _point(sentence: str) -> str:
     whole = sentence.rstrip(".!?…。 ")
     if len(whole) <= MAX_POINT:
         return whole
-    return next((whole[: cut.start()] for cut in reversed([*_CLAUSE.finditer(whole, 0, MAX_POINT)])), "")
+    cuts = (whole[: found.start()] for found in reversed([*_CLAUSE.finditer(whole, 0, MAX_POINT)]))
+    return next((cut for cut in cuts if cut.count("(") == cut.count(")")), "")
 
 
 def _first_sentence(paragraph: str) -> str:
@@ -484,11 +492,11 @@ def _opening(text: str) -> str:
     return sentence[0]
 
 
-def _tail(text: str, category: Category) -> str:
+def _tail(text: str, code: Sequence[range], category: Category) -> str:
     """The last CONTINUE_BYTES of a text, or so: from where a part of it begins, never inside a block of code.
 
     Of prose from a paragraph, up to twice as long, else from a sentence; of code from a line that is not indented, else
-    from any.
+    from any. code: the blocks of code of the whole text.
     """
     if len(text.encode()) <= CONTINUE_BYTES:
         return text
@@ -500,29 +508,37 @@ def _tail(text: str, category: Category) -> str:
         fit = [pair for pair in tails if CONTINUE_BYTES / 3 <= pair[0] <= CONTINUE_BYTES]
         longer = [pair for pair in tails if CONTINUE_BYTES < pair[0] <= longest]
         if found := (max(fit) if fit else min(longer, default=None)):
-            return _whole_code(text, found[1]) if not is_code else found[1]
+            return _whole_code(text, found[1], code)
     return text.encode()[-CONTINUE_BYTES:].decode(errors="ignore")
 
 
-def _whole_code(text: str, tail: str) -> str:
-    """The end of a text without the rest of a block that it begins in; where there is only that, below its fence."""
-    block = _block_around(text, len(text) - len(tail))
+def _whole_code(text: str, tail: str, code: Sequence[range]) -> str:
+    """The end of a text without the rest of a block that it begins in; where little else is left, with the block."""
+    start = len(text) - len(tail)
+    block = _block_around(text, start, code)
     if block is None:
         return tail
-    fence, end = block
-    return text[end:].lstrip("\n") if text[end:].strip() else fence + tail
+    begin, end = block
+    rest = text[end:].lstrip("\n")
+    if len(rest.encode()) >= CONTINUE_BYTES / 3:
+        return rest
+    whole = text[begin:]
+    if len(whole.encode()) <= 2 * CONTINUE_BYTES:
+        return whole
+    fence, _, _ = whole.partition("\n")
+    rows = tail if text[start - 1] == "\n" else tail.partition("\n")[2]
+    return f"{fence}\n{rows}" if fence.lstrip().startswith(("```", "~~~")) else rows
 
 
-def _block_around(text: str, at: int) -> tuple[str, int] | None:
-    """The opening fence of the code block that a character stands in, "" for one that is indented, and its end."""
+def _block_around(text: str, at: int, code: Sequence[range]) -> tuple[int, int] | None:
+    """Where the code block begins and ends that a character stands in."""
     lines = text.split("\n")
     row = text.count("\n", 0, at)
-    block = next((block for block in code_blocks(text) if row in block and row > block.start), None)
+    block = next((block for block in code if row in block and row > block.start), None)
     if block is None:
         return None
-    opening = lines[block.start]
-    end = sum(len(line) + 1 for line in lines[: block.stop])
-    return f"{opening}\n" if opening.lstrip().startswith(("```", "~~~")) else "", end
+    begin = sum(len(line) + 1 for line in lines[: block.start])
+    return begin, begin + sum(len(line) + 1 for line in lines[block.start : block.stop])
 
 
 def _row(example: Example, passages: Passages, made_by: str) -> dict[str, Any]:

@@ -10,7 +10,6 @@ extractors of nltk and spaCy fetch data when first used. The document frequencie
 document rarely changes another's phrases.
 """
 
-import calendar
 import math
 import re
 from collections import Counter
@@ -29,11 +28,13 @@ _WORD = re.compile(r"[^\W\d_](?:[\w’'-]*\w)?")
 _BREAK = re.compile(r"[.,;:!?()\[\]{}\"“”„«»*|<>#=—–/\\\n]+|\s-\s")
 _VERB_OR_ADVERB = re.compile(r"[a-z].*(?:ed|ing|ly)$")
 """What ends so in English is rarely a thing to write about."""
-RARE = 3
-"""Weight of a word that stands in less than about a tenth of an author's documents."""
-_DATES = frozenset(name.casefold() for names in (calendar.month_name, calendar.day_name) for name in names)
+_DATES = frozenset({
+    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+    "december", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday",
+})  # fmt: skip
 _CONTRACTED = re.compile(r"['’](ll|ve|re|d|m)$|n['’]t$")
-_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f]")
+_POSSESSIVE = re.compile(r"['’]s$")
+UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f]")
 
 
 class KeyPhrases:
@@ -64,7 +65,7 @@ class KeyPhrases:
         None where words cannot be told apart or weighed: scripts without spaces, and other languages than English
         where the author has written little. None either, beside a title, where fewer than two stand for something.
         """
-        if _UNSPACED.search(prose) or (self._n_documents < ENOUGH_DOCUMENTS and language != "en"):
+        if UNSPACED.search(prose) or (self._n_documents < ENOUGH_DOCUMENTS and language != "en"):
             return []
         counts = Counter(word.casefold() for word in _WORD.findall(f"{prose} {title}"))
         candidates = dict.fromkeys(phrase for part in _BREAK.split(prose) for phrase in self._runs(part, language))
@@ -72,7 +73,8 @@ class KeyPhrases:
         told = [
             phrase
             for phrase in candidates
-            if not in_title.issuperset(words_of(phrase)) and (self._is_said_again(phrase, counts) or _is_name(phrase))
+            if not in_title.issuperset(words_of(phrase))
+            and (_is_said_again(phrase, counts, language) or _is_name(phrase))
         ]
         if title and len(told) < 2:
             return []
@@ -87,18 +89,12 @@ class KeyPhrases:
                 chosen.append(phrase)
             if len(chosen) == n:
                 break
-        return sorted(chosen, key=prose.find)
+        return [_POSSESSIVE.sub("", phrase) for phrase in sorted(chosen, key=prose.find)]
 
-    def _is_said_again(self, phrase: str, counts: Counter[str]) -> bool:
-        """Whether all its words are, and it is no verb; a single word has to be rare as well."""
-        words = phrase.split()
-        if any(counts[word.casefold()] < 2 or _VERB_OR_ADVERB.match(word) for word in words):
+    def any_key_word(self, words: Iterable[str], language: str | None) -> bool:
+        """Whether one of these words, in lower case, is a key word; never where they cannot be told from others."""
+        if self._n_documents < ENOUGH_DOCUMENTS and language != "en":
             return False
-        few = self._n_documents < ENOUGH_DOCUMENTS
-        return len(words) > 1 or few or self._weight(words[0].casefold()) >= RARE
-
-    def any_rare(self, words: Iterable[str], language: str | None) -> bool:
-        """Whether one of these words, in lower case, is a key word."""
         return any(not self._is_common(word, language) for word in words)
 
     def _runs(self, part: str, language: str | None) -> Iterable[str]:
@@ -128,6 +124,16 @@ class KeyPhrases:
         ):
             return True
         return self._n_documents >= ENOUGH_DOCUMENTS and self._documents[word] > COMMON * self._n_documents
+
+
+def _is_said_again(phrase: str, counts: Counter[str], language: str | None) -> bool:
+    """Whether all its words are, and it is no verb; of single words, only what is written as a name says enough."""
+    words = phrase.split()
+    if any(counts[word.casefold()] < 2 for word in words):
+        return False
+    if language in ("en", None) and any(map(_VERB_OR_ADVERB.match, words)):
+        return False
+    return len(words) > 1 or not phrase.islower()
 
 
 def _is_name(phrase: str) -> bool:

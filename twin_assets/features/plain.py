@@ -56,9 +56,9 @@ PLAIN_WORDS = {
     "lovely": "good", "delightful": "good", "tiny": "small", "minuscule": "small", "huge": "large", "enormous": "large",
     "massive": "large", "gigantic": "large", "vast": "large", "immense": "large", "tremendous": "large",
     "crucial": "important", "vital": "important", "essential": "important", "weird": "strange", "bizarre": "strange",
-    "odd": "strange", "peculiar": "strange", "crazy": "strange", "insane": "strange", "nifty": "useful",
+    "peculiar": "strange", "crazy": "strange", "insane": "strange", "nifty": "useful",
     "handy": "useful", "tricky": "difficult", "tough": "difficult", "trivial": "easy", "straightforward": "easy",
-    "stupid": "bad", "silly": "bad", "dumb": "bad", "clever": "good", "smart": "good", "fascinating": "interesting",
+    "stupid": "bad", "silly": "bad", "fascinating": "interesting",
     "intriguing": "interesting", "tedious": "boring", "dull": "boring", "annoying": "inconvenient",
     "frustrating": "inconvenient", "blazing": "fast", "rapid": "fast", "swift": "fast", "sluggish": "slow",
     "plethora": "number", "myriad": "number", "bunch": "number", "handful": "number", "folks": "people",
@@ -79,13 +79,15 @@ _HASHTAGS = re.compile(r"(?<!\S)#\w+[ \t]*")
 _LIST_MARK = re.compile(r"^[ \t]*([-*+•–]|\d{1,2}[.)])[ \t]+", re.MULTILINE)
 _WORD = re.compile(r"\b[A-Za-z][a-z]*(?:['’][a-z]+)?\b")
 _OPENER = re.compile(rf"(^|(?<=[.!?:]\s)|(?<=\n\n))(?:{OPENERS}),\s+(\w)", re.IGNORECASE)
-_INTENSIFIER = re.compile(rf"(?<=\w)\s(?:{INTENSIFIERS})\b(?=\s+[a-z])(?!\s+(?:as|like|enough|not)\b)")
+_INTENSIFIER = re.compile(
+    rf"(?<=\w)\s(?:{INTENSIFIERS})\b(?=\s+[a-z])(?!\s+(?:as|like|enough|not|in case|about|now|fine)\b)"
+)
 _NEGATED = re.compile(r"(?:\b(?:not|never|no|nor|neither|without|hardly|cannot)|n['’]t)(?:\s+\w+){0,3}$", re.IGNORECASE)
 """Without its `quite`, `not quite so` says more than it did."""
 _ARTICLE = re.compile(rf"\b([Aa])n?(\s)(?:{INTENSIFIERS})\s([a-z]+)")
 _SWAPPED = re.compile(rf"\b(?:([Aa])n?(\s))?({'|'.join(PLAIN_WORDS)})\b", re.IGNORECASE)
-_VOWEL = re.compile(r"(?!use|uni|eu|one)[aeiou]", re.IGNORECASE)
-_INVERTED = re.compile(r"\b(\w+)n['’]t (I|you|he|she|it|we|they|this|that|there)\b", re.IGNORECASE)
+_VOWEL = re.compile(r"(?!us[eu]|uti|ubiq|uni(?![nmd])|eu|one)[aeiou]", re.IGNORECASE)
+_INVERTED = re.compile(r"\b(\w+)n['’]t (I|you|he|she|it|we|they)\b(?=[^.!?\n]*\?)", re.IGNORECASE)
 _ASIDE = re.compile(r"\s\(([a-z][^()\n]{3,160}\s[^()\n]+)\)")
 _CLAUSE = re.compile(
     r"\b(I|you|he|she|it|we|they|which|who|is|are|was|were|has|have|had|does?|did|can|will|would|could|should)\b"
@@ -95,7 +97,8 @@ _BEGINS_CLAUSE = re.compile(r"(?:it|this|that|I|you|he|she|we|they|there|if|when
 _CONJUNCTION = re.compile(r",\s+(and|but|so)\s+(I|you|he|she|it|we|they|this|there|that(?=['’]s|\s+(?:is|was)\b))\b")
 _SEMICOLON = re.compile(r";(\s+)(\w)")
 _HAS = re.compile(r"\b(it|that|there|he|she|who|what)['’]s (?=(?:been|got|had|become)\b)", re.IGNORECASE)
-_GOT = re.compile(r"['’]ve got\b(?! to\b)")
+_GOT = re.compile(r"['’]ve got(?=\s(?:an?|the|this|that|these|those|my|your|our|some|no|two|three|\d+)\b)")
+_GOES_ON = re.compile(r"[^.!?\n]*,\s+but\s")
 _NOT_ONLY = re.compile(r"\bnot only\b[^.!?\n]*$", re.IGNORECASE)
 _HAD = re.compile(r"['’]d (?=(?:better|been)\b)")
 _TRAILING = re.compile(r"(?:…|\.{3,})(?=\s+[a-z])")
@@ -103,8 +106,8 @@ _MORE = re.compile(r"\b(?:more|most)\s+$", re.IGNORECASE)
 _THAT = re.compile(r"\s+that\b")
 _SHOUT = re.compile(r"!+(?=[\s)\"”*_]|$)|(?:…|\.{3,})(?=\s|$)")
 _HEADING = re.compile(r"^#{1,6} ", re.MULTILINE)
-_OWN_LINE = re.compile(r"\s*[#|>]|.*  $")
-_NEW_BLOCK = re.compile(r"\s*([#|>]|[-*+•]\s|\d{1,2}[.)]\s|<|\[[^\]]*\]:)")
+_OWN_LINE = re.compile(r"\s*[#|>]|.*(  $| \| )")
+_NEW_BLOCK = re.compile(r"\s*([#|>]|[-*+•]\s|\d{1,2}[.)]\s|<|\[[^\]]*\]:|[-=]{2,}\s*$|.* \| )")
 _ENDED = re.compile(r"[.!?:,;…][\"”’')*_]*$|https?://\S+$|!\[[^\]]*\]\([^)]*\)$|>$")
 _TOKENS = re.compile(r"\w+|[^\w\s]|\n")
 
@@ -118,7 +121,7 @@ def plain_version(text: str, category: Category, language: str | None) -> str | 
     else:
         text = change_prose(text, _unwrapped)
         plain = change_prose(text, _plain_prose)
-    plain = plain.strip()
+    plain = plain.strip("\n")
     enough = change(text, plain) >= MIN_CHANGE and _words_changed(text, plain) >= MIN_WORDS_CHANGED
     return plain if plain and enough else None
 
@@ -204,7 +207,9 @@ def _with_article(article: str, space: str, word: str) -> str:
 
 def _not_inverted(match: re.Match[str]) -> str:
     """`haven't I`: `have I not`."""
-    verb = {"ca": "can", "wo": "will", "sha": "shall", "ai": "am"}.get(match[1].lower(), match[1])
+    if match[1].lower() == "ai":
+        return match[0]
+    verb = {"ca": "can", "wo": "will", "sha": "shall"}.get(match[1].lower(), match[1])
     return f"{verb.capitalize() if match[1][0].isupper() else verb} {match[2]} not"
 
 
@@ -256,6 +261,6 @@ def _unwrapped(prose: str) -> str:
 
 def _new_sentence(match: re.Match[str]) -> str:
     subject = match[2]
-    if _NOT_ONLY.search(match.string[: match.start()]):
+    if _NOT_ONLY.search(match.string[: match.start()]) or _GOES_ON.match(match.string, match.end()):
         return match[0]
     return f". {subject[0].upper()}{subject[1:]}" if match[1] == "and" else f". {match[1].capitalize()} {subject}"

@@ -78,7 +78,7 @@ _REWRITE = (
 _REPLY = (
     "In {a_piece} about {topic} I quote this. What do I write under it?",
     "Respond to this quotation, in {a_piece} about {topic}:",
-    "Here is a quotation in {a_piece} about {topic}. Go on from it:",
+    "Here is a quotation in {a_piece} about {topic}. What do I say to it?",
 )
 
 TASKS: dict[str, tuple[str, ...]] = {
@@ -108,7 +108,7 @@ TASKS: dict[str, tuple[str, ...]] = {
     "post/phrases": (
         "Write a post{titled}. Mention {topic}.",
         "Write a post{titled}. It should mention {topic}.",
-        "I want to post something{titled} that touches on {topic}. Write it.",
+        "Make a post{titled} that touches on {topic}.",
         "Draft a post{titled}. These should come up in it: {topic}.",
     ),
     "post/opening": _BEGINS_AS,
@@ -159,7 +159,7 @@ _NOUNS = {
     Category.POST: ("post", "a post"),
     Category.CODE: ("code", "a source file"),
 }
-_PARTS = {category: (f"part of {a_piece}", f"part of {a_piece}") for category, (_, a_piece) in _NOUNS.items()}
+_PARTS = {category: (f"part of {a_piece}",) * 2 for category, (_, a_piece) in _NOUNS.items()}
 
 
 def task_instruction(
@@ -185,10 +185,9 @@ def task_instruction(
     notes = [f"Write in {language}."] if language else []
     if only_the_beginning:
         beginning = ONLY_THE_BEGINNING[int(digest(request, 8), 16) % len(ONLY_THE_BEGINNING)]
-        # A colon leads up to the material, and nothing stands between.
-        notes, request = (
-            (notes, f"{request} {beginning}") if not request.endswith(":") else ([beginning, *notes], request)
-        )
+        # Behind a whole sentence; a colon leads up to the material, and a title or path goes to the request's end.
+        is_sentence = request.endswith((".", "?"))
+        notes, request = (notes, f"{request} {beginning}") if is_sentence else ([beginning, *notes], request)
     return "\n\n".join(part for part in (" ".join([*notes, request]), material) if part)
 
 

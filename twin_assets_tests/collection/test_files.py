@@ -80,10 +80,9 @@ def test_edits_update_deletions_are_tombstones_and_a_file_that_comes_back_lives(
 
 
 @pytest.fixture
-def aged(folder):
-    """The folder, with files old enough for their times to be trusted."""
-    for path in folder.rglob("*.*"):
-        os.utime(path, (1_700_000_000, 1_700_000_000))
+def trusted(folder, monkeypatch):
+    """The folder, with the times of files trusted however young they are."""
+    monkeypatch.setattr("twin_assets.collection.files.SETTLED_S", -60.0)
     return folder
 
 
@@ -95,34 +94,38 @@ def read_in(folder, state):
     return read, kept, [event.state for event in events if isinstance(event, Checkpoint)][-1]
 
 
-def test_only_what_changed_is_read_again(aged, tmp_path):
-    everything, kept, state = read_in(aged, {})
+def test_only_what_changed_is_read_again(trusted, tmp_path, monkeypatch):
+    everything, kept, state = read_in(trusted, {})
     assert (len(everything), kept) == (4, set())
-    (aged / "new.md").write_text("One more.\n")
-    (aged / "plain.md").write_text("# Another\n\nOf another length.\n")
-    (aged / "tides.md").write_text(MARKDOWN.replace("lies", "does"))
-    os.utime(aged / "tides.md", (1_700_000_000, 1_700_000_001))
-    read, kept, later = read_in(aged, json.loads(json.dumps(state)))
-    assert read == {"new.md", "plain.md", "tides.md"}, "by size, or by time"
+    (trusted / "new.md").write_text("One more.\n")
+    times = (trusted / "tides.md").stat()
+    (trusted / "tides.md").write_text(MARKDOWN.replace("lies", "does"))
+    os.utime(trusted / "tides.md", ns=(times.st_atime_ns, times.st_mtime_ns))
+    state = json.loads(json.dumps(state))
+    read, kept, later = read_in(trusted, state)
+    assert read == {"new.md", "tides.md"}, "of the same size and time, and still another file"
     assert kept == everything - read
-    read, _, _ = read_in(aged, later)
-    assert read == {"new.md", "plain.md"}, "too young for their times to be trusted"
-    assert read_in(aged, state | {"version": "0"})[0] == everything | {"new.md"}, "by other code"
-    elsewhere = shutil.copytree(aged, tmp_path / "copy")
-    assert read_in(elsewhere, state)[0] == everything | {"new.md"}, "another folder"
+    assert read_in(trusted, later)[0] == set()
+    assert read_in(trusted, state | {"version": "0"})[0] == everything | {"new.md"}, "by other code"
+    assert read_in(shutil.copytree(trusted, tmp_path / "copy"), state)[0] == everything | {"new.md"}, "another folder"
+    monkeypatch.setattr("twin_assets.collection.files.MAX_STAMPS", 4)
+    assert read_in(trusted, later)[2]["files"] == []
 
 
-def test_a_file_that_was_away_or_could_not_be_stored_is_read_when_it_is_there(collect, documents, aged):
-    odd = aged / os.fsdecode(b"caf\xe9.md")
-    odd.write_text("Some words.")
-    os.utime(odd, (1_700_000_000, 1_700_000_000))
-    first, second = collect(aged), collect(aged)
+def test_a_file_too_young_for_its_time_to_be_trusted_is_read_again(folder):
+    everything, _, state = read_in(folder, {})
+    assert (state["files"], read_in(folder, state)[0]) == ([], everything)
+
+
+def test_a_file_that_was_away_or_could_not_be_stored_is_read_when_it_is_there(collect, documents, trusted):
+    (trusted / os.fsdecode(b"caf\xe9.md")).write_text("Some words.")
+    first, second = collect(trusted), collect(trusted)
     assert [len(report.failed) for report in (first, second)] == [1, 1]
     assert (first.new, second.unchanged) == (4, 4)
-    moved = (aged / "tides.md").rename(aged.parent / "tides.md")
-    assert collect(aged).gone == 1
-    moved.rename(aged / "tides.md")
-    assert collect(aged).changed == 1
+    moved = (trusted / "tides.md").rename(trusted.parent / "tides.md")
+    assert collect(trusted).gone == 1
+    moved.rename(trusted / "tides.md")
+    assert collect(trusted).changed == 1
     assert documents()["tides.md"].deleted_at is None
 
 

@@ -98,11 +98,8 @@ def test_what_is_left_out_is_counted_by_its_reason():
 
 def test_code_is_cut_at_definitions_and_all_of_it_is_an_answer():
     functions = [f"def f{n}(x):\n    y = x + {n}\n    return y * {n}\n" for n in range(9)]
-    text = (
-        "import os\n\n\n"
-        + "\n\n".join(functions)
-        + f"\n\nprint(f0(os.getpid()), '{'the last line of the file ' * 4}')\n"
-    )
+    calls = "".join(f"print(f{n}(os.getpid()), 'a last line of the file')\n" for n in range(3))
+    text = "import os\n\n\n" + "\n\n".join(functions) + f"\n\n{calls}"
     answered, _ = found(text, "code", None, max_bytes=160, title="f.py")
     assert answered[0].text.startswith("import os")
     assert all(answer.text.startswith(("import", "def f", "print")) for answer in answered)
@@ -130,10 +127,13 @@ def test_an_answer_does_not_end_in_what_leads_up_to_something_else():
     assert [answer.text for answer in found(with_code)[0]] == [with_code]
 
 
+CODE_BLOCKS = [f"```\n{code}```" for code in ("a = 1\n" * 30, "b = 2\n\nc = 3\n", "# d\nd = 4\n")]
+
+
 @settings(deadline=None)
 @given(
     blocks=st.lists(
-        st.sampled_from([MINE, "```\n" + "a = 1\n" * 30 + "```", "```\nb = 2\n\nc = 3\n```", "- one\n- two", "It is:"]),
+        st.sampled_from([*CODE_BLOCKS, MINE, "- one\n- two", "> quoted", "It is:"]),
         max_size=9,
     )
 )
@@ -177,9 +177,9 @@ CALLS = "\n".join(f"call({n}, 'the gauge of the old pier')" for n in range(5))
         ("a.py", PYTHON, f"levels = [\n{CALLS.replace(')', '),')}"),
         ("a.py", PYTHON, f"{CALLS}\n\n@parametrize('x', ['a', 'b'])"),
         ("a.c", C, "#if _WIN32\n" + CALLS.replace("'", '"').replace("\n", ";\n") + ";"),
-        ("a.py", PYTHON, CALLS.replace("call", "# call")),
+        ("a.py", PYTHON, CALLS.replace("call", "import call")),
     ],
-    ids=["a list", "a decorator", "a condition", "comments"],
+    ids=["a list", "a decorator", "a condition", "imports"],
 )
 def test_code_that_is_cut_in_what_belongs_together_is_no_answer(name, function, torn):
     functions = "".join(function.replace("{n}", str(n)) for n in range(9))
@@ -196,3 +196,55 @@ def test_what_is_only_a_table_or_code_is_nobodys_writing():
     for only in (table, code):
         assert found(only) == ([], {"answer with hardly any prose": 1})
         assert [answer.text for answer in found(f"{MINE}\n\n{only}")[0]] == [f"{MINE}\n\n{only}"]
+
+
+JAVA = "class Gauge {\n" + "".join(
+    f"    /** The level {n}. */\n    int level{n}() {{\n        return read({n}) * scale;\n    }}\n\n" for n in range(9)
+)
+WHOLE_FILES = {
+    "a.py": "def middle(a, b):\n    return max(a // b, (a + 1) // 2)  # not :-)\n\n\n" + "print(middle(1, 2))\n" * 9,
+    "a.rs": "fn first<'a>(x: &'a str, y: &'a str) -> &'a str { // 1)\n    x\n}\n" + "fn g() {\n    h()\n}\n" * 9,
+    "a.sh": "case $1 in\n    start) run ;;\n    stop) halt ;;\nesac\n" + "read_gauge 1\nread_gauge 2\n" * 9,
+    "a.lua": "function f(x) -- 1) read\n    return x\nend\n\n" + "print(f(1))\nprint(f(2))\n" * 9,
+}
+
+
+def test_the_methods_of_a_class_too_long_are_asked_for_one_by_one():
+    answered, _ = found(f"{JAVA}}}\n", "code", None, max_bytes=400, title="Gauge.java")
+    assert [answer.definition.purpose for answer in answered if answer.definition] == [
+        f"The level {n}." for n in range(9)
+    ]
+
+
+@pytest.mark.parametrize("name", WHOLE_FILES)
+def test_marks_of_comments_and_quotes_are_those_of_the_language(name):
+    answered, left_out = found(WHOLE_FILES[name], "code", None, max_bytes=180, title=name)
+    assert "code that is cut inside what belongs together" not in left_out
+    assert answered[0].begins
+
+
+def test_notes_are_dated_or_say_where_a_piece_is_discussed_and_nothing_else_is_one():
+    notes = ["*Update June 2017*: it moved.", "Update: it moved.", "*This article was discussed [here][h].*"]
+    own = ["Update your router before you read on, as I did not.", "This article was a long time coming, I must admit."]
+    for note in notes:
+        assert [answer.text for answer in found(f"{note}\n\n{MINE}")[0]] == [MINE]
+    for text in own:
+        assert [answer.text for answer in found(f"{text}\n\n{MINE}")[0]] == [f"{text}\n\n{MINE}"]
+
+
+def test_a_sentence_is_cut_off_whole_and_not_at_an_initial():
+    cut = "I read it in D. R. Hipp and in No. 2 of the journal, which says this:"
+    assert [answer.text for answer in found(f"{MINE} {cut}\n\n> one")[0]] == [MINE]
+    in_code = f"```\n>>> read('First?')\n```\n{MINE} {cut}"
+    assert [answer.text for answer in found(f"{in_code}\n\n> one")[0]] == [in_code.removesuffix(f" {cut}")]
+
+
+def test_an_answer_says_whether_the_document_begins_and_ends_with_it():
+    sign_off = f"{MINE}\n\n{SIGN_OFF}"
+    [whole] = found(sign_off, shared=shared_by([f"{n}{sign_off}" for n in range(3)]))[0]
+    assert (whole.begins, whole.ends) == (True, True)
+    below, last = found(f"> quoted\n\n{MINE}\n\n> quoted\n\n{MINE}")[0]
+    assert (below.begins, below.ends, last.begins, last.ends) == (False, False, False, True)
+    long = "```\n" + "a = 1\n" * 300 + "```"
+    [after] = found(f"This is what it read, in full, before it broke:\n\n{long}\n\n{MINE}")[0][-1:]
+    assert not after.begins

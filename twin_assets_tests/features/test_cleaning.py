@@ -93,6 +93,13 @@ def test_broken_encoding_is_repaired_and_typography_kept():
 def test_what_nobody_sees_of_a_page_is_no_text():
     text = "One.\n<!--more-->\nTwo <!-- [[[end]]] -->, by [pytest](), not `<!-- this -->`.\n\n![Me](a.png){: .wide}\n"
     assert clean(raw("a", text)) == "One.\nTwo , by pytest, not `<!-- this -->`.\n\n![Me](a.png)\n"
+    assert clean(raw("a", "# Gauges <!-- no toc -->\nText <!-- see `x` -->\n- one <!-- x -->\n- two\n")) == (
+        "# Gauges\nText\n- one\n- two\n"
+    )
+    assert clean(raw("a", "Zero `-\ufeffWall` width\u200b and `'{:.2f}'` is '{:.2f}'.")) == (
+        "Zero `-Wall` width and `'{:.2f}'` is '{:.2f}'.\n"
+    )
+    assert clean(raw("a", "សួស្តី\u200bពិភពលោក")) == "សួស្តី\u200bពិភពលោក\n", "there it parts words"
 
 
 def test_html_of_a_feed_or_an_export_is_markdown_with_quotes_lists_and_code():

@@ -1,6 +1,7 @@
 import pytest
 
-from twin_assets.features.definitions import definitions, names_defined, purpose_of_file
+from twin_assets.features.definitions import definitions, names_defined
+from twin_assets.features.purpose import purpose_of_file
 
 PYTHON = '''"""Tides. More of it."""
 
@@ -112,8 +113,8 @@ def test_what_is_wanted_of_a_definition_is_its_own():
 def test_what_does_not_say_what_it_is_is_no_definition():
     conf, start, other_start, main = definitions(TYPES, "t.c", 1_000)
     assert (conf.name_beside_signature, conf.purpose) == ("conf, which begins:", "What may be set.")
-    assert start.signature == "#if _WIN32\n[[gnu::stdcall]]\nvoid start(void)"
-    assert other_start.signature == "#if _WIN32\n#else\nvoid start(void)"
+    assert (start.conditions, start.signature) == (("#if _WIN32",), "[[gnu::stdcall]]\nvoid start(void)")
+    assert (other_start.conditions, other_start.signature) == (("#if _WIN32", "#else"), "void start(void)")
     assert other_start.purpose == "", "a comment that a blank row parts from it is not its own"
     assert main.purpose == "mayor: a program", "main is for what its file is for"
     assert definitions("int main(void)\n{\n    return 0;\n}\n", "m.c", 1_000) == []
@@ -134,3 +135,34 @@ def test_a_file_says_what_it_is_for_and_what_it_defines():
     assert purpose_of_file("x = 1\n") == ""
     assert names_defined(PYTHON, "a.py") == ["def high"]
     assert names_defined("SELECT 1;\n", "a.sql") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "purpose"),
+    [
+        ("a.rs", 'fn name() -> &str {\n    "The gauge of Skerrow"\n}\n', ""),
+        ("a.js", "function read() {\n  'use strict'\n  return 1\n}\n", ""),
+        ("a.c", "/*****\n * Reads the gauge.\n *****/\nint read(void)\n{\n    return 1;\n}\n", "Reads the gauge."),
+        ("a.c", f"// {'-' * 120} Reading\n\nint read(void)\n{{\n    return 1;\n}}\n", ""),
+        ("a.c", "// Build the table of tides so that it can\n// build on it.\nint f(void)\n{\n    g();\n}\n",
+         "Build the table of tides so that it can build on it."),
+        ("a.c", "// Return the value last read from the\n// NOAA gauge.\nint f(void)\n{\n    g();\n}\n",
+         "Return the value last read from the NOAA gauge."),
+        ("a.c", "// A hash set\n// It is up to the caller to grow it.\nint f(void)\n{\n    g();\n}\n", "A hash set"),
+    ],
+)  # fmt: skip
+def test_a_purpose_is_what_a_comment_or_docstring_says(name, text, purpose):
+    [one] = definitions(text, name, 1_000)
+    assert one.purpose == purpose
+
+
+def test_an_include_guard_is_no_condition():
+    guarded = "#ifndef GAUGE_HPP\n#define GAUGE_HPP\n\n// Reads.\nint read(void)\n{\n    return 1;\n}\n#endif\n"
+    assert definitions(guarded, "a.c", 1_000)[0].conditions == ()
+
+
+def test_a_file_is_for_what_its_first_comment_says_unless_that_is_a_definitions():
+    assert purpose_of_file(";;; gauge.el --- reads gauges -*- lexical-binding: t; -*-\n\n(read)\n") == "reads gauges"
+    assert purpose_of_file("# flake8: noqa\n# Reads gauges.\nimport os\n") == "Reads gauges."
+    assert purpose_of_file("// Reads one.\nint read(void)\n{\n}\n") == ""
+    assert purpose_of_file('"use strict";\nread();\n') == ""

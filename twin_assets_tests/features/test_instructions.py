@@ -151,6 +151,24 @@ def test_what_is_set_off_and_is_no_statement_is_not_replied_to(above, quote, bel
     assert [row["task"] for row in rows if row["answer"].startswith(below)] == ["continue"]
 
 
+def test_a_held_out_documents_first_piece_is_never_a_rewrite():
+    text = "> A float.\n\n" + "It's really odd; well, it isn't at all what I'd have thought, and I can't say why. " * 6
+    documents = [document(f"a:f:{n}", f"{text}{chr(97 + n)}", digest(n, 16), title="Floats") for n in range(26)]
+    for split in ("train", "test"):
+        tasks = {row["task"] for row in built(documents, {digest(n, 16): split for n in range(26)})[0]}
+        assert ("rewrite" in tasks) == (split == "train")
+
+
+def test_a_quotation_in_a_script_without_spaces_is_replied_to():
+    quote, reply = (
+        "潮位计从不说谎，它只是挂在那里，等着有人来看它一眼，仅此而已。",
+        "可是它说了谎，而且说了三年，没有人去看它。",
+    )
+    text = f"{PARAGRAPHS[0]}\n\n> {quote}\n\n{reply * 4}"
+    rows, _ = built([document("a:f:x", text, title="Floats", language=None)])
+    assert "reply" in {row["task"] for row in rows}
+
+
 def test_what_stands_below_a_quotation_is_no_beginning():
     rows, _ = built([document("a:f:x", f"> A float.\n\n{PARAGRAPHS[0]}\n", title="Floats")])
     [row] = rows
@@ -224,7 +242,7 @@ def test_an_instruction_names_the_language_when_it_is_not_english():
 def test_a_piece_longer_than_an_answer_is_asked_for_in_part():
     rows, _ = built([document("a:f:x", "\n\n".join(PARAGRAPHS))], answer_bytes=500)
     [write] = [row for row in rows if row["task"] == "write"]
-    assert write["instruction"].endswith(ONLY_THE_BEGINNING)
+    assert any(beginning in write["instruction"] for beginning in ONLY_THE_BEGINNING)
 
 
 def test_no_wording_is_used_more_than_its_share():

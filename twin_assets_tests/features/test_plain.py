@@ -34,10 +34,20 @@ from twin_assets.features.plain import MIN_CHANGE, change, plain_sentence, plain
         ("It isn't just software, and it never quite works.", "It is not just software. It never quite works."),
         ("Why haven't I been there? Can't you go?", "Why have I not been there? Can you not go?"),
         ("It's established by now, so it's cold (really!).", "It is established by now. So it is cold (really.)."),
+        (
+            "It isn't that hard, and he wasn't there when I called.",
+            "It is not that hard. He was not there when I called.",
+        ),
+        ("It was a very usual, really unimportant day.", "It was a usual, really unimportant day."),
+        (
+            "It's a useful, not an ubiquitous tool... just in case.",
+            "It is a useful, not a common tool, just in case.",
+        ),
+        ("I've got used to it!", "I have got used to it."),
         ("I've got a handy gauge - it's slow.", "I have a useful gauge. It is slow."),
         ("Three gauges — one, two, three — will therefore do.", "Three gauges — one, two, three — will therefore do."),
         ('He said "I can\'t really - ever", and left.', 'He said "I can\'t really - ever", and left.'),
-        ("It's a vital tool, and an odd one.", "It is an important tool, and a strange one."),
+        ("It's a vital tool, and a weird one.", "It is an important tool, and a strange one."),
         (
             "See [the stupid][bad] one (gcc, make, afl), but\nso, you'd not.",
             "See [the stupid][bad] one (gcc, make, afl), but\nso, you would not.",
@@ -68,6 +78,12 @@ def test_a_post_loses_its_line_breaks_and_an_article_keeps_its_paragraphs():
     text = "Nobody called.\n\n- it's late\n- it's cold\n\nI went home, and it rained! 🥖"
     assert plain_version(text, Category.POST, "en") == "Nobody called. It is late. It is cold. I went home. It rained."
     assert "\n\n" in (plain_version(text, Category.ARTICLE, "en") or "")
+
+
+def test_underlined_headings_and_tables_stay_as_they_are():
+    text = "It's a title\n====\n\nIt's one, and it isn't two.\n\na | b\n--- | ---\n1 | 2"
+    plain = plain_version(text, Category.ARTICLE, "en")
+    assert plain == "It is a title\n====\n\nIt is one. It is not two.\n\na | b\n--- | ---\n1 | 2"
 
 
 def test_paragraphs_are_one_line_each_and_headings_stay():

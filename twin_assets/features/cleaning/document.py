@@ -39,11 +39,12 @@ _REDIRECTORS = {
 }  # fmt: skip
 """Addresses that only count a click and carry where they lead; a short link, which does not, stays as it is."""
 _SPAN = re.compile(r"(`[^`\n]+`)")
-_COMMENT = re.compile(r"<!--.*?-->[ \t]*\n?", re.DOTALL)
-"""Nobody sees it: `<!--more-->`, what a generator leaves."""
-_ATTRIBUTES = re.compile(r"\{:[ .#][^}\n]*\}")
+_SPAN_OR_COMMENT = re.compile(r"(`[^`\n]+`)|^[ \t]*<!--(?:(?!-->).)*-->[ \t]*\n|<!--.*?-->", re.DOTALL | re.MULTILINE)
+"""Nobody sees a comment: `<!--more-->`, what a generator leaves. In a span of code it is shown."""
+_ATTRIBUTES = re.compile(r"\{: ?(?:[.#][A-Za-z_-]|[\w-]+=)[^}\n]*\}")
 """Kramdown's `{: .class}`. See: https://kramdown.gettalong.org/syntax.html#attribute-list-definitions"""
-_INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u2060"))
+_INVISIBLE = re.compile("[\ufeff\u2060]|(?<=[ -~])\u200b|\u200b(?=[ -~])")
+"""The zero-width space parts words in Khmer and Thai, and does nothing beside ASCII."""
 _EMPTY_LINK = re.compile(r"(?<!!)\[([^\]\n]+)\]\(\)")
 _TRAILING = re.compile(r"[ \t]+$", re.MULTILINE)
 _BLANK_LINES = re.compile(r"\n{3,}")
@@ -115,15 +116,16 @@ def without_tracking(url: str) -> str:
 
 def _tidied(text: str) -> str:
     """Prose with its encoding repaired, clean links, and no white space that nobody sees."""
+    text = _SPAN_OR_COMMENT.sub(lambda found: found[1] or "", _INVISIBLE.sub("", text))
     # Spans of code stay: an author may show there what a broken text looks like.
-    parts = _SPAN.split(text.translate(_INVISIBLE))
+    parts = _SPAN.split(text)
     text = "".join(part if number % 2 else _visible(_repaired(part)) for number, part in enumerate(parts))
     text = _URL.sub(_clean_link, text)
     return _BLANK_LINES.sub("\n\n", _TRAILING.sub("", text))
 
 
 def _visible(text: str) -> str:
-    return _EMPTY_LINK.sub(r"\1", _ATTRIBUTES.sub("", _COMMENT.sub("", text)))
+    return _EMPTY_LINK.sub(r"\1", _ATTRIBUTES.sub("", text))
 
 
 def _clean_link(match: re.Match[str]) -> str:
