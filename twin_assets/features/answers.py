@@ -53,7 +53,7 @@ STOP = (
 """Where a sentence ends: not at an initial, an abbreviation, or gauge No. 2."""
 _LINK_TARGET = re.compile(r" {0,3}\[[^\]^][^\]]*\]:\s*\S+")
 """See: https://spec.commonmark.org/0.31.2/#link-reference-definitions"""
-_DATA = re.compile(r"[!-~]{400}")
+_DATA = re.compile(r"[!-~]{400}|(?:\\x[0-9a-fA-F]{2}[^\\\n]?){40}")
 _TOKEN = re.compile(r"\w+")
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]+[uUlL]*|\d\w*")
 MIN_NUMBERS, MAX_NUMBER_SHARE = 20, 0.8
@@ -62,12 +62,11 @@ _HEADING = re.compile(r"^#{1,6}\s", re.MULTILINE)
 _LIST_OR_CODE = re.compile(r"\s*([-*+]|\d{1,3}[.)])\s|```|~~~|    |\t")
 _LEADS_UP = re.compile(r"[:：,，][*_]*$|^#{1,6}\s[^\n]*$")
 _LIST_MARK = re.compile(r"\s*([-*+]|\d{1,3}[.)])\s*")
-_HERE_IS = re.compile(r"\s*Here(['’]s| is| are)\b[^\n]{0,120}$")
+_HERE_IS = re.compile(r"\s*Here(['’]s| is| are)\b(?:.|\n){0,160}$")
 _SENTENCE_END = re.compile(STOP)
 _NOTE = re.compile(
-    r"[*_]*(updated?[*_]*\s*([:(0—–-]|on\b|january|february|march|april|may\b|june|july|august|september|october|"
-    r"november|december)|edit(ed)?:|follow-?up:|"
-    r"this (article|post|page) (was|has been|is) (also |originally |first )?(discussed|published|posted|cross))"
+    r"[*_]*(updated?[*_]*\s*([:(0—–-]|on\b|\w+ 0\b)|edit(ed)?:|follow-?up:|"
+    r"this (article|post|page) (was|has been|is) (also |originally |first )?\[?(discussed|published|posted|cross))"
 )
 """In lower case, and any number is 0."""
 _TABLE_OR_MEDIA = re.compile(r"^\s*(\||!\[|</?(?:video|audio|img|iframe|div|figure)\b).*$", re.MULTILINE)
@@ -203,12 +202,18 @@ def _without_lead(piece: str) -> str:
         start = next((row + 1 for row in reversed(range(len(lines))) if row in code or not lines[row].strip()), 0)
         last = "\n".join(lines[start:])
         stops = (found.end() for found in _SENTENCE_END.finditer(last))
-        ends = [end for end in stops if last[end:].strip() and not _LIST_MARK.fullmatch(last[:end])]
+        ends = [end for end in stops if last[end:].strip() and _is_whole(last[:end])]
         if not last or not (_LEADS_UP.search(last) or _HERE_IS.match(last, ends[-1] if ends else 0)):
             break
         above = "\n".join(lines[:start])
         piece = f"{above}\n{last[: ends[-1]]}".lstrip("\n") if ends else above.rstrip("\n")
     return piece
+
+
+def _is_whole(sentences: str) -> bool:
+    """Whether a text ends outside brackets and spans, and is more than the mark of a list's item."""
+    balanced = all(sentences.count(one) == sentences.count(other) for one, other in (("[", "]"), ("(", ")")))
+    return balanced and sentences.count("`") % 2 == 0 and not _LIST_MARK.fullmatch(sentences)
 
 
 def _ends_in_code(piece: str) -> bool:

@@ -23,6 +23,8 @@ from twin_assets.features.purpose import (
 MIN_LINES = 3
 """A shorter definition is a detail of its surroundings."""
 MAX_SIGNATURE_LINES = 8
+MIN_PURPOSE = 12
+"""Characters; `// /dev/urandom` says nothing."""
 MAX_DECORATOR_LINES = 3
 """Of more, as above a parametrized test, how each begins is shown."""
 
@@ -126,6 +128,7 @@ def _definition(
         decorators = [f"{row} …" if row.count("(") > row.count(")") else row for row in heads]
     signature = _signature(rows[head:])
     purpose = first_paragraph(docstring(signature, rows[head + len(signature) :]) or "\n".join(comments))
+    purpose = purpose if len(purpose) >= MIN_PURPOSE else ""
     if not purpose and is_main(enclosure.label):
         purpose = purpose_of_file(text)
     end = lines.starts[enclosure.last] + len(rows[-1])
@@ -148,18 +151,20 @@ def _conditions(rows: Sequence[str], language: str | None) -> list[tuple[str, ..
     if language not in ("c", "c++"):
         return [()] * len(rows)
     branches: list[tuple[str, ...]] = []
-    found = []
+    found: list[tuple[str, ...]] = []
     for row, following in pairwise([*rows, ""]):
         found.append(tuple(condition for branch in branches for condition in branch))
         if not (condition := _CONDITION.match(row)):
             continue
         if condition[1].startswith("if"):
             guard, define = _IFNDEF.match(row), _DEFINE.match(following)
-            branches.append(() if guard and define and guard[1] == define[1] else (row.strip(),))
+            branches.append(() if guard and define and guard[1] == define[1] else (f"`{row.strip()}`",))
         elif condition[1] == "endif":
             branches = branches[:-1]
-        elif branches:
-            branches[-1] = (*branches[-1][:1], row.strip())
+        elif branches and condition[1] == "elif":
+            branches[-1] = (f"`{row.strip()}`",)
+        elif branches and branches[-1]:
+            branches[-1] = (f"the `#else` of {branches[-1][0]}",)
     return found
 
 

@@ -30,7 +30,7 @@ from twin_assets.features.plain import plain_sentence, plain_version
 from twin_assets.features.purpose import purpose_of_file
 from twin_assets.language.prompts import PROMPT_VERSION, TASKS, Passage, task_instruction
 
-INSTRUCTIONS_VERSION = "8"
+INSTRUCTIONS_VERSION = "9"
 MADE_BY = (INSTRUCTIONS_VERSION, PROMPT_VERSION, CHUNKING_VERSION)
 """The rules here, how requests are worded, and how answers are cut."""
 
@@ -47,7 +47,7 @@ CONTINUE_BYTES = 400
 MAX_QUOTE = 800
 PASSAGES = 3
 MAX_TOPIC = 120
-MAX_OPENING = 200
+MIN_OPENING, MAX_OPENING = 40, 200
 PHRASES = 4
 MAX_OUTLINE = 8
 MIN_POINT, MAX_POINT = 12, 120
@@ -374,7 +374,7 @@ class _Asking:
             kinds.append(("title", title, ""))
         if " and " in phrases:
             kinds.append(("phrases", phrases, ""))
-        if opening and len(answer.text) > 3 * len(opening):
+        if (len(opening) >= MIN_OPENING or not title) and opening and len(answer.text) > 3 * len(opening):
             kinds.append(("opening", opening, ""))
         if len(outline) >= 3 and (title or phrases):
             points = "\n".join(f"- {point}" for point in outline[:MAX_OUTLINE])
@@ -445,7 +445,7 @@ class _Asking:
         one = answer.definition
         listed = "\n".join(f"- {member}" for member in one.members[:MAX_OUTLINE])
         members = f"It has:\n\n{listed}" if listed and not one.purpose else ""
-        conditions = f"For {', '.join(f'`{row}`' for row in one.conditions)}:" if one.conditions else ""
+        conditions = f"For {', '.join(one.conditions)}:" if one.conditions else ""
         parts = (conditions, one.name_beside_signature, one.purpose, f"```\n{one.signature}\n```", members)
         topic, material = topic_of(self.document), "\n\n".join(part for part in parts if part)
         return self._example("code", "definition", position, answer, topic=topic, material=material)

@@ -41,7 +41,7 @@ INTENSIFIERS = (
     "really|very|quite|just|actually|basically|simply|literally|pretty|totally|completely|absolutely|utterly|entirely|"
     "extremely|incredibly|remarkably|surprisingly|amazingly|ridiculously|terribly|awfully|wildly|truly|certainly|"
     "definitely|obviously|clearly|particularly|especially|essentially|perfectly|thoroughly|seriously|honestly|"
-    "merely|precisely|exactly|fairly|somewhat|indeed|of course|in fact"
+    "merely|exactly|fairly|somewhat|indeed|of course|in fact"
 )
 PLAIN_WORDS = {
     "utilize": "use", "utilise": "use", "utilizes": "uses", "utilizing": "using", "leverage": "use",
@@ -84,6 +84,8 @@ _INTENSIFIER = re.compile(
 )
 _NEGATED = re.compile(r"(?:\b(?:not|never|no|nor|neither|without|hardly|cannot)|n['’]t)(?:\s+\w+){0,3}$", re.IGNORECASE)
 """Without its `quite`, `not quite so` says more than it did."""
+_JUST, _HAVE = re.compile(r"\s*just\b"), re.compile(r"\b(?:has|have|had)$|['’](?:ve|s|d)$")
+"""What has just come is no more than come."""
 _ARTICLE = re.compile(rf"\b([Aa])n?(\s)(?:{INTENSIFIERS})\s([a-z]+)")
 _SWAPPED = re.compile(rf"\b(?:([Aa])n?(\s))?({'|'.join(PLAIN_WORDS)})\b", re.IGNORECASE)
 _VOWEL = re.compile(r"(?!us[eu]|uti|ubiq|uni(?![nmd])|eu|one)[aeiou]", re.IGNORECASE)
@@ -92,7 +94,7 @@ _ASIDE = re.compile(r"\s\(([a-z][^()\n]{3,160}\s[^()\n]+)\)")
 _CLAUSE = re.compile(
     r"\b(I|you|he|she|it|we|they|which|who|is|are|was|were|has|have|had|does?|did|can|will|would|could|should)\b"
 )
-_DASH = re.compile(r"(?<=\S)(?:\s?—\s?|[ \t]+[–-]{1,2}[ \t]+)([\w“‘(*])")
+_DASH = re.compile(r"(?<=\S)(?:\s?—\s?|[ \t]+[–-]{1,2}[ \t]+)([\w“‘(*\ue100-\uf8ff])")
 _BEGINS_CLAUSE = re.compile(r"(?:it|this|that|I|you|he|she|we|they|there|if|when)\b(?!\s+(?:is|was)\s+to\b)")
 _CONJUNCTION = re.compile(r",\s+(and|but|so)\s+(I|you|he|she|it|we|they|this|there|that(?=['’]s|\s+(?:is|was)\b))\b")
 _SEMICOLON = re.compile(r";(\s+)(\w)")
@@ -100,7 +102,11 @@ _HAS = re.compile(r"\b(it|that|there|he|she|who|what)['’]s (?=(?:been|got|had|
 _GOT = re.compile(r"['’]ve got(?=\s(?:an?|the|this|that|these|those|my|your|our|some|no|two|three|\d+)\b)")
 _GOES_ON = re.compile(r"[^.!?\n]*,\s+but\s")
 _NOT_ONLY = re.compile(r"\bnot only\b[^.!?\n]*$", re.IGNORECASE)
-_HAD = re.compile(r"['’]d (?=(?:better|been)\b)")
+_HAD = re.compile(
+    r"['’]d (?=(?:(?:just|never|already|always|only|ever) )?(?:better|been|had|got|gone|done|made|said|seen|taken|"
+    r"given|written|known|drawn|shown|thought|found|left|told|forgotten|chosen|broken|"
+    r"(?!need|feed|heed|proceed|succeed|exceed|speed|embed|shed\b|wed\b)\w+ed)\b)"
+)
 _TRAILING = re.compile(r"(?:…|\.{3,})(?=\s+[a-z])")
 _MORE = re.compile(r"\b(?:more|most)\s+$", re.IGNORECASE)
 _THAT = re.compile(r"\s+that\b")
@@ -191,14 +197,15 @@ def _plain_words(part: str) -> str:
     part = _HAD.sub(" had ", _HAS.sub(r"\1 has ", part.replace("However, ", "But ")))
     part = _INVERTED.sub(_not_inverted, part)
     part = _WORD.sub(lambda match: _expanded(match[0]), part)
-    part = _ARTICLE.sub(lambda match: match[0] if _is_negated(match) else _with_article(*match.groups()), part)
-    part = _INTENSIFIER.sub(lambda match: match[0] if _is_negated(match) else "", part)
+    part = _ARTICLE.sub(lambda match: match[0] if _is_needed(match) else _with_article(*match.groups()), part)
+    part = _INTENSIFIER.sub(lambda match: match[0] if _is_needed(match) else "", part)
     part = _SWAPPED.sub(_plain_word, part)
     return re.sub(r"(?<=\S) {2,}", " ", part)
 
 
-def _is_negated(match: re.Match[str]) -> bool:
-    return bool(_NEGATED.search(match.string[max(0, match.start() - 40) : match.start()]))
+def _is_needed(match: re.Match[str]) -> bool:
+    before = match.string[max(0, match.start() - 40) : match.start()]
+    return bool(_NEGATED.search(before) or (_JUST.match(match[0]) and _HAVE.search(before)))
 
 
 def _with_article(article: str, space: str, word: str) -> str:

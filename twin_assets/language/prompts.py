@@ -67,7 +67,7 @@ _CONTINUE = (
     "This is how far the {piece}{titled} has got. Write what comes next:",
     "What comes after this in the {piece}{titled}?",
     "Here is where I stopped in the {piece}{titled}. Carry on:",
-    "Write the next part of the {piece}{titled} that this comes from:",
+    "This is from my {piece}{titled}. Write the next part:",
 )
 _REWRITE = (
     "Say this the way I would, as {a_piece}:",
@@ -76,9 +76,9 @@ _REWRITE = (
     "Here is a flat version of {a_piece} of mine. Give it back my voice:",
 )
 _REPLY = (
-    "In {a_piece} about {topic} I quote this. What do I write under it?",
-    "Respond to this quotation, in {a_piece} about {topic}:",
-    "Here is a quotation in {a_piece} about {topic}. What do I say to it?",
+    "In my {piece} about {topic} I quote this. What do I write under it?",
+    "Respond to this quotation, in my {piece} about {topic}:",
+    "Here is a quotation in my {piece} about {topic}. What do I say to it?",
 )
 
 TASKS: dict[str, tuple[str, ...]] = {
@@ -150,7 +150,7 @@ ONLY_THE_BEGINNING = (
     "Just the first part.",
     "Write only the opening.",
     "Stop after the first part.",
-    "I only need how it starts.",
+    "I only need the beginning.",
 )
 """Said where the author's piece is longer than an answer may be; a hash of the request chooses one."""
 

@@ -224,7 +224,7 @@ def test_marks_of_comments_and_quotes_are_those_of_the_language(name):
 
 
 def test_notes_are_dated_or_say_where_a_piece_is_discussed_and_nothing_else_is_one():
-    notes = ["*Update June 2017*: it moved.", "Update: it moved.", "*This article was discussed [here][h].*"]
+    notes = ["*Update June 2017*: it moved.", "Update: it moved.", "*This article was [discussed here][h].*"]
     own = ["Update your router before you read on, as I did not.", "This article was a long time coming, I must admit."]
     for note in notes:
         assert [answer.text for answer in found(f"{note}\n\n{MINE}")[0]] == [MINE]
@@ -235,6 +235,8 @@ def test_notes_are_dated_or_say_where_a_piece_is_discussed_and_nothing_else_is_o
 def test_a_sentence_is_cut_off_whole_and_not_at_an_initial():
     cut = "I read it in D. R. Hipp and in No. 2 of the journal, which says this:"
     assert [answer.text for answer in found(f"{MINE} {cut}\n\n> one")[0]] == [MINE]
+    in_link = f"{MINE} [1.5. Clauses](https://e.org/a.b) of it. In `a. b` and (c. d) it says:"
+    assert [answer.text for answer in found(f"{in_link}\n\n> one")[0]] == [in_link.partition(" In `a")[0]]
     in_code = f"```\n>>> read('First?')\n```\n{MINE} {cut}"
     assert [answer.text for answer in found(f"{in_code}\n\n> one")[0]] == [in_code.removesuffix(f" {cut}")]
 

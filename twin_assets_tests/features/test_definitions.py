@@ -113,8 +113,8 @@ def test_what_is_wanted_of_a_definition_is_its_own():
 def test_what_does_not_say_what_it_is_is_no_definition():
     conf, start, other_start, main = definitions(TYPES, "t.c", 1_000)
     assert (conf.name_beside_signature, conf.purpose) == ("conf, which begins:", "What may be set.")
-    assert (start.conditions, start.signature) == (("#if _WIN32",), "[[gnu::stdcall]]\nvoid start(void)")
-    assert (other_start.conditions, other_start.signature) == (("#if _WIN32", "#else"), "void start(void)")
+    assert (start.conditions, start.signature) == (("`#if _WIN32`",), "[[gnu::stdcall]]\nvoid start(void)")
+    assert (other_start.conditions, other_start.signature) == (("the `#else` of `#if _WIN32`",), "void start(void)")
     assert other_start.purpose == "", "a comment that a blank row parts from it is not its own"
     assert main.purpose == "mayor: a program", "main is for what its file is for"
     assert definitions("int main(void)\n{\n    return 0;\n}\n", "m.c", 1_000) == []
@@ -148,7 +148,7 @@ def test_a_file_says_what_it_is_for_and_what_it_defines():
          "Build the table of tides so that it can build on it."),
         ("a.c", "// Return the value last read from the\n// NOAA gauge.\nint f(void)\n{\n    g();\n}\n",
          "Return the value last read from the NOAA gauge."),
-        ("a.c", "// A hash set\n// It is up to the caller to grow it.\nint f(void)\n{\n    g();\n}\n", "A hash set"),
+        ("a.c", "// A hash set header\n// Grow it.\nint f(void)\n{\n    g();\n}\n", "A hash set header"),
     ],
 )  # fmt: skip
 def test_a_purpose_is_what_a_comment_or_docstring_says(name, text, purpose):

@@ -249,7 +249,7 @@ def test_no_wording_is_used_more_than_its_share():
     documents = [
         document(
             f"a:f:{n}",
-            f"The gauge {n} stood on pier {n}. " + PARAGRAPHS[n % 12] + PARAGRAPHS[(n + 5) % 12],
+            f"The gauge {n} stood on the old pier {n} for years. " + PARAGRAPHS[n % 12] + PARAGRAPHS[(n + 5) % 12],
             digest(n, 16),
             title=f"Gauge {n}",
         )

@@ -43,6 +43,8 @@ from twin_assets.features.plain import MIN_CHANGE, change, plain_sentence, plain
             "It's a useful, not an ubiquitous tool... just in case.",
             "It is a useful, not a common tool, just in case.",
         ),
+        ("It has just come, and I'd just drawn it.", "It has just come. I had just drawn it."),
+        ("It stood - [see here](https://e.org) - and ran.", "It stood, [see here](https://e.org), and ran."),
         ("I've got used to it!", "I have got used to it."),
         ("I've got a handy gauge - it's slow.", "I have a useful gauge. It is slow."),
         ("Three gauges — one, two, three — will therefore do.", "Three gauges — one, two, three — will therefore do."),

@@ -21,7 +21,7 @@ from twin_assets.features.cleaning.licences import without_licence_header
 from twin_assets.features.redaction import Kind, Redacted, redact, redact_url
 from twin_assets.language.detection import detect_language
 
-CLEANING_VERSION = "3"
+CLEANING_VERSION = "4"
 
 NO_TEXT = "no text after cleaning"
 
