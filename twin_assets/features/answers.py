@@ -18,6 +18,7 @@ from twin_assets.features.boilerplate import EDGE, paragraphs
 from twin_assets.features.cleaning import own_words
 from twin_assets.features.cleaning.blocks import code_blocks, code_lines, prose
 from twin_assets.features.definitions import Definition, definitions
+from twin_assets.features.torn import is_torn
 from twin_assets.language.detection import detect_language
 
 MIN_ANSWER_BYTES = 40
@@ -25,8 +26,6 @@ MIN_BEGINNING_BYTES = 80
 """Of a beginning that stands apart from the rest; less of it is hardly a beginning."""
 MIN_CODE_BYTES = 120
 """Of code between definitions: a type of two lines, a last call of main, is nothing that could be guessed."""
-MIN_CODE_LINES = 3
-"""Of such code, beside comments, imports and brackets."""
 MIN_PROSE_SHARE = 0.15
 """Of the bytes of an answer that is no code; with less it shows code, or what a program printed."""
 MIN_LETTERS_FOR_LANGUAGE = 200
@@ -75,17 +74,6 @@ _SPAN = re.compile(r"`([^`\n]+)`")
 _MARKS = re.compile(r"[*`]+(?=\S)|(?<=\S)[*`]+|(?<!\w)_+(?=\S)|(?<=\S)_+(?!\w)")
 """An underscore inside a word is a part of it."""
 _COMMENT = re.compile(r"\s*(//|#(?!\w)|--|;)")
-_NO_CODE = re.compile(r"\s*(#|import\b|from\b|use\b|using\b|package\b|[{}()\[\];,]*$)")
-_IF, _END_IF = re.compile(r"^\s*#\s*if", re.MULTILINE), re.compile(r"^\s*#\s*endif", re.MULTILINE)
-HASH_LANGUAGES = frozenset({"python", "ruby", "shell", "perl", "r", "yaml", "toml", "elixir", "make", "cmake"})
-"""Whose comments begin with #, and which put strings in single quotes."""
-_HASH_LANGUAGE = re.compile(
-    r'"""(?:.|\n)*?"""|\'\'\'(?:.|\n)*?\'\'\'|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|(?<!\S)#.*'
-)
-_SLASH_LANGUAGE = re.compile(
-    r'"(?:\\.|[^"\\\n])*"|\'(?:\\[^\n]{1,9}|[^\'\\\n])\'|//.*|/\*(?:.|\n)*?\*/|(?<!\S)(?:--|;;).*'
-)
-"""Strings and comments of the others; a single quote may begin a lifetime of Rust's, so it holds one character."""
 _ADDRESS_OR_SPAN = re.compile(r"`[^`\n]*`|https?://[^\s)>\]]+|<[^>\n]*>")
 
 
@@ -248,7 +236,7 @@ def _code_answers(text: str, name: str, max_bytes: int) -> Iterator[Answer]:
     found, language = definitions(text, name, max_bytes), code_language(name, text)
     ends = [*(one.start for one in found), *(one.end for one in found), len(text)]
     fits = (end for end in ends if len(text[:end].strip("\n").encode()) <= max_bytes)
-    at = max((end for end in fits if end == len(text) or not _is_torn(text[:end], language, "()[]{}")), default=0)
+    at = max((end for end in fits if end == len(text) or not is_torn(text[:end], language, "()[]{}")), default=0)
     if text[:at].strip():
         yield _stretch(text, 0, at)
     for one in found:
@@ -295,7 +283,7 @@ def _unfit(answer: Answer, document: Mapping[str, Any]) -> str | None:
             return SHORT_CODE
         # What comes next may end within a long function; how a file begins, only behind something whole.
         code = code_language(document["title"] or "", document["text"])
-        if _is_torn(text, code, "()[]{}" if answer.begins else "()[]"):
+        if is_torn(text, code, "()[]{}" if answer.begins else "()[]"):
             return TORN_CODE
     tokens = _TOKEN.findall(text)
     numbers = sum(bool(_NUMBER.fullmatch(token)) for token in tokens)
@@ -314,20 +302,6 @@ def _unfit(answer: Answer, document: Mapping[str, Any]) -> str | None:
             if found and found != language:
                 return OTHER_LANGUAGE
     return None
-
-
-def _is_torn(code: str, language: str | None, brackets: str) -> bool:
-    """Whether something in brackets is cut in two, or a condition or decorator from its object; or code is missing."""
-    not_code = _HASH_LANGUAGE if language in HASH_LANGUAGES else _SLASH_LANGUAGE
-    bare = not_code.sub(lambda found: "s" * len(found[0]) if found[0][0] in "\"'" else "", code)
-    written = [row for row in bare.splitlines() if row.strip() and not _NO_CODE.match(row)]
-    if len(_IF.findall(bare)) != len(_END_IF.findall(bare)) or len(written) < MIN_CODE_LINES:
-        return True
-    last = bare.rstrip().rpartition("\n\n")[2]
-    is_bare_decorator = last.startswith("@") and not re.search(r"^(async )?(def|class|function)\b", last, re.MULTILINE)
-    # A case of a shell's ends with a bracket that none opens.
-    pairs = [brackets[at : at + 2] for at in range(2 if language == "shell" else 0, len(brackets), 2)]
-    return is_bare_decorator or any(bare.count(pair[0]) != bare.count(pair[1]) for pair in pairs)
 
 
 def _writing(text: str) -> str:

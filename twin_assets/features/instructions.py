@@ -24,10 +24,12 @@ from twin_assets.features.cleaning import CLEANING_VERSION
 from twin_assets.features.cleaning.blocks import code_blocks, prose
 from twin_assets.features.counted import Counted, counted
 from twin_assets.features.definitions import is_main, names_defined
-from twin_assets.features.key_phrases import UNSPACED, KeyPhrases, joined, words_of
+from twin_assets.features.excerpt import excerpt
+from twin_assets.features.key_phrases import KeyPhrases, joined
 from twin_assets.features.memo import Memo
 from twin_assets.features.plain import plain_sentence, plain_version
 from twin_assets.features.purpose import purpose_of_file
+from twin_assets.features.replies import answers_it, is_said
 from twin_assets.language.prompts import PROMPT_VERSION, TASKS, Passage, task_instruction
 
 INSTRUCTIONS_VERSION = "9"
@@ -42,9 +44,6 @@ ORDER: dict[Split, int] = {"train": 0, "validation": 1, "test": 2}
 SHARE_OF_SIZE: dict[Size, float] = {"small": 0.1, "medium": 0.4, "full": 1.0}
 """Of the clusters in train. What is held out is the same in every size, so that models of all sizes compare."""
 
-CONTINUE_BYTES = 400
-"""How much of the text before is shown when the task is to continue."""
-MAX_QUOTE = 800
 PASSAGES = 3
 MAX_TOPIC = 120
 MIN_OPENING, MAX_OPENING = 40, 200
@@ -52,8 +51,6 @@ PHRASES = 4
 MAX_OUTLINE = 8
 MIN_POINT, MAX_POINT = 12, 120
 """Characters of a point of an outline."""
-MIN_QUOTED, MIN_QUOTED_WORDS = 20, 8
-"""A shorter quotation is a word or a phrase that the text goes on about, and nothing to reply to."""
 MIN_REWRITTEN_LETTERS = 150
 """A piece with less prose, beside pictures and code, has no voice to give back."""
 WITH_NAMES = 0.5
@@ -72,35 +69,6 @@ _SENTENCE = re.compile(rf".+?{STOP}")
 _CLAUSE = re.compile(r"[;:]\s|\s[—–-]\s|,\s(?=(?:which|but|because|so|and|where|when|while|as|though|or)\s)|\s\(")
 _POINTS_BACK = re.compile(r"(it|its|this|that|these|those|they|he|she|and|but|so|then|however)\b", re.IGNORECASE)
 """How a sentence begins that cannot be told without the one before."""
-_SHOWN = re.compile(
-    r"\b(prompt\w*|asked|thoughts?|process|responses?|started|told it|ran|runs?|output|outputs|prints?|printed|"
-    r"returned|returns|gave me|gives|produces?|produced|errors?|examples?|sentence|generated|looks like|like so|log|"
-    r"warning|replaced?|command)\b",
-    re.IGNORECASE,
-)
-"""Words of a line above what is set off as a quotation and is output, an example or a prompt."""
-_SAID = re.compile(
-    r"\b(says?|said|writes?|wrote|explains?|explained|according|documentation|docs|quot\w+|tweet\w*|asks?|"
-    r"pointed|points out|argues?|suggest\w*|comment\w*|replied|answer\w*)\b",
-    re.IGNORECASE,
-)
-_NOTE = re.compile(r"[\s>*_:]*(update|edit|note|warning|tl;?dr)\b", re.IGNORECASE)
-_SET_OFF = re.compile(r"[\s>]*(`|#|\d+[.)]\s)")
-"""Code, a page with its headings, steps to follow."""
-_REFERS = re.compile(
-    r"(this|that|these|those|yes|no|i (dis)?agree|exactly|indeed|true|not quite|well)\b", re.IGNORECASE
-)
-_ATTRIBUTION = re.compile(r"[—―–]\s?[A-Z][^\n]{1,60}$")
-"""Below an epigraph, which opens a chapter and is not what the author answers."""
-_PROSE_BEGINS = (
-    re.compile(r"\n\s*\n"),
-    re.compile(r"(?<=[.!?…])[\"”’)*_]*\s+(?=[^\sa-z])|[。！？]"),
-    re.compile(r"\s"),
-)
-_CODE_BEGINS = (
-    re.compile(r"\n\s*\n(?=[^\s})\]])"), re.compile(r"\n(?=[^\s})\]/*;-])"), re.compile(r"\n"), re.compile(r"\s")
-)  # fmt: skip
-"""Where a part begins, the best first: a paragraph, a sentence, a word; a definition, a line."""
 _SPAN = re.compile(r"`[^`\n]+`")
 _HIDE_STOPS = str.maketrans(".!?…", "\ue000\ue001\ue002\ue003")
 _SHOW_STOPS = {hidden: shown for shown, hidden in _HIDE_STOPS.items()}
@@ -408,36 +376,17 @@ class _Asking:
         return self._example("rewrite", "rewrite", position, answer, material=plain, is_part=is_part) if plain else None
 
     def _reply(self, answer: Answer, position: int) -> Example | None:
+        if not answer.quote:
+            return None
         quote = answer.quote.rstrip("> \n")
-        if not quote or len(quote) > MAX_QUOTE or not self._is_answered(answer, quote, position):
+        before = self.document["text"][: answer.start].rpartition(answer.quote)[0].rstrip()
+        is_epigraph = not (before or position)
+        if is_epigraph or not is_said(quote, above=before.rpartition("\n\n")[2]):
+            return None
+        if not answers_it(answer.text, quote, self.phrases, self.document["language"]):
             return None
         topic = f"“{topic_of(self.document)}”"
         return self._example("reply", "reply", position, answer, topic=topic, material=quote)
-
-    def _is_answered(self, answer: Answer, quote: str, position: int) -> bool:
-        """Whether a quotation is what somebody says, and the piece below it speaks of that.
-
-        Output, examples and prompts are set off as quotations too. What speaks of a quotation points at it, or says one
-        of its words again that the author does not say everywhere.
-        """
-        said = plain_text(quote.replace(">", " "))
-        before = self.document["text"][: answer.start].rpartition(answer.quote)[0].rstrip().rpartition("\n\n")[2]
-        if (
-            (len(said.split()) < MIN_QUOTED_WORDS and not UNSPACED.search(said))
-            or len(said) < MIN_QUOTED
-            or _SET_OFF.match(quote)
-            or not (before or position)
-            or _NOTE.match(quote)
-            or _ATTRIBUTION.search(quote)
-            or answer.text.startswith(("#", "![", "<"))
-            or (_SHOWN.search(before) and not _SAID.search(before))
-        ):
-            return False
-        opening = answer.text.partition("\n\n")[0]
-        shared = {*words_of(said)}.intersection(words_of(opening))
-        # Where no space parts words, which are shared cannot be told.
-        refers = _REFERS.match(opening) or UNSPACED.search(opening)
-        return bool(refers) or self.phrases.any_key_word(shared, self.document["language"])
 
     def _code(self, answer: Answer, position: int) -> Example | None:
         if answer.definition is None:
@@ -453,7 +402,7 @@ class _Asking:
     def _continue(self, answer: Answer, position: int) -> Example:
         text = self.document["text"]
         code = () if self._category is Category.CODE else code_blocks(text)
-        before = _tail(text[: answer.start].rstrip(), code, self._category)
+        before = excerpt(text[: answer.start].rstrip(), code, self._category)
         return self._example("continue", "continue", position, answer, title=self._title, material=before)
 
 
@@ -490,55 +439,6 @@ def _opening(text: str) -> str:
     if not sentence or _NOT_PROSE.match(line) or len(sentence[0]) > MAX_OPENING:
         return ""
     return sentence[0]
-
-
-def _tail(text: str, code: Sequence[range], category: Category) -> str:
-    """The last CONTINUE_BYTES of a text, or so: from where a part of it begins, never inside a block of code.
-
-    Of prose from a paragraph, up to twice as long, else from a sentence; of code from a line that is not indented, else
-    from any. code: the blocks of code of the whole text.
-    """
-    if len(text.encode()) <= CONTINUE_BYTES:
-        return text
-    is_code = category is Category.CODE
-    for pattern in _CODE_BEGINS if is_code else _PROSE_BEGINS:
-        longest = CONTINUE_BYTES if is_code else 2 * CONTINUE_BYTES
-        starts = [found.end() for found in pattern.finditer(text, max(0, len(text) - longest))]
-        tails = [(len(tail.encode()), tail) for start in starts if (tail := text[start:].lstrip("\n"))]
-        fit = [pair for pair in tails if CONTINUE_BYTES / 3 <= pair[0] <= CONTINUE_BYTES]
-        longer = [pair for pair in tails if CONTINUE_BYTES < pair[0] <= longest]
-        if found := (max(fit) if fit else min(longer, default=None)):
-            return _whole_code(text, found[1], code)
-    return text.encode()[-CONTINUE_BYTES:].decode(errors="ignore")
-
-
-def _whole_code(text: str, tail: str, code: Sequence[range]) -> str:
-    """The end of a text without the rest of a block that it begins in; where little else is left, with the block."""
-    start = len(text) - len(tail)
-    block = _block_around(text, start, code)
-    if block is None:
-        return tail
-    begin, end = block
-    rest = text[end:].lstrip("\n")
-    if len(rest.encode()) >= CONTINUE_BYTES / 3:
-        return rest
-    whole = text[begin:]
-    if len(whole.encode()) <= 2 * CONTINUE_BYTES:
-        return whole
-    fence, _, _ = whole.partition("\n")
-    rows = tail if text[start - 1] == "\n" else tail.partition("\n")[2]
-    return f"{fence}\n{rows}" if fence.lstrip().startswith(("```", "~~~")) else rows
-
-
-def _block_around(text: str, at: int, code: Sequence[range]) -> tuple[int, int] | None:
-    """Where the code block begins and ends that a character stands in."""
-    lines = text.split("\n")
-    row = text.count("\n", 0, at)
-    block = next((block for block in code if row in block and row > block.start), None)
-    if block is None:
-        return None
-    begin = sum(len(line) + 1 for line in lines[: block.start])
-    return begin, begin + sum(len(line) + 1 for line in lines[block.start : block.stop])
 
 
 def _row(example: Example, passages: Passages, made_by: str) -> dict[str, Any]:
