@@ -7,6 +7,7 @@ engine event names the process, and a process that is gone, or younger than that
 
 import os
 import re
+from typing import Any
 
 import dagster as dg
 import psutil
@@ -45,7 +46,7 @@ def _run_process(instance: dg.DagsterInstance, run_id: str) -> tuple[int, float]
 def bury_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """Mark runs whose process is gone as failed and free the pool slots of every finished run. Returns their ids.
 
-    The daemon does the same every 15 s; `twin` calls this when it starts, so that it needs no daemon.
+    The daemon does the same within half a minute; `twin` calls this when it starts, so that it needs no daemon.
     """
     records = instance.get_run_records(dg.RunsFilter(statuses=list(IN_PROGRESS_RUN_STATUSES)))
     buried = []
@@ -74,7 +75,17 @@ def cancel_own_runs(instance: dg.DagsterInstance) -> None:
 
 
 class WatchedRunLauncher(DefaultRunLauncher):
-    """`DefaultRunLauncher` that knows whether a run's process lives; `run_monitoring` asks it."""
+    """`DefaultRunLauncher` that knows whether a run's process lives; `run_monitoring` asks it.
+
+    A dead run is named at the second asking. Dagster 1.13 writes that a run failed before it writes the run's status,
+    and its daemon for retries passes over what it reads between the two, for good. Both daemons begin at once, so a run
+    found dead at once might never be retried; later their intervals (dagster.yaml) keep them apart.
+    """
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        # Any: whatever Dagster's own launcher takes.
+        super().__init__(*arguments, **more)
+        self._asked: set[str] = set()
 
     @property
     def supports_check_run_worker_health(self) -> bool:
@@ -83,4 +94,7 @@ class WatchedRunLauncher(DefaultRunLauncher):
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """See `run_health`."""
+        if run.run_id not in self._asked:
+            self._asked.add(run.run_id)
+            return CheckRunHealthResult(WorkerStatus.RUNNING, "asked for the first time")
         return run_health(self._instance, run.run_id)

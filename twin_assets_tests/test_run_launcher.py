@@ -87,3 +87,13 @@ def test_the_pattern_reads_what_dagster_writes(instance):
     events = [e.dagster_event.message for e in instance.all_logs(result.run_id) if e.dagster_event]
     assert any(f"(pid: {os.getpid()})" in (message or "") for message in events)
     assert run_health(instance, result.run_id).status is WorkerStatus.RUNNING
+
+
+def test_the_daemon_hears_of_a_dead_run_when_it_asks_again(tmp_path, sleeper):
+    launcher = {"module": "twin_assets.run_launcher", "class": "WatchedRunLauncher"}
+    with dg.DagsterInstance.local_temp(str(tmp_path), overrides={"run_launcher": launcher}) as instance:
+        run = instance.get_run_by_id(started(instance, sleeper.pid))
+        sleeper.kill()
+        sleeper.wait()
+        asked = [instance.run_launcher.check_run_worker_health(run).status for _ in range(2)]
+    assert asked == [WorkerStatus.RUNNING, WorkerStatus.FAILED]
