@@ -7,6 +7,7 @@ engine event names the process, and a process that is gone, or younger than that
 
 import os
 import re
+import time
 from typing import Any
 
 import dagster as dg
@@ -15,6 +16,8 @@ from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, Wor
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 
 RUN_PROCESS = re.compile(r"(?:Started process for run|Executing steps in process|parent process) \(pid: (\d+)\)")
+BEGINNING_S = 8.0
+"""More than one look at all runs takes, less than until the next (dagster.yaml)."""
 CLOCK_SLACK_S = 2.0
 """A process's birth is known to the hundredth of a second, an event's time is taken a little later."""
 
@@ -77,15 +80,15 @@ def cancel_own_runs(instance: dg.DagsterInstance) -> None:
 class WatchedRunLauncher(DefaultRunLauncher):
     """`DefaultRunLauncher` that knows whether a run's process lives; `run_monitoring` asks it.
 
-    A dead run is named at the second asking. Dagster 1.13 writes that a run failed before it writes the run's status,
-    and its daemon for retries passes over what it reads between the two, for good. Both daemons begin at once, so a run
-    found dead at once might never be retried; later their intervals (dagster.yaml) keep them apart.
+    None is called dead in the moment in which the daemon begins. Dagster 1.13 writes that a run failed before it writes
+    the run's status, and its daemon for retries passes over what it reads between the two, for good. Both daemons look
+    at once when they begin; later their intervals (dagster.yaml) keep them apart.
     """
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         # Any: whatever Dagster's own launcher takes.
         super().__init__(*arguments, **more)
-        self._asked: set[str] = set()
+        self._first_asked: float | None = None
 
     @property
     def supports_check_run_worker_health(self) -> bool:
@@ -94,7 +97,7 @@ class WatchedRunLauncher(DefaultRunLauncher):
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """See `run_health`."""
-        if run.run_id not in self._asked:
-            self._asked.add(run.run_id)
-            return CheckRunHealthResult(WorkerStatus.RUNNING, "asked for the first time")
+        self._first_asked = self._first_asked or time.monotonic()
+        if time.monotonic() < self._first_asked + BEGINNING_S:
+            return CheckRunHealthResult(WorkerStatus.RUNNING, "the daemon has just begun")
         return run_health(self._instance, run.run_id)

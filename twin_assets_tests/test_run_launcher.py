@@ -89,11 +89,13 @@ def test_the_pattern_reads_what_dagster_writes(instance):
     assert run_health(instance, result.run_id).status is WorkerStatus.RUNNING
 
 
-def test_the_daemon_hears_of_a_dead_run_when_it_asks_again(tmp_path, sleeper):
+def test_the_daemon_hears_of_a_dead_run_when_it_asks_again(tmp_path, sleeper, monkeypatch):
     launcher = {"module": "twin_assets.run_launcher", "class": "WatchedRunLauncher"}
     with dg.DagsterInstance.local_temp(str(tmp_path), overrides={"run_launcher": launcher}) as instance:
         run = instance.get_run_by_id(started(instance, sleeper.pid))
         sleeper.kill()
         sleeper.wait()
-        asked = [instance.run_launcher.check_run_worker_health(run).status for _ in range(2)]
-    assert asked == [WorkerStatus.RUNNING, WorkerStatus.FAILED]
+        begun = time.monotonic()
+        for later, status in ((0, WorkerStatus.RUNNING), (1, WorkerStatus.RUNNING), (13, WorkerStatus.FAILED)):
+            monkeypatch.setattr(time, "monotonic", lambda later=later: begun + later)
+            assert instance.run_launcher.check_run_worker_health(run).status is status

@@ -22,6 +22,27 @@ SHEBANGS = {
 }  # fmt: skip
 
 
+COMMENTS: dict[str, tuple[tuple[str, ...], tuple[str, str] | None]] = {
+    **dict.fromkeys(
+        ("c", "c++", "rust", "go", "java", "kotlin", "javascript", "typescript", "swift", "scala", "css", "objective-c",
+         "zig", "d", "dart"),
+        (("//",), ("/*", "*/")),
+    ),
+    **dict.fromkeys(
+        ("python", "shell", "ruby", "perl", "r", "elixir", "make", "docker", "toml", "yaml", "awk", "tcl"),
+        (("#",), None),
+    ),
+    **dict.fromkeys(("lisp", "emacs lisp", "scheme", "clojure"), ((";",), ("#|", "|#"))),
+    "assembly": ((";", "#", "//"), ("/*", "*/")), "batch": (("rem", "::"), None), "cmake": (("#",), ("#[[", "]]")),
+    "erlang": (("%",), None), "fortran": (("!",), None), "haskell": (("--",), ("{-", "-}")),
+    "julia": (("#",), ("#=", "=#")), "lua": (("--",), ("--[[", "]]")), "nim": (("#",), ("#[", "]#")),
+    "ocaml": ((), ("(*", "*)")), "pascal": (("//",), ("{", "}")), "php": (("//", "#"), ("/*", "*/")),
+    "powershell": (("#",), ("<#", "#>")), "sql": (("--",), ("/*", "*/")), "terraform": (("#", "//"), ("/*", "*/")),
+    "vim script": (('"',), None),
+}  # fmt: skip
+"""How line comments begin, and a block comment, if there is one, begins and ends, in the languages above."""
+
+
 def code_language(name: str, text: str = "") -> str | None:
     """The programming language of a file, by its name, else by its shebang; None for what is no code."""
     path = PurePosixPath(name)

@@ -16,9 +16,9 @@ from twin_assets.content.code import code_language
 from twin_assets.documents import Category
 from twin_assets.features.boilerplate import EDGE, paragraphs
 from twin_assets.features.cleaning import own_words
-from twin_assets.features.cleaning.blocks import code_blocks, code_lines, prose
+from twin_assets.features.cleaning.blocks import SPAN, code_blocks, code_lines, prose
 from twin_assets.features.definitions import Definition, definitions
-from twin_assets.features.torn import is_torn
+from twin_assets.features.torn import is_comment, is_torn
 from twin_assets.language.detection import detect_language
 
 MIN_ANSWER_BYTES = 40
@@ -70,10 +70,8 @@ _NOTE = re.compile(
 """In lower case, and any number is 0."""
 _TABLE_OR_MEDIA = re.compile(r"^\s*(\||!\[|</?(?:video|audio|img|iframe|div|figure)\b).*$", re.MULTILINE)
 _LINK = re.compile(r"!?\[([^\]\n]*)\](?:\([^)\n]*\)|\[[^\]\n]*\])")
-_SPAN = re.compile(r"`([^`\n]+)`")
 _MARKS = re.compile(r"[*`]+(?=\S)|(?<=\S)[*`]+|(?<!\w)_+(?=\S)|(?<=\S)_+(?!\w)")
 """An underscore inside a word is a part of it."""
-_COMMENT = re.compile(r"\s*(//|#(?!\w)|--|;)")
 _ADDRESS_OR_SPAN = re.compile(r"`[^`\n]*`|https?://[^\s)>\]]+|<[^>\n]*>")
 
 
@@ -256,15 +254,15 @@ def _with_edges(answer: Answer, text: str) -> Answer:
 def _between(text: str, start: int, end: int, name: str, max_bytes: int) -> Iterator[Answer]:
     for piece in pieces(text[start:end], max_bytes, Category.CODE, name):
         start = text.index(piece, start)
-        if said := _without_last_comment(piece):
+        if said := _without_last_comment(piece, code_language(name, text)):
             yield Answer(said, start)
         start += len(piece)
 
 
-def _without_last_comment(code: str) -> str:
+def _without_last_comment(code: str, language: str | None) -> str:
     """Code without the comment at its end, which is about what comes next."""
     rows = code.rstrip().split("\n")
-    while rows and (not rows[-1].strip() or _COMMENT.match(rows[-1])):
+    while rows and (not rows[-1].strip() or is_comment(rows[-1], language)):
         rows.pop()
     return "\n".join(rows)
 
@@ -316,5 +314,5 @@ def without_code(text: str) -> str:
 
 def plain_text(markdown: str) -> str:
     """Markdown's words without its links' targets and its marks."""
-    parts = _SPAN.split(_LINK.sub(r"\1", markdown))
-    return "".join(part if number % 2 else _MARKS.sub("", part) for number, part in enumerate(parts))
+    parts = SPAN.split(_LINK.sub(r"\1", markdown))
+    return "".join(part[1:-1] if number % 2 else _MARKS.sub("", part) for number, part in enumerate(parts))

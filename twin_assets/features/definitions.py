@@ -139,6 +139,7 @@ def _definition(
 def _first_row(lines: Lines, enclosure: Enclosure) -> int:
     """Of a definition with its own comment: no head of a part of the file, nothing that a blank row parts from it."""
     above = lines.rows[enclosure.first : enclosure.head]
+    above = above[: len(list(comments_above(above)))]
     first = enclosure.first
     for number, (row, within) in enumerate(zip(above, inside_comments(above), strict=True), enclosure.first + 1):
         if not within and (not row.strip() or is_banner(row)):

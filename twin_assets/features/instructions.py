@@ -21,7 +21,7 @@ from twin_assets.documents import Category, digest
 from twin_assets.features.answers import STOP, Answer, answers, plain_text, without_code
 from twin_assets.features.boilerplate import boilerplate
 from twin_assets.features.cleaning import CLEANING_VERSION
-from twin_assets.features.cleaning.blocks import code_blocks, prose
+from twin_assets.features.cleaning.blocks import SPAN, code_blocks, prose
 from twin_assets.features.counted import Counted, counted
 from twin_assets.features.definitions import is_main, names_defined
 from twin_assets.features.excerpt import excerpt
@@ -69,7 +69,6 @@ _SENTENCE = re.compile(rf".+?{STOP}")
 _CLAUSE = re.compile(r"[;:]\s|\s[—–-]\s|,\s(?=(?:which|but|because|so|and|where|when|while|as|though|or)\s)|\s\(")
 _POINTS_BACK = re.compile(r"(it|its|this|that|these|those|they|he|she|and|but|so|then|however)\b", re.IGNORECASE)
 """How a sentence begins that cannot be told without the one before."""
-_SPAN = re.compile(r"`[^`\n]+`")
 _HIDE_STOPS = str.maketrans(".!?…", "\ue000\ue001\ue002\ue003")
 _SHOW_STOPS = {hidden: shown for shown, hidden in _HIDE_STOPS.items()}
 
@@ -96,7 +95,7 @@ class Example:
     answer: str
     query: str = ""
     is_part: bool = False
-    """Whether the answer is a part of a longer document."""
+    """Of a draft or a rewrite, whether the answer is a part of a longer document."""
 
     @property
     def id(self) -> str:
@@ -311,8 +310,7 @@ class _Asking:
             title=title,
             material=material,
             language=language,
-            only_the_beginning=is_part and task == "write",
-            is_part=is_part and task == "rewrite",
+            is_part=is_part,
         )
         template = f"{key}/{variant}"
         return Example(self.document, self.split, task, position, template, instruction, answer.text, query, is_part)
@@ -428,7 +426,7 @@ def _point(sentence: str) -> str:
 
 def _first_sentence(paragraph: str) -> str:
     """The words of a paragraph's first sentence, "" when none ends; a stop inside a span of code ends none."""
-    found = _SENTENCE.match(plain_text(_SPAN.sub(lambda span: span[0].translate(_HIDE_STOPS), paragraph)))
+    found = _SENTENCE.match(plain_text(SPAN.sub(lambda span: span[0].translate(_HIDE_STOPS), paragraph)))
     return found[0].translate(_SHOW_STOPS) if found else ""
 
 

@@ -173,16 +173,16 @@ def _plain_marks(part: str) -> str:
 
 
 def _without_dash(dash: re.Match[str]) -> str:
-    """A comma; a new sentence where one begins behind the only dash of its sentence."""
+    """A comma; a new sentence where one begins behind the only dash of its sentence; two around a list stay."""
     text, start, end = dash.string, dash.start(), dash.start(1)
     begin = max(text.rfind(stop, 0, start) for stop in (". ", "! ", "? ", "\n\n"))
     stops = [at for stop in (". ", "! ", "? ", "\n\n") if (at := text.find(stop, end)) >= 0]
     before, after = _DASH.search(text, max(begin, 0), start), _DASH.search(text, end, min(stops, default=len(text)))
-    others = before or after
-    if others and "," in (text[before.end() : start] if before else text[end : after.start() if after else end]):
+    between = text[before.end() : start] if before else text[end : after.start()] if after else ""
+    if "," in between:
         return dash[0]
     space = "\n" if "\n" in dash[0] else " "
-    is_sentence = not others and _BEGINS_CLAUSE.match(text, end)
+    is_sentence = not (before or after) and _BEGINS_CLAUSE.match(text, end)
     return f".{space}{dash[1].upper()}" if is_sentence else f",{space}{dash[1]}"
 
 
@@ -259,11 +259,13 @@ def _sentences(prose: str) -> Iterator[str]:
 
 def _unwrapped(prose: str) -> str:
     """Paragraphs in one line each: where an editor wrapped them, what was changed would show in their lengths."""
-    lines = [""]
+    lines: list[str] = []
     for before, line in pairwise(["", *prose.split("\n")]):
-        goes_on = before.strip() and line.strip() and not (_OWN_LINE.match(before) or _NEW_BLOCK.match(line))
-        lines = [*lines[:-1], f"{lines[-1]} {line.strip()}"] if goes_on else [*lines, line]
-    return "\n".join(lines[1:])
+        if before.strip() and line.strip() and not (_OWN_LINE.match(before) or _NEW_BLOCK.match(line)):
+            lines[-1] += f" {line.strip()}"
+        else:
+            lines.append(line)
+    return "\n".join(lines)
 
 
 def _new_sentence(match: re.Match[str]) -> str:

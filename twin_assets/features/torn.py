@@ -1,27 +1,30 @@
 """Whether a piece of code was cut in two inside what belongs together: told by its brackets, in any language."""
 
 import re
+from functools import cache
+
+from twin_assets.content.code import COMMENTS
 
 MIN_CODE_LINES = 3
 """Beside comments, imports and brackets."""
 
+NO_COMMENTS: tuple[tuple[str, ...], None] = ((), None)
 _NO_CODE = re.compile(r"\s*(#|import\b|from\b|use\b|using\b|package\b|[{}()\[\];,]*$)")
 _IF, _END_IF = re.compile(r"^\s*#\s*if", re.MULTILINE), re.compile(r"^\s*#\s*endif", re.MULTILINE)
-HASH_LANGUAGES = frozenset({"python", "ruby", "shell", "perl", "r", "yaml", "toml", "elixir", "make", "cmake"})
-"""Whose comments begin with #, and which put strings in single quotes."""
-_HASH_LANGUAGE = re.compile(
-    r'"""(?:.|\n)*?"""|\'\'\'(?:.|\n)*?\'\'\'|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|(?<!\S)#.*'
-)
-_SLASH_LANGUAGE = re.compile(
-    r'"(?:\\.|[^"\\\n])*"|\'(?:\\[^\n]{1,9}|[^\'\\\n])\'|//.*|/\*(?:.|\n)*?\*/|(?<!\S)(?:--|;;).*'
-)
-"""Strings and comments of the others; a single quote may begin a lifetime of Rust's, so it holds one character."""
+_STRING = r'"(?:\\.|[^"\\\n])*"'
+_SINGLE_QUOTED = r"'(?:\\.|[^'\\\n])*'"
+_CHARACTER = r"'(?:\\[^\n]{1,9}|[^'\\\n])'"
+"""In other languages a single quote may as well begin a lifetime (Rust), a type (ML) or a symbol (Lisp)."""
+SINGLE_QUOTED = frozenset({
+    "python", "shell", "ruby", "perl", "r", "elixir", "toml", "yaml", "awk", "make", "cmake", "javascript", "php",
+    "typescript", "lua", "sql", "pascal", "powershell", "css", "fortran",
+})  # fmt: skip
+"""Languages that put strings in single quotes."""
 
 
 def is_torn(code: str, language: str | None, brackets: str) -> bool:
     """Whether something in brackets is cut in two, or a condition or decorator from its object; or code is missing."""
-    not_code = _HASH_LANGUAGE if language in HASH_LANGUAGES else _SLASH_LANGUAGE
-    bare = not_code.sub(lambda found: "s" * len(found[0]) if found[0][0] in "\"'" else "", code)
+    bare = _strings_and_comments(language).sub(lambda found: "s" * len(found[0]) if found[0][0] in "\"'" else "", code)
     written = [row for row in bare.splitlines() if row.strip() and not _NO_CODE.match(row)]
     if len(_IF.findall(bare)) != len(_END_IF.findall(bare)) or len(written) < MIN_CODE_LINES:
         return True
@@ -30,3 +33,19 @@ def is_torn(code: str, language: str | None, brackets: str) -> bool:
     # A case of a shell's ends with a bracket that none opens.
     pairs = [brackets[at : at + 2] for at in range(2 if language == "shell" else 0, len(brackets), 2)]
     return is_bare_decorator or any(bare.count(pair[0]) != bare.count(pair[1]) for pair in pairs)
+
+
+def is_comment(row: str, language: str | None) -> bool:
+    """Whether a row of code is a line comment."""
+    return any(row.lstrip().startswith(mark) for mark in COMMENTS.get(language or "", NO_COMMENTS)[0])
+
+
+@cache
+def _strings_and_comments(language: str | None) -> re.Pattern[str]:
+    line, block = COMMENTS.get(language or "", NO_COMMENTS)
+    parts = [r'"""(?:.|\n)*?"""|\'\'\'(?:.|\n)*?\'\'\''] if language == "python" else []
+    parts += [_STRING, _SINGLE_QUOTED if language in SINGLE_QUOTED else _CHARACTER]
+    parts += [rf"{re.escape(block[0])}(?:.|\n)*?{re.escape(block[1])}"] if block else []
+    # Two slashes begin a comment anywhere, `#` and `--` within a word do not: `$#`, `i--`.
+    parts += [("" if mark == "//" else r"(?<!\S)") + re.escape(mark) + ".*" for mark in line]
+    return re.compile("|".join(parts))

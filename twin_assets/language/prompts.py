@@ -170,20 +170,21 @@ def task_instruction(
     title: str = "",
     material: str = "",
     language: str | None = None,
-    only_the_beginning: bool = False,
     is_part: bool = False,
 ) -> str:
     """The instruction of a task of the dataset, in one of its wordings; see `TASKS`.
 
     material: what the task is about, shown below the request (text to continue, an outline, a signature).
-    language: the answer's, in English; None when it needs no naming. is_part: the answer is a part of a longer piece.
+    language: the answer's, in English; None when it needs no naming. is_part: the answer is a part of a longer piece,
+    of a draft its beginning.
     """
     wordings = TASKS[task]
-    piece, a_piece = (_PARTS if is_part else _NOUNS)[Category(task.partition("/")[0])]
+    category, _, kind = task.partition("/")
+    piece, a_piece = (_PARTS if is_part and kind == "rewrite" else _NOUNS)[Category(category)]
     titled = f" “{title}”" if title else ""
     request = wordings[variant % len(wordings)].format(topic=topic, titled=titled, piece=piece, a_piece=a_piece)
     notes = [f"Write in {language}."] if language else []
-    if only_the_beginning:
+    if is_part and kind != "rewrite":
         beginning = ONLY_THE_BEGINNING[int(digest(request, 8), 16) % len(ONLY_THE_BEGINNING)]
         # Behind a whole sentence; a colon leads up to the material, and a title or path goes to the request's end.
         is_sentence = request.endswith((".", "?"))

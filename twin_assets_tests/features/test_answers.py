@@ -204,6 +204,10 @@ JAVA = "class Gauge {\n" + "".join(
 WHOLE_FILES = {
     "a.py": "def middle(a, b):\n    return max(a // b, (a + 1) // 2)  # not :-)\n\n\n" + "print(middle(1, 2))\n" * 9,
     "a.rs": "fn first<'a>(x: &'a str, y: &'a str) -> &'a str { // 1)\n    x\n}\n" + "fn g() {\n    h()\n}\n" * 9,
+    "a.c": "void level(int gauge)\n{\n    set(gauge, ')');\n    --gauge;\n    set(gauge, '(');\n    if (gauge) {\n"
+    "        report(gauge, minutes);\n    }\n}\n\n" + "read(gauge);\n" * 12 + "--gauge;\n",
+    "a.js": "function level(gauge) {\n  set(gauge, 'one (')\n  report(gauge, 'and ) another')\n  return gauge\n"
+    "  // that is all :-)\n}\n\n" + "level('(1')\n" * 12,
     "a.sh": "case $1 in\n    start) run ;;\n    stop) halt ;;\nesac\n" + "read_gauge 1\nread_gauge 2\n" * 9,
     "a.lua": "function f(x) -- 1) read\n    return x\nend\n\n" + "print(f(1))\nprint(f(2))\n" * 9,
 }
@@ -221,6 +225,7 @@ def test_marks_of_comments_and_quotes_are_those_of_the_language(name):
     answered, left_out = found(WHOLE_FILES[name], "code", None, max_bytes=180, title=name)
     assert "code that is cut inside what belongs together" not in left_out
     assert answered[0].begins
+    assert answered[-1].text.endswith(WHOLE_FILES[name].rstrip().splitlines()[-1])
 
 
 def test_notes_are_dated_or_say_where_a_piece_is_discussed_and_nothing_else_is_one():

@@ -110,6 +110,11 @@ def test_what_is_wanted_of_a_definition_is_its_own():
     assert (gauge.purpose, gauge.members) == ("", ("def read", "def write"))
 
 
+def test_a_blank_row_within_a_decorator_parts_nothing():
+    text = PARAMETRIZED.replace("    [1, 2],\n", "\n    [1, 2],\n").partition("class Gauge")[0]
+    assert text[definitions(text, "g.py", 1_000)[0].start :].startswith("@pytest")
+
+
 def test_what_does_not_say_what_it_is_is_no_definition():
     conf, start, other_start, main = definitions(TYPES, "t.c", 1_000)
     assert (conf.name_beside_signature, conf.purpose) == ("conf, which begins:", "What may be set.")

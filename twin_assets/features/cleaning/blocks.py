@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
 
+SPAN = re.compile(r"(`[^`\n]+`)")
+"""A span of code; grouped, so that splitting by it leaves the spans in the odd parts."""
 _MAY_HOLD_CODE = re.compile(r"```|~~~|\t| {4}")
 
 

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 from twin_assets.content.code import code_language
 from twin_assets.content.repositories import MAX_WRITTEN_BYTES, TreeFile, left_out, read_written
 from twin_assets.documents import Category, RawDocument
-from twin_assets.features.cleaning.blocks import change_prose, prose
+from twin_assets.features.cleaning.blocks import SPAN, change_prose, prose
 from twin_assets.features.cleaning.highlights import fenced_highlights, preformatted_highlights
 from twin_assets.features.cleaning.licences import without_licence_header
 from twin_assets.features.redaction import Kind, Redacted, redact, redact_url
@@ -38,8 +38,9 @@ _REDIRECTORS = {
     ("out.reddit.com", "/"): ("url",),
 }  # fmt: skip
 """Addresses that only count a click and carry where they lead; a short link, which does not, stays as it is."""
-_SPAN = re.compile(r"(`[^`\n]+`)")
-_SPAN_OR_COMMENT = re.compile(r"(`[^`\n]+`)|^[ \t]*<!--(?:(?!-->).)*-->[ \t]*\n|<!--.*?-->", re.DOTALL | re.MULTILINE)
+_SPAN_OR_COMMENT = re.compile(
+    rf"{SPAN.pattern}|^[ \t]*<!--(?:(?!-->).)*-->[ \t]*\n|<!--.*?-->", re.DOTALL | re.MULTILINE
+)
 """Nobody sees a comment: `<!--more-->`, what a generator leaves. In a span of code it is shown."""
 _ATTRIBUTES = re.compile(r"\{: ?(?:[.#][A-Za-z_-]|[\w-]+=)[^}\n]*\}")
 """Kramdown's `{: .class}`. See: https://kramdown.gettalong.org/syntax.html#attribute-list-definitions"""
@@ -118,7 +119,7 @@ def _tidied(text: str) -> str:
     """Prose with its encoding repaired, clean links, and no white space that nobody sees."""
     text = _SPAN_OR_COMMENT.sub(lambda found: found[1] or "", _INVISIBLE.sub("", text))
     # Spans of code stay: an author may show there what a broken text looks like.
-    parts = _SPAN.split(text)
+    parts = SPAN.split(text)
     text = "".join(part if number % 2 else _visible(_repaired(part)) for number, part in enumerate(parts))
     text = _URL.sub(_clean_link, text)
     return _BLANK_LINES.sub("\n\n", _TRAILING.sub("", text))

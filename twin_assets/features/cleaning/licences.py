@@ -11,25 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
 
-_STYLES: dict[str, tuple[tuple[str, ...], tuple[str, str] | None]] = {
-    **dict.fromkeys(
-        ("c", "c++", "rust", "go", "java", "kotlin", "javascript", "typescript", "swift", "scala", "css", "objective-c",
-         "zig", "d", "dart"),
-        (("//",), ("/*", "*/")),
-    ),
-    **dict.fromkeys(
-        ("python", "shell", "ruby", "perl", "r", "elixir", "make", "docker", "toml", "yaml", "awk", "tcl"),
-        (("#",), None),
-    ),
-    **dict.fromkeys(("lisp", "emacs lisp", "scheme", "clojure"), ((";",), ("#|", "|#"))),
-    "assembly": ((";", "#", "//"), ("/*", "*/")), "batch": (("rem", "::"), None), "cmake": (("#",), ("#[[", "]]")),
-    "erlang": (("%",), None), "fortran": (("!",), None), "haskell": (("--",), ("{-", "-}")),
-    "julia": (("#",), ("#=", "=#")), "lua": (("--",), ("--[[", "]]")), "nim": (("#",), ("#[", "]#")),
-    "ocaml": ((), ("(*", "*)")), "pascal": (("//",), ("{", "}")), "php": (("//", "#"), ("/*", "*/")),
-    "powershell": (("#",), ("<#", "#>")), "sql": (("--",), ("/*", "*/")), "terraform": (("#", "//"), ("/*", "*/")),
-    "vim script": (('"',), None),
-}  # fmt: skip
-"""Line comments, and the block comment if there is one, of the languages of content/code.py."""
+from twin_assets.content.code import COMMENTS
 
 _PREAMBLE = re.compile(r"#!.*|#.*coding[:=].*|<\?php.*|<\?xml.*|['\"]use strict['\"];?|", re.IGNORECASE)
 _DECORATION = re.compile(
@@ -77,10 +59,10 @@ class _Comment:
 
 def without_licence_header(code: str, language: str | None) -> str:
     """Code without the licence in its leading comments; as it was when the language is unknown or there is none."""
-    if language not in _STYLES:
+    if language not in COMMENTS:
         return code
     lines = code.split("\n")
-    comments = list(_leading_comments(lines, *_STYLES[language]))
+    comments = list(_leading_comments(lines, *COMMENTS[language]))
     legal = {number for comment in comments for number in _legal_lines(lines, comment)}
     if not legal:
         return code
