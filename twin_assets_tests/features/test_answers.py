@@ -207,7 +207,7 @@ WHOLE_FILES = {
     "a.c": "void level(int gauge)\n{\n    set(gauge, ')');\n    --gauge;\n    set(gauge, '(');\n    if (gauge) {\n"
     "        report(gauge, minutes);\n    }\n}\n\n" + "read(gauge);\n" * 12 + "--gauge;\n",
     "a.js": "function level(gauge) {\n  set(gauge, 'one (')\n  report(gauge, 'and ) another')\n  return gauge\n"
-    "  // that is all :-)\n}\n\n" + "level('(1')\n" * 12,
+    "  // that is all of it :-)\n}\n\n" + "level('(1')\n" * 12,
     "a.sh": "case $1 in\n    start) run ;;\n    stop) halt ;;\nesac\n" + "read_gauge 1\nread_gauge 2\n" * 9,
     "a.lua": "function f(x) -- 1) read\n    return x\nend\n\n" + "print(f(1))\nprint(f(2))\n" * 9,
 }
