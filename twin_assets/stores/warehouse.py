@@ -7,6 +7,7 @@ Every write is an idempotent upsert on a natural key, so that a run killed betwe
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -103,10 +104,18 @@ class ListedDocument(BaseModel):
 
 
 class Warehouse:
-    """The pymongo-shaped store. `connect` gives a database; it is called once per thread."""
+    """The pymongo-shaped store. `connect` gives a database; it is called once per thread.
 
-    def __init__(self, connect: Callable[[], "Database[dict[str, Any]]"]) -> None:
+    `transaction` surrounds every write, where the database does not keep others out of the middle of one by itself.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], "Database[dict[str, Any]]"],
+        transaction: Callable[[Any], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self._connect = connect
+        self._transaction = transaction
         self._local = threading.local()
         for collection, fields in INDEXES.items():
             for field in fields:
@@ -124,7 +133,7 @@ class Warehouse:
 
         path = settings.warehouse_path
         path.parent.mkdir(parents=True, exist_ok=True)
-        return cls(lambda: neosqlite.Connection(str(path), timeout=60, check_same_thread=False))
+        return cls(lambda: neosqlite.Connection(str(path), timeout=60, check_same_thread=False), _transaction)
 
     @property
     def _db(self) -> "Database[dict[str, Any]]":
@@ -132,26 +141,30 @@ class Warehouse:
             self._local.db = self._connect()
         return self._local.db  # type: ignore[no-any-return]
 
+    @contextmanager
+    def _writing(self) -> "Iterator[Database[dict[str, Any]]]":
+        with self._transaction(self._db):
+            yield self._db
+
     def upsert_documents(self, documents: Iterable[RawDocument]) -> int:
         """Write documents on their `_id`; what the author set by hand (`left_out`) stays. Returns how many."""
         from pymongo import UpdateOne
 
         written = 0
         for group in _batched(documents, BULK):
-            self._bulk(
-                "raw_documents",
-                [
-                    UpdateOne(
-                        {"_id": document.id},
-                        {
-                            "$set": document.model_dump(exclude={"left_out"}) | _derived(document),
-                            "$setOnInsert": {"left_out": []},
-                        },
-                        upsert=True,
-                    )
-                    for document in group
-                ],
-            )
+            requests = [
+                UpdateOne(
+                    {"_id": document.id},
+                    {
+                        "$set": document.model_dump(exclude={"left_out"}) | _derived(document),
+                        "$setOnInsert": {"left_out": []},
+                    },
+                    upsert=True,
+                )
+                for document in group
+            ]
+            with self._writing() as db:
+                db["raw_documents"].bulk_write(requests, ordered=False)
             written += len(group)
         return written
 
@@ -159,9 +172,10 @@ class Warehouse:
         """Turn documents into tombstones, as of now or of `at`. Returns how many were alive."""
         buried = 0
         for group in _id_groups(ids):
-            result = self._db["raw_documents"].update_many(
-                {"_id": {"$in": group}, "deleted_at": None}, {"$set": {"deleted_at": at or utcnow()}}
-            )
+            with self._writing() as db:
+                result = db["raw_documents"].update_many(
+                    {"_id": {"$in": group}, "deleted_at": None}, {"$set": {"deleted_at": at or utcnow()}}
+                )
             buried += result.modified_count
         return buried
 
@@ -240,7 +254,8 @@ class Warehouse:
 
     def leave_out(self, document_id: str, uses: list[Use]) -> None:
         """Keep a document out of training, quoting or both; an empty list takes it back in."""
-        self._db["raw_documents"].update_one({"_id": document_id}, {"$set": {"left_out": sorted(uses)}})
+        with self._writing() as db:
+            db["raw_documents"].update_one({"_id": document_id}, {"$set": {"left_out": sorted(uses)}})
 
     def save_profile(self, profile: AuthorProfile) -> None:
         """Write a profile on its id."""
@@ -301,7 +316,8 @@ class Warehouse:
 
     def crawl_begins(self, author: str, source_id: str) -> None:
         """A crawl of this source has begun: what was asked for until now is being answered."""
-        self._db["crawl_requests"].delete_many({"_id": f"{author}:{source_id}"})
+        with self._writing() as db:
+            db["crawl_requests"].delete_many({"_id": f"{author}:{source_id}"})
 
     def save_manifest(self, manifest: ModelManifest) -> None:
         """Write a manifest on `author@version`: from now on the version exists."""
@@ -349,13 +365,23 @@ class Warehouse:
         """
         theirs = {"$or": [{"author": author}, {"_id": author}]}
         names = collections or sorted(self._db.list_collection_names())
-        return {name: self._db[name].delete_many(theirs).deleted_count for name in names}
+        with self._writing() as db:
+            return {name: db[name].delete_many(theirs).deleted_count for name in names}
 
     def _replace(self, collection: str, key: str, document: dict[str, Any]) -> None:
-        self._db[collection].replace_one({"_id": key}, {"_id": key, **document}, upsert=True)
+        with self._writing() as db:
+            db[collection].replace_one({"_id": key}, {"_id": key, **document}, upsert=True)
 
-    def _bulk(self, collection: str, requests: list[Any]) -> None:
-        self._db[collection].bulk_write(requests, ordered=False)
+
+@contextmanager
+def _transaction(db: Any) -> Iterator[None]:
+    """One of SQLite's, which locks others out from its start.
+
+    NeoSQLite 1.17 upserts in two statements, a look and a write: without it two processes that find the same document
+    new both insert it, and one of them fails.
+    """
+    with db.start_session() as session, session.start_transaction():
+        yield
 
 
 def _batched(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -5,7 +5,9 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -148,6 +150,43 @@ def test_four_processes_write_at_once_without_an_error_or_a_lost_document(settin
     assert [writer.exitcode for writer in writers] == [0, 0, 0, 0]
     assert len(stores.warehouse.fingerprints("ada")) == 201
     assert all(stores.warehouse.crawl_state("ada", name) == {"n": 49} for name in "abcd")
+
+
+def _write_the_same(settings: Settings, name: str, start: Barrier) -> None:
+    warehouse = Stores(settings).warehouse
+    for n in range(10):
+        start.wait(60)
+        warehouse.upsert_documents([raw(f"{n}-{m}", f"by {name}") for m in range(50)])
+        warehouse.save_crawl_state("ada", f"{n}", {"by": name})
+
+
+def test_documents_that_four_processes_find_new_at_the_same_time_are_written_once(settings, stores):
+    context = multiprocessing.get_context("spawn")
+    start = context.Barrier(4)
+    writers = [context.Process(target=_write_the_same, args=(settings, name, start)) for name in "abcd"]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(120)
+    assert [writer.exitcode for writer in writers] == [0, 0, 0, 0]
+    assert len(stores.warehouse.fingerprints("ada")) == 500
+
+
+def test_what_the_author_sets_while_a_crawl_writes_is_kept(stores):
+    ids = [f"ada:files:{n}" for n in range(100)]
+
+    def crawl(version: int) -> None:
+        stores.warehouse.upsert_documents([raw(f"{n}", f"version {version}") for n in range(100)])
+
+    crawl(0)
+    with ThreadPoolExecutor(1) as crawler:
+        crawls = [crawler.submit(crawl, version) for version in range(1, 8)]
+        for document_id in ids:
+            stores.warehouse.leave_out(document_id, ["training"])
+        for done in crawls:
+            done.result()
+    assert all(document.left_out == ["training"] for document in stores.warehouse.documents("ada"))
+    assert all(document.content == "version 7" for document in stores.warehouse.documents("ada"))
 
 
 def test_what_a_crawl_must_know_of_a_source_comes_without_the_texts(stores):
