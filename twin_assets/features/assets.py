@@ -5,7 +5,7 @@ Dagster stores a yielded result before it goes on. A second run of the same auth
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import dagster as dg
 
@@ -68,6 +68,11 @@ def _counts(update: Update, max_drop: float) -> list[checks.Verdict]:
         checks.not_empty(update.before, update.after, update.explained),
         checks.no_sudden_drop(update.before, update.after, update.explained, max_drop),
     ]
+
+
+def _rows_without_document(dataset: TableHandle, documents: Collection[str]) -> int:
+    """Rows whose document was deleted, or left out of training, since."""
+    return sum(row["document_id"] not in documents for row in dataset.rows(["document_id"]))
 
 
 def cleaned_documents_asset(raw_keys: list[dg.AssetKey]) -> dg.AssetsDefinition:
@@ -195,7 +200,6 @@ def instruction_dataset(context: dg.AssetExecutionContext, embeddings: TableHand
         pinned = embeddings.pinned
         cleaned = stores.features.table_at(author, "cleaned_documents", pinned.inputs["cleaned_documents"])
         current = stores.features.table(author, "instruction_dataset")
-        before = current.count()
         with memo(stores.settings.memo(author, "instruction_dataset")) as known:
             embedder = load_embedder(stores.settings)
             built = build(cleaned, embeddings, embedder, stores.settings, context.log.info, current, known)
@@ -204,7 +208,9 @@ def instruction_dataset(context: dg.AssetExecutionContext, embeddings: TableHand
         answers = zip(rows.column("document_id").to_pylist(), rows.column("answer").to_pylist(), strict=True)
         verdicts = [
             checks.schema(rows, schemas.INSTRUCTION_DATASET, "example_id"),
-            checks.not_empty(before, rows.num_rows, before if not texts else 0),
+            checks.not_empty(
+                current.count(), rows.num_rows, 0 if rows.num_rows else _rows_without_document(current, texts)
+            ),
             checks.no_leak(rows),
             checks.answers_are_the_authors(answers, texts),
         ]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from twin_assets import schemas
 from twin_assets.content.chunking import CHUNKING_VERSION, Chunker
+from twin_assets.content.repositories import RULES
 from twin_assets.documents import AuthorProfile, Category, digest
 from twin_assets.features.cleaning import CLEANING_VERSION, cleaned_row
 from twin_assets.features.duplicates import DUPLICATES_VERSION, Member, clusters, signature, text_hash
@@ -53,7 +54,7 @@ class Update:
 
 def made_by_cleaning() -> str:
     """How `cleaned_documents` are made now."""
-    return digest(["cleaning", CLEANING_VERSION, REDACTION_VERSION, DUPLICATES_VERSION], 16)
+    return digest(["cleaning", CLEANING_VERSION, REDACTION_VERSION, DUPLICATES_VERSION, RULES], 16)
 
 
 def made_by_chunking(settings: Settings) -> str:
@@ -250,7 +251,7 @@ def _update(
     changes = Changes(upserts, tuple(gone), inputs, about)
     changed = Counter(name in before for name in upserts.column(key).to_pylist())
     return Update(
-        changes=Changes(upserts, tuple(gone), inputs, about, data_version_after(before, changes, key)),
+        changes=replace(changes, data_version=data_version_after(before, changes, key)),
         before=len(before),
         after=len(before) - len(gone) + changed[False],
         explained=len(gone),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from twin_assets.documents import Category
+from twin_assets.features.overlap import paragraphs_of, stands_in
 from twin_assets.partitions import authors
 from twin_assets.schemas import Schema
 from twin_assets.stores.features import TableHandle
@@ -193,17 +194,24 @@ def languages_known(languages: Iterable[str | None], known: Collection[str] | No
 
 
 def no_leak(rows: "pa.Table") -> Verdict:
-    """No cluster stands in two splits, and no answer of one split stands in another."""
-    leaks = 0
-    for column in ("cluster_id", "answer"):
-        splits: dict[str, set[str]] = {}
-        for value, split in zip(rows.column(column).to_pylist(), rows.column("split").to_pylist(), strict=True):
-            splits.setdefault(value, set()).add(split)
-        # A line like a lone closing brace may end two files; an answer of a sentence or more may not.
-        leaks += sum(
-            len(found) > 1 and len(value) >= (1 if column == "cluster_id" else 80) for value, found in splits.items()
-        )
-    return Verdict("no_leak", leaks == 0, f"{leaks} clusters or answers stand in two splits", {"leaks": leaks})
+    """No cluster stands in two splits, and no held-out answer stands in what is trained on, or in its own context."""
+    columns = (rows.column(name).to_pylist() for name in ("cluster_id", "split", "answer", "passages"))
+    splits: dict[str, set[str]] = {}
+    trained: set[str] = set()
+    held_out: list[tuple[frozenset[str], list[frozenset[str]]]] = []
+    for cluster, split, answer, passages in zip(*columns, strict=True):
+        splits.setdefault(cluster, set()).add(split)
+        if split == "train":
+            trained |= paragraphs_of(answer)
+        else:
+            held_out.append((paragraphs_of(answer), [paragraphs_of(passage["text"]) for passage in passages]))
+    leaks = {
+        "clusters": sum(len(found) > 1 for found in splits.values()),
+        "answers": sum(stands_in(answer, trained) for answer, _ in held_out),
+        "contexts": sum(any(stands_in(answer, one) for one in context) for answer, context in held_out),
+    }
+    text = "{clusters} clusters stand in two splits, {answers} held-out answers in train, {contexts} in their context"
+    return Verdict("no_leak", not any(leaks.values()), text.format(**leaks), dict(leaks))
 
 
 def answers_are_the_authors(answers: Iterable[tuple[str, str]], texts: dict[str, str]) -> Verdict:

@@ -37,6 +37,9 @@ CANDIDATES = 12
 GROWTH = 1.2
 """By so much what may be quoted may grow before all context is looked up again: newer writing is to be shown too."""
 
+SHOWN = "quotable = true AND trainable = true"
+"""What context may be of: a model learns from what it is shown as well."""
+
 COLUMNS = [
     "document_id", "cluster_id", "category", "language", "published_at", "title", "text", "trainable", "visibility",
     "input_hash",
@@ -84,7 +87,7 @@ def build(
         left_out["instruction of the model refused, the rule's stands"] += refused
 
     made_by = _made_by_rows(settings, embedder.identity)
-    quotable = embeddings.count("quotable = true")
+    quotable = embeddings.count(SHOWN)
     looked_up_among = before.pinned.about.get("looked_up_among", 0) if before and before.exists else 0
     kept: dict[str, Passages] = {}
     if before and quotable <= looked_up_among * GROWTH:
@@ -119,6 +122,7 @@ def _retrieved(
             CANDIDATES,
             exclude_clusters={cluster},
             quotable_only=True,
+            trainable_only=True,
             query_vector=vector,
             reranker=load_reranker(settings),
         )
@@ -143,7 +147,7 @@ def _kept_contexts(
     columns = ["chunk_id", "cluster_id", "title", "url", "text"]
     standing = {
         row["chunk_id"]: (row["cluster_id"], vars(passage_of(row)))
-        for row in embeddings.rows(columns, "quotable = true")
+        for row in embeddings.rows(columns, SHOWN)
         if row["chunk_id"] in shown and splits.get(row["cluster_id"]) == "train"
     }
 

@@ -1,9 +1,9 @@
 """Instructions written by a language model, when one is configured: the request alone, never the answer.
 
 Any model that LiteLLM reaches. What it wrote is cached by a hash over what it was asked, in the author's cache, so that
-a run that was stopped goes on and the same dataset is made again without a call. What it writes is checked: a request
-that gives the answer away, or is no request, is refused, and the rule's instruction stands. Only public writing goes
-to it.
+a run that was stopped goes on and the same dataset is made again without a call; what a dataset no longer asks for is
+forgotten. What it writes is checked: a request that gives the answer away, or is no request, is refused, and the rule's
+instruction stands. Only public writing goes to it.
 
 See: https://docs.litellm.ai/docs/completion/json_mode and /docs/completion/token_usage
 """
@@ -11,7 +11,7 @@ See: https://docs.litellm.ai/docs/completion/json_mode and /docs/completion/toke
 import json
 import re
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -34,6 +34,8 @@ COPIED_WORDS = 10
 BYTES_PER_TOKEN = 3
 """Fewer than any text has in common tokenizers, so that an estimate is rather too high."""
 MAX_REQUEST_TOKENS = 200
+FORGOTTEN = "forgotten"
+"""The key under which the cost of what was taken out stands."""
 
 Task = Literal["write", "rewrite"]
 
@@ -119,12 +121,14 @@ class InstructionModel:
         """
         self._cache.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(self._cache)) as cache:
+            cache.execute("PRAGMA secure_delete = ON")
             cache.execute("CREATE TABLE IF NOT EXISTS written (key TEXT PRIMARY KEY, text TEXT, cost_usd REAL)")
             done: dict[str, str | None] = dict(cache.execute("SELECT key, text FROM written"))
             keys = [self._key(one) for one in wanted]
             missing = {key: one for key, one in zip(keys, wanted, strict=True) if key not in done}
             if missing:
                 done.update(self._write_missing(cache, missing))
+            _forget_all_but(cache, keys)
         return [done[key] for key in keys]
 
     def _key(self, wanted: Wanted) -> str:
@@ -212,6 +216,15 @@ class InstructionModel:
                 f"{self.name} did not answer ({type(error).__name__}): see its key and address; what it has written "
                 "until now is cached"
             ) from error
+
+
+def _forget_all_but(cache: sqlite3.Connection, keys: Collection[str]) -> None:
+    """Take out what was written of pieces that are no longer there; what it cost still counts for the cap."""
+    with cache:
+        costs = dict(cache.execute("SELECT key, cost_usd FROM written"))
+        gone = costs.keys() - set(keys)
+        cache.executemany("DELETE FROM written WHERE key = ?", [[key] for key in gone])
+        cache.execute("INSERT INTO written VALUES (?, NULL, ?)", [FORGOTTEN, sum(costs[key] for key in gone)])
 
 
 def usable(wanted: Wanted, content: str) -> str | None:

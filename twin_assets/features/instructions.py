@@ -27,12 +27,13 @@ from twin_assets.features.definitions import is_main, names_defined
 from twin_assets.features.excerpt import excerpt
 from twin_assets.features.key_phrases import KeyPhrases, joined
 from twin_assets.features.memo import Memo
+from twin_assets.features.overlap import overlap, paragraphs_of, stands_in
 from twin_assets.features.plain import plain_sentence, plain_version
 from twin_assets.features.purpose import purpose_of_file
 from twin_assets.features.replies import answers_it, is_said
 from twin_assets.language.prompts import PROMPT_VERSION, TASKS, Passage, task_instruction
 
-INSTRUCTIONS_VERSION = "9"
+INSTRUCTIONS_VERSION = "10"
 MADE_BY = (INSTRUCTIONS_VERSION, PROMPT_VERSION, CHUNKING_VERSION)
 """The rules here, how requests are worded, and how answers are cut."""
 
@@ -63,7 +64,8 @@ REWRITTEN, FIRST_REWRITTEN = 0.3, 0.5
 A held-out document's first piece never is: drafts are compared with it.
 """
 
-_HEADING = re.compile(r"^#{2,4}[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
+_HEADING = re.compile(r"^#{2,4}[ \t]+(.+?)(?:[ \t]+#+)?[ \t]*$", re.MULTILINE)
+_HEADING_MARKS = re.compile(r"^\s*#{1,6}\s+|\s+#+\s*$")
 _NOT_PROSE = re.compile(r"\s*(#{1,6}\s|[-*+|>]|\d+[.)]\s|!\[|<|\[\^|```|~~~|---|===)")
 _SENTENCE = re.compile(rf".+?{STOP}")
 _CLAUSE = re.compile(r"[;:]\s|\s[—–-]\s|,\s(?=(?:which|but|because|so|and|where|when|while|as|though|or)\s)|\s\(")
@@ -191,7 +193,9 @@ def build_rows(
         example.id: [
             vars(passage)
             for cluster, passage in hits
-            if cluster != example.document["cluster_id"] and splits.get(cluster) == "train"
+            if cluster != example.document["cluster_id"]
+            and splits.get(cluster) == "train"
+            and not overlap(passage.text, example.answer)
         ][:PASSAGES]
         for example, hits in zip(asking, found, strict=True)
     }
@@ -201,7 +205,7 @@ def build_rows(
 
 def made_from(example: Example, passages: Passages) -> str:
     """The `input_hash` of an example's row."""
-    return digest([example.document["input_hash"], example.instruction, example.query, passages], 32)
+    return digest([example.document["input_hash"], example.instruction, example.query, passages, example.answer], 32)
 
 
 def language_name(code: str | None) -> str | None:
@@ -407,7 +411,7 @@ class _Asking:
 def topic_of(document: Document) -> str:
     """What a document is about in a line: its title, else its opening line."""
     first_line = next((line for line in document["text"].splitlines() if line.strip()), "")
-    return _one_line((document["title"] or first_line).strip("# \t"))
+    return _one_line(_HEADING_MARKS.sub("", document["title"] or first_line))
 
 
 def _one_line(text: str) -> str:
@@ -456,15 +460,18 @@ def _row(example: Example, passages: Passages, made_by: str) -> dict[str, Any]:
 
 
 def _without_repeated_answers(examples: Sequence[Example], left_out: Counter[str]) -> Iterator[Example]:
-    """Two documents may share a paragraph: an answer that stands in train is not held out as well."""
+    """A post may be the first paragraph of an article: an answer that stands in train is not held out as well."""
     owner: dict[str, Split] = {}
-    for example in sorted(examples, key=lambda example: ORDER[example.split]):
-        owner.setdefault(example.answer, example.split)
-    for example in examples:
-        if owner[example.answer] == example.split:
-            yield example
-        else:
+    paragraphs = [paragraphs_of(example.answer) for example in examples]
+    for split in ORDER:
+        for example, here in zip(examples, paragraphs, strict=True):
+            if example.split == split:
+                owner.update((paragraph, split) for paragraph in here if paragraph not in owner)
+    for example, here in zip(examples, paragraphs, strict=True):
+        if stands_in(here, {paragraph for paragraph in here if owner[paragraph] != example.split}):
             left_out["answer stands in an earlier split"] += 1
+        else:
+            yield example
 
 
 def with_instruction(example: Example, instruction: str, template: str) -> Example:

@@ -37,7 +37,7 @@ def purpose_of_file(text: str) -> str:
         return first_paragraph(docstring[2])
     comments = list(comments_above(body))
     # A comment right above a definition is that one's.
-    if body[len(comments) - 1].strip() and _DEFINES.match("\n".join(body[len(comments) :][:1])):
+    if comments and body[len(comments) - 1].strip() and _DEFINES.match("\n".join(body[len(comments) :][:1])):
         return ""
     return first_paragraph("\n".join(comments))
 

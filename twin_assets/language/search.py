@@ -146,6 +146,7 @@ def search(
     published_before: datetime | None = None,
     exclude_clusters: Collection[str] = (),
     quotable_only: bool = False,
+    trainable_only: bool = False,
     query_vector: "Vector | None" = None,
     reranker: Reranker | None = None,
 ) -> list[Hit]:
@@ -157,7 +158,9 @@ def search(
     """
     if not table.exists or not query.strip() or k < 1:
         return []
-    where = _filter(category, platform, published_after, published_before, exclude_clusters, quotable_only)
+    where = _filter(
+        category, platform, published_after, published_before, exclude_clusters, quotable_only, trainable_only
+    )
     wanted = max(CANDIDATES, 2 * k)
     weight = VECTOR_WEIGHT * legible_share(query, embedder.languages)
     found = _matches(table, query, where, wanted)
@@ -201,6 +204,7 @@ def _filter(
     published_before: datetime | None,
     exclude_clusters: Collection[str],
     quotable_only: bool,
+    trainable_only: bool,
 ) -> str | None:
     parts = [f"category = '{Category(category)}'"] if category else []
     if platform:
@@ -213,6 +217,8 @@ def _filter(
         parts.append(f"NOT ({is_in('cluster_id', sorted(exclude_clusters))})")
     if quotable_only:
         parts.append("quotable = true")
+    if trainable_only:
+        parts.append("trainable = true")
     return " AND ".join(parts) or None
 
 

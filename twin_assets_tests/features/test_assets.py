@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from twin_assets import schemas
-from twin_assets.documents import digest
+from twin_assets.documents import Category, digest
 from twin_assets.features import changes
 from twin_assets.language.embedding import load_embedder
 from twin_assets.language.search import search
@@ -75,15 +75,27 @@ def test_a_deleted_document_leaves_every_table(project, materialize, writing):
     assert not [chunk_id for chunk_id in passages if chunk_id.startswith(gone.id)]
 
 
+def test_deleted_writing_leaves_the_dataset_although_what_is_left_gives_no_example(project, materialize, writing):
+    project.warehouse.upsert_documents([*writing, raw("short", "Back on Monday.", category=Category.POST)])
+    materialize()
+    assert project.features.table("ada", "instruction_dataset").count() > 5
+    project.warehouse.bury([document.id for document in writing])
+    materialize()
+    assert project.features.table("ada", "instruction_dataset").count() == 0
+
+
 def test_a_document_left_out_of_training_is_quoted_and_never_learned(project, materialize, writing):
     project.warehouse.upsert_documents(writing)
     project.warehouse.leave_out(writing[0].id, ["training"])
     project.warehouse.leave_out(writing[1].id, ["quoting"])
     materialize()
-    learned = {row["document_id"] for row in project.features.table("ada", "instruction_dataset").rows(["document_id"])}
+    rows = list(project.features.table("ada", "instruction_dataset").rows(["document_id", "passages"]))
+    learned = {row["document_id"] for row in rows}
+    shown = {passage["chunk_id"].rsplit("#", 1)[0] for row in rows for passage in row["passages"]}
     table, embedder = project.features.table("ada", "embeddings"), load_embedder(project.settings)
-    assert writing[0].id not in learned
+    assert writing[0].id not in learned | shown
     assert writing[1].id in learned
+    assert len(shown) > 3
     assert search(table, embedder, writing[0].title, 3, quotable_only=True)[0].document_id == writing[0].id
     quoted = {hit.document_id for hit in search(table, embedder, writing[1].title, 50, quotable_only=True)}
     assert writing[1].id not in quoted

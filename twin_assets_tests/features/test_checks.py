@@ -160,6 +160,7 @@ def test_vectors_are_finite_and_of_length_one(vectors, bad):
 
 
 LONG = "A sentence that is long enough to be told from another one, and a little longer than that. "
+OTHER = "Another sentence of the same kind, about something else altogether, that is as long as it. "
 
 
 @pytest.mark.parametrize(
@@ -168,12 +169,21 @@ LONG = "A sentence that is long enough to be told from another one, and a little
         ([("c1", "train", LONG), ("c1", "train", LONG + "More."), ("c2", "test", "Other. " + LONG)], True),
         ([("c1", "train", LONG), ("c1", "test", "Other. " + LONG)], False),
         ([("c1", "train", LONG), ("c2", "test", LONG)], False),
-        ([("c1", "train", "}\n"), ("c2", "test", "}\n")], True),
+        ([("c1", "train", f"{LONG}\n\nMore.\n\n{OTHER}"), ("c2", "test", LONG)], False),
+        ([("c1", "train", LONG), ("c2", "test", f"{LONG}\n\nMore.\n\n{OTHER}{OTHER}")], True),
+        ([("c1", "train", LONG), ("c2", "test", OTHER, f"Above.\n\n{OTHER}")], False),
+        ([("c1", "train", LONG), ("c2", "test", OTHER, LONG)], True),
     ],
-    ids=["apart", "a cluster in two splits", "an answer in two splits", "a line too short to be a leak"],
-)
-def test_nothing_held_out_stands_in_train(rows, passed):
-    table = pa.Table.from_pylist([{"cluster_id": c, "split": s, "answer": a} for c, s, a in rows])
+    ids=[
+        "apart", "a cluster in two splits", "an answer in two splits", "an answer that is a part of one in train",
+        "an answer of which less than half stands in train", "an answer in its context", "an answer beside its context",
+    ],
+)  # fmt: skip
+def test_nothing_held_out_stands_in_train_or_in_its_own_context(rows, passed):
+    names = ("cluster_id", "split", "answer")
+    table = pa.Table.from_pylist(
+        [dict(zip(names, row, strict=False)) | {"passages": [{"text": text} for text in row[3:]]} for row in rows]
+    )
     assert checks.no_leak(table).passed == passed
 
 

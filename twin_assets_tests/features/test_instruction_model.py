@@ -2,9 +2,11 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -112,6 +114,21 @@ def test_the_price_is_estimated_before_and_a_cap_stops_with_what_is_done_kept(as
         assert len(server.requests) == 8
         assert asking(server)[0].write(pieces) == [ASKED] * 12
         assert len(server.requests) == 12
+
+
+def test_what_was_written_of_a_deleted_piece_is_forgotten_and_what_it_cost_is_not(asking, tmp_path):
+    with Server(said(ASKED)) as server:
+        asking(server)[0].write([wanted(f"{PIECE} Number {n}.") for n in range(4)])
+        asking(server)[0].write([wanted(f"{PIECE} Number 0.")])
+        model, told = asking(server)
+        model.write([wanted(f"{PIECE} Number {n}.") for n in (0, 9)])
+        assert len(server.requests) == 5
+    assert "$0.00 spent so far" in told[0]
+    [cache] = (tmp_path / "data").rglob("ada.db")
+    with closing(sqlite3.connect(cache)) as database:
+        rows = list(database.execute("SELECT text, cost_usd FROM written"))
+    assert sorted(text or "" for text, _ in rows) == ["", ASKED, ASKED]
+    assert sum(cost for _, cost in rows) == pytest.approx(5 * 0.00021)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from twin_assets.features.instructions import (
     make_examples,
     side_of,
     split_clusters,
+    topic_of,
 )
 from twin_assets.features.memo import Memo
 from twin_assets.language.prompts import ONLY_THE_BEGINNING, TASKS, Passage
@@ -112,6 +113,50 @@ def test_an_answer_that_stands_in_train_is_not_held_out_too():
     rows, left_out = built(rows, {"0" * 15 + "1": "test", "0" * 15 + "2": "train"})
     assert [row["split"] for row in rows] == ["train"]
     assert left_out == {"answer stands in an earlier split": 1}
+
+
+TEASER = f"{PARAGRAPHS[0].strip()}\n\nThe rest is on my site."
+
+
+def test_a_post_that_is_an_articles_first_paragraph_is_not_held_out_when_the_article_is_learned():
+    article = document("article", "\n\n".join(PARAGRAPHS[:4]), "0" * 15 + "1")
+    post = document("post", TEASER, "0" * 15 + "2", category="post")
+    rows, left_out = built([article, post], {"0" * 15 + "1": "train", "0" * 15 + "2": "test"})
+    assert [row["split"] for row in rows] == ["train"]
+    assert left_out == {"answer stands in an earlier split": 1}
+    rows, _ = built([article, post], {"0" * 15 + "1": "test", "0" * 15 + "2": "train"})
+    assert [row["split"] for row in rows] == ["test", "train"]  # one paragraph of four
+
+
+def test_context_is_neither_a_part_of_the_answer_nor_holds_it():
+    found = [
+        ("0" * 15 + "2", Passage("teaser", "", "", TEASER)),
+        ("0" * 15 + "2", Passage("whole", "", "", "\n\n".join([*PARAGRAPHS[:3], "And more."]))),
+        ("0" * 15 + "2", Passage("other", "", "", PARAGRAPHS[7])),
+    ]
+    documents = [document(f"a:f:{n}", "\n\n".join(PARAGRAPHS[:3]), "0" * 15 + "1") for n in range(8)]
+    splits = {"0" * 15 + "1": "train", "0" * 15 + "2": "train"}
+    shown = [passage["chunk_id"] for one in documents for passage in built([one], splits, found)[0][0]["passages"]]
+    assert set(shown) == {"other"}
+
+
+@pytest.mark.parametrize(
+    ("title", "text", "topic"),
+    [
+        ("Why I like F#", "", "Why I like F#"),
+        ("## Knots ##", "", "Knots"),
+        (None, "# C# by the sea #\n\nWords.", "C# by the sea"),
+        (None, "#rope day", "#rope day"),
+    ],
+)
+def test_a_topic_keeps_the_names_in_it(title, text, topic):
+    assert topic_of({"title": title, "text": text}) == topic
+
+
+def test_a_file_of_one_line_gives_no_error():
+    script = "#!/usr/bin/env -S uv run --script --with requests\n"
+    rows, left_out = built([document("a:f:x", script, category="code", title="x", language=None)])
+    assert len(rows) + sum(left_out.values()) == 1
 
 
 def test_a_piece_under_a_quotation_is_asked_for_by_the_quotation():
