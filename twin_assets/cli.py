@@ -18,7 +18,7 @@ from twin_assets.errors import BadInput, TwinError
 from twin_assets.terminal import say, tell_outcome
 
 if TYPE_CHECKING:
-    from twin_assets.documents import Use
+    from twin_assets.documents import AuthorProfile, Use
     from twin_assets.running import Outcome
     from twin_assets.stores import Stores
 
@@ -178,14 +178,17 @@ def author_set(
     from twin_assets.language.base_models import recipe_files
 
     opened = stores()
-    profile = opened.warehouse.profile(author_id)
     if unknown := sorted(set(recipes) - recipe_files(opened.settings).keys()):
         raise BadInput(f"no recipe {unknown[0]!r} (recipes: {', '.join(sorted(recipe_files(opened.settings)))})")
-    profile.name = name or profile.name
-    profile.promotion = promotion or profile.promotion
-    if recipes:
-        profile.recipes = [RecipeChoice(name=one, overrides=profile.overrides(one)) for one in dict.fromkeys(recipes)]
-    opened.warehouse.save_profile(profile)
+
+    def change(profile: "AuthorProfile") -> None:
+        profile.name = name or profile.name
+        profile.promotion = promotion or profile.promotion
+        if recipes:
+            wanted = dict.fromkeys(recipes)
+            profile.recipes = [RecipeChoice(name=one, overrides=profile.overrides(one)) for one in wanted]
+
+    opened.warehouse.change_profile(author_id, change)
     with running.dagster_instance() as instance:
         running.register(instance, opened)
         if train_private is not None and running.train_private(instance, opened, author_id, train_private):
@@ -345,11 +348,9 @@ def key_add(author_id: str, label: str) -> None:
     from twin_assets.documents import ApiKey
     from twin_assets.serving.access import new_key
 
-    opened = stores()
-    profile = opened.warehouse.profile(author_id)
     token, sha256 = new_key()
-    profile.api_keys.append(ApiKey(label=label, sha256=sha256))
-    opened.warehouse.save_profile(profile)
+    made = ApiKey(label=label, sha256=sha256)
+    stores().warehouse.change_profile(author_id, lambda profile: profile.api_keys.append(made))
     say(f"this key opens {author_id} and nobody else, and is not shown again:")
     click.echo(token)
 
@@ -374,14 +375,15 @@ def key_list(author_id: str, as_json: bool) -> None:
 @plain_errors
 def key_remove(author_id: str, label: str) -> None:
     """Remove an author's keys with this label; whoever uses one is locked out at once."""
-    opened = stores()
-    profile = opened.warehouse.profile(author_id)
-    kept = [one for one in profile.api_keys if one.label != label]
-    if len(kept) == len(profile.api_keys):
-        known = ", ".join(sorted({one.label for one in kept})) or "none"
-        raise BadInput(f"{author_id} has no key labelled {label!r} (labels: {known})")
-    profile.api_keys = kept
-    opened.warehouse.save_profile(profile)
+
+    def remove(profile: "AuthorProfile") -> None:
+        kept = [one for one in profile.api_keys if one.label != label]
+        if len(kept) == len(profile.api_keys):
+            known = ", ".join(sorted({one.label for one in kept})) or "none"
+            raise BadInput(f"{author_id} has no key labelled {label!r} (labels: {known})")
+        profile.api_keys = kept
+
+    stores().warehouse.change_profile(author_id, remove)
     say(f"removed {label}: what used it is locked out")
 
 

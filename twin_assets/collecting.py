@@ -26,7 +26,6 @@ from twin_assets.errors import BadInput, BadSource
 from twin_assets.serving.collecting import LeftOut, Overview, Phase, Place, Reading, Standing
 from twin_assets.stores import Stores
 
-ENVIRONMENT_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 ELSEWHERE = re.compile(r"(\w+:)?https?://\S+|@?\w[\w@.:+-]*(/\w[\w@.:+-]*)?", re.IGNORECASE)
 """A URL, also as `medium:https://…`, or a handle such as `@ada@social.example` or `ada/notes`; no path from a root, a
 home or a parent folder."""
@@ -45,10 +44,8 @@ def add_author(stores: Stores, author: str, name: str, consent: Consent) -> Auth
         raise BadInput(f"author id {author!r}: use 1 to 63 of a-z, 0-9 and '-', not starting with '-'")
     if erasure.is_being_erased(stores, author):
         raise BadInput(f"the erasure of {author} has not ended: run `twin author erase {author}` first")
-    if any(profile.id == author for profile in stores.warehouse.profiles()):
-        raise BadInput(f"author {author} is there already: choose another id, or add sources to this one")
     profile = AuthorProfile(id=author, name=name, consent=consent, recipes=[RecipeChoice(name="tiny-cpu")])
-    stores.warehouse.save_profile(profile)
+    stores.warehouse.add_profile(profile)
     return profile
 
 
@@ -71,12 +68,10 @@ class Collector:
             running.register(instance, self._stores)
 
     def add_source(self, author: str, place: Place, *, of_this_machine: bool) -> Source:
-        """Add a source. Raises BadSource for what no crawler reads, BadInput for a token in the name's place."""
+        """Add a source. Raises BadSource for a place of this machine that is none of theirs, and as `sources` does."""
         where = place.where.strip()
         if not where or not where.isprintable():
             raise BadSource("say where: a URL, a handle, a folder or a zip")
-        if place.token_env and not ENVIRONMENT_NAME.fullmatch(place.token_env):
-            raise BadInput("give the NAME of the variable that holds the token, such as GITHUB_TOKEN, never the token")
         if not of_this_machine:
             _check_elsewhere(where)
         platform = place.platform or platform_for(where)

@@ -34,8 +34,11 @@ def utcnow() -> datetime:
 
 def digest(value: Any, length: int = 64) -> str:
     """The first `length` hex digits of sha256 over `value` as canonical JSON; the one hash used for every identity."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:length]
+    return hashlib.sha256(_canonical(value).encode("utf-8", "surrogatepass")).hexdigest()[:length]
+
+
+# One encoder for all: json.dumps would make one for each of a run's hundred thousand digests.
+_canonical = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str).encode
 
 
 class Stored(BaseModel):
@@ -205,7 +208,8 @@ class ModelManifest(Stored):
     base: BaseModelRef
     serving: Literal["adapter", "merged"] = "adapter"
     batchable: bool = True
-    path: str
+    path: str = ""
+    """Where its files lie: not stored, since they move with the data directory; the registry knows when it is read."""
     weights_sha256: str
     dataset: DatasetRef
     prompt_version: str
@@ -216,6 +220,7 @@ class ModelManifest(Stored):
     evaluation: dict[str, Any] | None = None
     gates: list[Gate] = Field(default_factory=list)
     stage: Stage = "candidate"
+    """Stored when it is rejected; whether it is or was in production is read from the alias, with who, when and why."""
     promoted_by: str | None = None
     promoted_at: datetime | None = None
     reason: str | None = None
@@ -230,12 +235,6 @@ class ModelManifest(Stored):
     def passed(self) -> bool:
         """Evaluated, and through every gate."""
         return self.evaluation is not None and bool(self.gates) and all(gate.passed for gate in self.gates)
-
-    def with_stage(self, stage: Stage, who: str, reason: str) -> Self:
-        """The same version moved to another stage by someone, for a reason."""
-        return self.model_copy(
-            update={"stage": stage, "promoted_by": who, "promoted_at": utcnow(), "reason": reason or None}
-        )
 
 
 class Interaction(Stored):

@@ -150,7 +150,7 @@ def _folders_of_authors(settings: Settings) -> list[Path]:
 
 def _cached(cache: Path, author: str) -> list[Path]:
     """Models copied from a remote registry, web answers with their write-ahead log, and what is added later."""
-    return [path for pattern in (author, f"*/{author}", f"*/{author}.*") for path in cache.glob(pattern)]
+    return [path for pattern in (f"*/{author}", f"*/{author}.*") for path in cache.glob(pattern)]
 
 
 def _names(author: str, texts: Iterable[str | None]) -> bool:

@@ -40,12 +40,12 @@ def prove_source(stores: "Stores", author: str, source_id: str, url: str | None 
     source = source_of(profile, source_id)
     with WebClient(stores.settings) as web:
         proof = _proof(profile, source, _own_page(web, source, url or _place(source)), web)
-    # Read anew: to fetch takes seconds, in which others may have changed the profile.
-    profile = stores.warehouse.profile(author)
-    proven = source_of(profile, source_id).model_copy(update={"proof": proof})
-    profile.sources = [proven if other.id == source_id else other for other in profile.sources]
-    stores.warehouse.save_profile(profile)
-    return proven
+
+    def keep_proof(profile: AuthorProfile) -> None:
+        proven = source_of(profile, source_id).model_copy(update={"proof": proof})
+        profile.sources = [proven if other.id == source_id else other for other in profile.sources]
+
+    return source_of(stores.warehouse.change_profile(author, keep_proof), source_id)
 
 
 def _own_page(web: WebClient, source: Source, url: str) -> Answer:

@@ -2,7 +2,8 @@
 
 A run process killed alone is noticed by its code server. Killed together with daemon and code server it would stay
 STARTED for ever, since `DefaultRunLauncher` cannot tell whether a run's process lives. This one can: the run's first
-engine event names the process, and a process that is gone, or younger than that event, is not the run's.
+engine event names the process, and a process that is gone, or younger than that event, is not the run's. A run that
+`twin` executes itself is tagged with its process from the beginning: until that event it would be nobody's.
 """
 
 import os
@@ -13,13 +14,16 @@ from typing import Any
 import dagster as dg
 import psutil
 from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
-from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 RUN_PROCESS = re.compile(r"(?:Started process for run|Executing steps in process|parent process) \(pid: (\d+)\)")
+PROCESS_TAG = "twin/process"
+"""The process that creates a run and executes it."""
 BEGINNING_S = 8.0
 """More than one look at all runs takes, less than until the next (dagster.yaml)."""
 CLOCK_SLACK_S = 2.0
-"""A process's birth is known to the hundredth of a second, an event's time is taken a little later."""
+"""A process's birth is known to the hundredth of a second, an event's time is taken a little later, and the time at
+which a run was created is cut to the second."""
 
 
 def run_health(instance: dg.DagsterInstance, run_id: str) -> CheckRunHealthResult:
@@ -38,7 +42,19 @@ def run_health(instance: dg.DagsterInstance, run_id: str) -> CheckRunHealthResul
     return CheckRunHealthResult(WorkerStatus.FAILED, f"process {pid} of this run is gone")
 
 
+def own_process_tag() -> dict[str, str]:
+    """The tag of a run that this process creates in order to execute it."""
+    return {PROCESS_TAG: str(os.getpid())}
+
+
 def _run_process(instance: dg.DagsterInstance, run_id: str) -> tuple[int, float] | None:
+    """The pid of the run's process, and a time at which it was alive."""
+    record = instance.get_run_record_by_id(run_id)
+    # A run that somebody launches, and that so has an origin, may have the tags of one that it repeats.
+    if record is not None and record.dagster_run.remote_job_origin is None:
+        pid = record.dagster_run.tags.get(PROCESS_TAG)
+        if pid is not None:
+            return int(pid), record.create_timestamp.timestamp()
     for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
         event = entry.dagster_event
         if event and (match := RUN_PROCESS.search(event.message or "")):
@@ -49,13 +65,12 @@ def _run_process(instance: dg.DagsterInstance, run_id: str) -> tuple[int, float]
 def bury_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """Mark runs whose process is gone as failed and free the pool slots of every finished run. Returns their ids.
 
-    The daemon does the same within half a minute; `twin` calls this when it starts, so that it needs no daemon.
+    The daemon does the same within half a minute; `twin` calls this when it starts, so that it needs no daemon. Runs
+    that wait for a process, those that a sensor has just made or that are queued, are the daemon's.
     """
-    records = instance.get_run_records(dg.RunsFilter(statuses=list(IN_PROGRESS_RUN_STATUSES)))
     buried = []
-    for record in records:
-        run = record.dagster_run
-        if run_health(instance, run.run_id).status is WorkerStatus.FAILED:
+    for run in instance.get_runs(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES)):
+        if run_health(instance, run.run_id).status is WorkerStatus.FAILED and _is_unfinished(instance, run.run_id):
             instance.report_run_failed(run, "The process of this run is gone: marked as failed.")
             buried.append(run.run_id)
     storage = instance.event_log_storage
@@ -69,12 +84,17 @@ def bury_dead_runs(instance: dg.DagsterInstance) -> list[str]:
 
 def cancel_own_runs(instance: dg.DagsterInstance) -> None:
     """Mark the runs that this very process executes as cancelled, and free their pool slots: it is about to end."""
-    for record in instance.get_run_records(dg.RunsFilter(statuses=list(IN_PROGRESS_RUN_STATUSES))):
-        run = record.dagster_run
+    for run in instance.get_runs(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES)):
         found = _run_process(instance, run.run_id)
-        if found is not None and found[0] == os.getpid():
+        if found is not None and found[0] == os.getpid() and _is_unfinished(instance, run.run_id):
             instance.report_run_canceled(run, "Interrupted at the terminal.")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+
+
+def _is_unfinished(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether the run is so now: it may have ended since it was listed, and a report would overwrite how."""
+    run = instance.get_run_by_id(run_id)
+    return run is not None and not run.is_finished
 
 
 class WatchedRunLauncher(DefaultRunLauncher):

@@ -20,10 +20,10 @@ import dagster as dg
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from filelock import FileLock
 
-from twin_assets.documents import RawDocument, Use
+from twin_assets.documents import AuthorProfile, RawDocument, Use
 from twin_assets.errors import BadInput, NotThere
 from twin_assets.partitions import add_partitions, author_recipe
-from twin_assets.run_launcher import bury_dead_runs, cancel_own_runs
+from twin_assets.run_launcher import bury_dead_runs, cancel_own_runs, own_process_tag
 from twin_assets.settings import Settings
 from twin_assets.stores import Stores
 
@@ -109,6 +109,7 @@ def run_job(
             raise_on_error=False,
             asset_selection=[dg.AssetKey(asset.split("/")) for asset in assets] or None,
             run_config=PROGRESS_CONFIG | (config or {}),
+            tags=own_process_tag(),
         )
 
     result = _until_interrupted(instance, execute)
@@ -261,37 +262,49 @@ def leave_out(
     Raises NotThere.
     """
     document = document_of(stores, author, document_id)
-    if set(uses) == set(document.left_out):
-        return False
-    stores.warehouse.leave_out(document_id, sorted(uses))
-    _report_use_changed(instance, stores, author, document.platform)
-    return True
+    changed = set(uses) != set(document.left_out)
+    if changed:
+        stores.warehouse.leave_out(document_id, sorted(uses))
+    return _report_use_changed(instance, stores, author, [document.platform]) or changed
 
 
 def train_private(instance: dg.DagsterInstance, stores: Stores, author: str, allowed: bool) -> bool:
     """Let models learn from the author's private writing, or not, and ask for the features run that this takes.
 
-    Returns whether that is a change. Raises NotThere.
+    Returns whether it takes one. Raises NotThere.
     """
-    profile = stores.warehouse.profile(author)
-    if profile.train_private == allowed:
-        return False
-    profile.train_private = allowed
-    stores.warehouse.save_profile(profile)
-    for platform in sorted({row["platform"] for row in stores.warehouse.count_documents(author)}):
-        _report_use_changed(instance, stores, author, platform)
-    return True
+
+    def allow(profile: AuthorProfile) -> None:
+        profile.train_private = allowed
+
+    changed = stores.warehouse.profile(author).train_private != allowed
+    if changed:
+        stores.warehouse.change_profile(author, allow)
+    platforms = sorted({row["platform"] for row in stores.warehouse.count_documents(author)})
+    return _report_use_changed(instance, stores, author, platforms) or changed
 
 
-def _report_use_changed(instance: dg.DagsterInstance, stores: Stores, author: str, platform: str) -> None:
-    instance.report_runless_asset_event(
-        dg.AssetMaterialization(
-            ["raw", platform],
-            partition=author,
-            description="The author changed what documents may be used for.",
-            tags={DATA_VERSION_TAG: stores.warehouse.raw_data_version(author, platform)},
+def _report_use_changed(instance: dg.DagsterInstance, stores: Stores, author: str, platforms: Sequence[str]) -> bool:
+    """Tell Dagster of each of these platforms whose raw data version it does not know; returns if there was one.
+
+    What was written a moment ago does not decide it: who wrote an earlier change may have died before telling.
+    """
+    told = False
+    for platform in platforms:
+        key = dg.AssetKey(["raw", platform])
+        version = stores.warehouse.raw_data_version(author, platform)
+        if (_tags(instance, key, author) or {}).get(DATA_VERSION_TAG) == version:
+            continue
+        instance.report_runless_asset_event(
+            dg.AssetMaterialization(
+                key,
+                partition=author,
+                description="The author changed what documents may be used for.",
+                tags={DATA_VERSION_TAG: version},
+            )
         )
-    )
+        told = True
+    return told
 
 
 def out_of_date(instance: dg.DagsterInstance, author: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ Importing this module also keeps the libraries below us silent on the network: t
 
 import logging
 import os
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,8 @@ from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from twin_assets.errors import BadInput
+
+SECRET_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 
 SILENT = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
@@ -183,8 +186,15 @@ def _written_data_dir(root: Path, written: Mapping[str, str | None]) -> str:
     return str(root / value)
 
 
+def check_secret_name(name: str) -> None:
+    """Raises BadInput, which does not repeat it, for what names no environment variable and may be the token itself."""
+    if not SECRET_NAME.fullmatch(name):
+        raise BadInput("give the NAME of the variable that holds the token, such as GITHUB_TOKEN, never the token")
+
+
 def secret(name: str) -> str:
     """The token in environment variable `name`; it is never stored or logged. Raises BadInput when it is not set."""
+    check_secret_name(name)
     value = os.environ.get(name, "")
     if not value:
         raise BadInput(f"environment variable {name} is empty: set it to the source's token before the crawl")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from twin_assets.collection.crawler import check_options, crawlers, lies_here, reads, source_id_for
 from twin_assets.documents import AuthorProfile, Source
 from twin_assets.errors import BadSource, NotThere
+from twin_assets.settings import check_secret_name
 
 if TYPE_CHECKING:
     from twin_assets.stores import Stores
@@ -23,8 +24,11 @@ def add_source(
 ) -> Source:
     """Add a source to a profile; adding the same one again changes what is given and keeps the rest, and its proof.
 
-    Raises BadSource for an unknown platform or option, a place its crawler cannot read, or a cron line that is none.
+    Raises BadSource for an unknown platform or option, a place its crawler cannot read or that holds a password, or a
+    cron line that is none; BadInput for a token in its name's place.
     """
+    if token_env is not None:
+        check_secret_name(token_env)
     known = crawlers()
     if platform not in known:
         raise BadSource(f"no crawler for platform {platform!r}: use one of {', '.join(sorted(known))}")
@@ -38,14 +42,17 @@ def add_source(
         where = path
     if cron is not None:
         _check_cron(cron)
-    profile = stores.warehouse.profile(author)
-    source_id = source_id_for(platform, where, {source.id: source.where for source in profile.sources})
-    before = profile.source(source_id) or Source(id=source_id, platform=platform, where=where)
     given = {"token_env": token_env, "cron": cron, "options": options or None}
-    source = before.model_copy(update={name: value for name, value in given.items() if value is not None})
-    profile.sources = [*(other for other in profile.sources if other.id != source_id), source]
-    stores.warehouse.save_profile(profile)
-    return source
+
+    def add(profile: AuthorProfile) -> None:
+        # A removed source's id would hand its documents over to another place, whose first listing lacks them all.
+        taken = stores.warehouse.source_places(author) | {source.id: source.where for source in profile.sources}
+        source_id = source_id_for(platform, where, taken)
+        before = profile.source(source_id) or Source(id=source_id, platform=platform, where=where)
+        source = before.model_copy(update={name: value for name, value in given.items() if value is not None})
+        profile.sources = [*(other for other in profile.sources if other.id != source_id), source]
+
+    return stores.warehouse.change_profile(author, add).sources[-1]
 
 
 def source_of(profile: AuthorProfile, source_id: str) -> Source:
@@ -59,10 +66,12 @@ def source_of(profile: AuthorProfile, source_id: str) -> Source:
 
 def remove_source(stores: "Stores", author: str, source_id: str) -> None:
     """Take a source out of a profile; its documents stay. Raises NotThere."""
-    profile = stores.warehouse.profile(author)
-    source_of(profile, source_id)
-    profile.sources = [source for source in profile.sources if source.id != source_id]
-    stores.warehouse.save_profile(profile)
+
+    def remove(profile: AuthorProfile) -> None:
+        source_of(profile, source_id)
+        profile.sources = [source for source in profile.sources if source.id != source_id]
+
+    stores.warehouse.change_profile(author, remove)
 
 
 def _check_cron(cron: str) -> None:

@@ -3,7 +3,7 @@
 import importlib
 import inspect
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -37,8 +37,18 @@ def project(monkeypatch: pytest.MonkeyPatch, stores: Stores) -> Iterator[Stores]
 @pytest.fixture
 def ada(stores: Stores) -> AuthorProfile:
     profile = AuthorProfile(id="ada", name="Ada Example", consent=Consent(who="Ada Example"))
-    stores.warehouse.save_profile(profile)
+    stores.warehouse.add_profile(profile)
     return profile
+
+
+def setting(**values: object) -> Callable[[AuthorProfile], None]:
+    """A change of a profile to these values, for `Warehouse.change_profile`."""
+
+    def change(profile: AuthorProfile) -> None:
+        for name, value in values.items():
+            setattr(profile, name, value)
+
+    return change
 
 
 @pytest.fixture

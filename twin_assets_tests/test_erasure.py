@@ -88,7 +88,7 @@ def collect_and_make_features(instance: dg.DagsterInstance, stores: Stores, auth
     write_notes(folder, 4)
     (folder / "said.md").write_text(f"---\ntitle: {SAID[author]}\n---\n{SAID[author]}, and nobody minds.\n")
     name = author.replace("-", " ").title()
-    stores.warehouse.save_profile(
+    stores.warehouse.add_profile(
         AuthorProfile(id=author, name=name, consent=Consent(who=name), recipes=[RecipeChoice(name="tiny-cpu")])
     )
     add_source(stores, author, "files", str(folder))
@@ -316,11 +316,28 @@ def test_an_unknown_author_is_an_error_also_after_their_erasure(project, instanc
 def test_an_author_whose_id_begins_like_the_erased_ones_is_another(project, instance):
     stores = project.stores
     other = f"{ADA}-2"
-    stores.warehouse.save_profile(AuthorProfile(id=other, name="Other", consent=Consent(who="Other")))
+    stores.warehouse.add_profile(AuthorProfile(id=other, name="Other", consent=Consent(who="Other")))
     stores.settings.web_cache(other).write_bytes(b"kept")
     erased(instance, stores)
     assert stores.warehouse.profile(other).name == "Other"
     assert stores.settings.web_cache(other).read_bytes() == b"kept"
+
+
+@pytest.mark.parametrize("author", ["http", "instructions", "embedding", "models"])
+def test_an_author_called_like_a_cache_leaves_it_to_the_others(stores, dagster_instance, author):
+    settings = stores.settings
+    mine, theirs = (
+        [settings.web_cache(one), settings.instruction_cache(one), settings.cache_dir / "models" / one / "v1" / "w"]
+        for one in (author, "ben")
+    )
+    theirs.append(settings.cache_dir / "embedding" / "0123.onnx")
+    for path in [*mine, *theirs]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("kept")
+    stores.warehouse.add_profile(AuthorProfile(id=author, name="Ada", consent=Consent(who="Ada")))
+    assert erase(dagster_instance, stores, author, lambda _: None).removed["cache_files"] == 3
+    assert [path for path in mine if path.exists()] == []
+    assert [path.read_text() for path in theirs] == ["kept"] * 4
 
 
 def test_progress_is_told(project, instance):

@@ -2,12 +2,16 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import dagster as dg
 import pytest
 from dagster._core.launcher import WorkerStatus
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
-from twin_assets.run_launcher import bury_dead_runs, run_health
+from twin_assets.run_launcher import PROCESS_TAG, bury_dead_runs, cancel_own_runs, run_health
+
+LAUNCHED = RemoteJobOrigin(RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("twin"), "__repository__"), "idle")
 
 
 @pytest.fixture
@@ -52,6 +56,70 @@ def test_a_run_whose_process_is_gone_is_marked_failed(instance, sleeper):
     assert run_health(instance, run_id).status is WorkerStatus.FAILED
     assert bury_dead_runs(instance) == [run_id]
     assert instance.get_run_by_id(run_id).status is dg.DagsterRunStatus.FAILURE
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED])
+def test_a_run_whose_process_died_before_its_first_event_is_marked_failed(instance, sleeper, status):
+    run = instance.create_run_for_job(idle, status=status, tags={PROCESS_TAG: str(sleeper.pid)})
+    assert run_health(instance, run.run_id).status is WorkerStatus.RUNNING
+    assert bury_dead_runs(instance) == []
+    sleeper.kill()
+    sleeper.wait()
+    assert run_health(instance, run.run_id).status is WorkerStatus.FAILED
+    assert bury_dead_runs(instance) == [run.run_id]
+    assert instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.FAILURE
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.QUEUED])
+def test_a_run_that_waits_for_the_daemon_is_left_alone_whatever_run_it_repeats(instance, sleeper, status):
+    sleeper.kill()
+    sleeper.wait()
+    tags = {"dagster/run_key": "ada|files|now", PROCESS_TAG: str(sleeper.pid)}
+    run = instance.create_run_for_job(idle, status=status, tags=tags, remote_job_origin=LAUNCHED)
+    assert bury_dead_runs(instance) == []
+    assert instance.get_run_by_id(run.run_id).status is status
+
+
+@pytest.fixture
+def ends_well_meanwhile(instance, monkeypatch):
+    """ends_well_meanwhile(run_id, then): the run succeeds while somebody reads its events, and `then` is called."""
+
+    def arrange(run_id: str, then: Callable[[], object] = lambda: None) -> None:
+        read = instance.all_logs
+
+        def all_logs(*arguments, **more):
+            found = read(*arguments, **more)
+            if not instance.get_run_by_id(run_id).is_finished:
+                instance.report_dagster_event(dg.DagsterEvent("PIPELINE_SUCCESS", idle.name), run_id=run_id)
+                then()
+            return found
+
+        monkeypatch.setattr(instance, "all_logs", all_logs)
+
+    return arrange
+
+
+def test_a_run_that_ends_well_while_it_is_looked_at_stays_a_success(instance, sleeper, ends_well_meanwhile):
+    run_id = started(instance, sleeper.pid)
+    ends_well_meanwhile(run_id, lambda: (sleeper.kill(), sleeper.wait()))
+    assert bury_dead_runs(instance) == []
+    assert instance.get_run_by_id(run_id).status is dg.DagsterRunStatus.SUCCESS
+
+
+def test_an_own_run_that_ends_well_at_the_interrupt_stays_a_success(instance, ends_well_meanwhile):
+    run_id = started(instance, os.getpid())
+    ends_well_meanwhile(run_id)
+    cancel_own_runs(instance)
+    assert instance.get_run_by_id(run_id).status is dg.DagsterRunStatus.SUCCESS
+
+
+def test_an_interrupt_cancels_the_runs_of_this_process_and_no_other(instance, sleeper):
+    created = instance.create_run_for_job(idle, tags={PROCESS_TAG: str(os.getpid())}).run_id
+    executing = started(instance, os.getpid())
+    others = started(instance, sleeper.pid)
+    cancel_own_runs(instance)
+    statuses = [instance.get_run_by_id(run_id).status for run_id in (created, executing, others)]
+    assert statuses == [dg.DagsterRunStatus.CANCELED] * 2 + [dg.DagsterRunStatus.STARTED]
 
 
 def test_a_process_born_after_the_event_is_somebody_else(instance, sleeper, monkeypatch):

@@ -155,3 +155,9 @@ def test_a_missing_token_names_the_variable_and_the_way_out(monkeypatch, value):
         monkeypatch.setenv("ADAS_TOKEN", value)
     with pytest.raises(BadInput, match="environment variable ADAS_TOKEN is empty: set it"):
         secret("ADAS_TOKEN")
+
+
+def test_a_token_that_was_stored_in_its_names_place_is_not_repeated():
+    with pytest.raises(BadInput, match="never the token") as caught:
+        secret("ghp_16C7e42F292c")
+    assert "ghp" not in str(caught.value)

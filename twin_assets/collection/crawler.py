@@ -33,6 +33,8 @@ COMMON = frozenset({"com", "feed", "http", "https", "in", "rss"})
 """Words of addresses that say nothing of whose they are."""
 INBOX = "inbox"
 """A source's place when it has no live way in: archives are dropped into the author's inbox folder."""
+LOGIN = re.compile(r"([\w+.-]+:)*//[^/?#]*@")
+"""A URL with a user name or a password before its host, also as `gitlab:https://…`."""
 
 BATCH = 100
 """Documents held before they are written; a killed crawl loses no more than these."""
@@ -183,7 +185,15 @@ def lies_here(where: str) -> bool:
 
 
 def reads(crawler: Crawler, where: str) -> bool:
-    """Whether the crawler takes the place: live, as its platform's export, or by the inbox. Raises as `lies_here`."""
+    """Whether the crawler takes the place: live, as its platform's export, or by the inbox.
+
+    Raises BadSource as `lies_here`, and for a URL with a user name or password in it, which it does not repeat.
+    """
+    if LOGIN.match("".join(where.split())):
+        raise BadSource(
+            "the URL holds a user name or a password, which would be stored with it: give it without what stands "
+            "before the @; where a platform takes a token, give the NAME of the environment variable that holds it"
+        )
     is_path = lies_here(where)
     if crawler.accepts(where):
         return True
@@ -225,10 +235,10 @@ def check_options(crawler: Crawler, options: Mapping[str, str]) -> None:
         raise BadSource(f"{crawler.platform} has no option {unknown[0]!r} (options: {known})")
 
 
-def source_id_for(platform: str, where: str, taken: dict[str, str]) -> str:
+def source_id_for(platform: str, where: str, taken: Mapping[str, str | None]) -> str:
     """A readable id for a source: the platform and the last part of the place; the same place keeps its id.
 
-    taken: id -> where of the author's other sources.
+    taken: id -> where of the author's other sources, removed ones included; None is a place that is not known.
     """
     for source_id, place in taken.items():
         if place == where and source_id.startswith(f"{platform}-"):

@@ -18,7 +18,7 @@ from twin_assets.collection.crawler import (
     read_archive,
 )
 from twin_assets.content.archives import is_archive, open_archive
-from twin_assets.documents import Source, utcnow
+from twin_assets.documents import AuthorProfile, Source, utcnow
 from twin_assets.errors import BadSource
 from twin_assets.stores import Stores
 
@@ -44,9 +44,17 @@ def lying(stores: Stores, author: str) -> list[Path]:
 
 
 def waiting(stores: Stores, author: str) -> list[Path]:
-    """What lies in the inbox and has stopped growing, oldest first."""
-    settled = [(path.stat().st_mtime, path) for path in lying(stores, author) if path.exists()]
-    return [path for changed_at, path in sorted(settled) if time.time() - changed_at >= SETTLED_S]
+    """What lies in the inbox and has stopped growing, in the order in which it is read: the oldest export first."""
+    changed = [(path.stat().st_mtime, path) for path in lying(stores, author) if path.exists()]
+    settled = [path for changed_at, path in sorted(changed) if time.time() - changed_at >= SETTLED_S]
+    return sorted(settled, key=_made_at)
+
+
+def came_at(path: Path) -> datetime:
+    """When a file came into the inbox."""
+    status = path.stat()
+    # A move keeps the time of the last change, such as that of the export's download, but not the time of its status.
+    return datetime.fromtimestamp(max(status.st_mtime, status.st_ctime), UTC)
 
 
 def platform_of(path: Path) -> str:
@@ -86,7 +94,7 @@ def import_waiting(
     crawler = crawlers()[platform]
     if not isinstance(crawler, ArchiveCrawler):
         return
-    for path in sorted(waiting(stores, author), key=_made_at):
+    for path in waiting(stores, author):
         try:
             if platform_of(path) != platform:
                 continue
@@ -94,7 +102,7 @@ def import_waiting(
             progress(str(error))
             continue
         source = _source(stores, author, platform)
-        report = CrawlReport(source.id, platform, str(path))
+        report = CrawlReport(source.id, platform, source.where)
         try:
             with open_archive(path) as archive:
                 read_archive(author, source, crawler, archive, stores.warehouse, report, progress)
@@ -123,16 +131,18 @@ def archive_notice(stores: Stores, author: str, source: Source) -> str | None:
 
 def _source(stores: Stores, author: str, platform: str) -> Source:
     """The author's only source on the platform; with none, or several, one that stands for the inbox."""
-    profile = stores.warehouse.profile(author)
+    stand_in = Source(id=f"{platform}-{INBOX}", platform=platform, where=INBOX)
+
+    def add(profile: AuthorProfile) -> None:
+        if _taking_exports(profile, platform) is None:
+            profile.sources = [*profile.sources, stand_in]
+
+    return _taking_exports(stores.warehouse.change_profile(author, add), platform) or stand_in
+
+
+def _taking_exports(profile: AuthorProfile, platform: str) -> Source | None:
     there = [source for source in profile.sources if source.platform == platform]
-    if len(there) == 1:
-        return there[0]
-    if found := next((source for source in there if source.where == INBOX), None):
-        return found
-    source = Source(id=f"{platform}-{INBOX}", platform=platform, where=INBOX)
-    profile.sources = [*profile.sources, source]
-    stores.warehouse.save_profile(profile)
-    return source
+    return there[0] if len(there) == 1 else next((source for source in there if source.where == INBOX), None)
 
 
 def _made_at(path: Path) -> datetime:

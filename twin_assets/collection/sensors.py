@@ -3,7 +3,7 @@
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from pathlib import Path
 
 import dagster as dg
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
@@ -17,6 +17,14 @@ from twin_assets.errors import BadSource
 from twin_assets.partitions import authors
 from twin_assets.stores import Stores, open_stores
 
+EXPORT_TAG = "twin/export"
+"""On a run that an export started: when that came into the inbox."""
+TRIES = 3
+NOT_READ = (
+    "{} was not read: {} runs of collect_{} ended before they had. See in the Dagster UI what ended them, then move it "
+    "back into the inbox"
+)
+
 
 def crawl_under_way(instance: dg.DagsterInstance, author: str, platform: str) -> bool:
     """Whether a run that collects this platform for this author is queued or running."""
@@ -25,16 +33,28 @@ def crawl_under_way(instance: dg.DagsterInstance, author: str, platform: str) ->
     return instance.get_runs_count(filters) > 0
 
 
-def _dropped(context: dg.SensorEvaluationContext, stores: Stores, author: str) -> Iterator[tuple[str, str]]:
-    """Platform and time of each export that waits in the author's inbox; what is none is set aside with the reason."""
+def _dropped(context: dg.SensorEvaluationContext, stores: Stores, author: str) -> dict[str, Path]:
+    """By platform the export in the author's inbox that is read first; what is none is set aside with the reason."""
+    first: dict[str, Path] = {}
     for path in inbox.waiting(stores, author):
         try:
-            yield inbox.platform_of(path), datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat()
+            first.setdefault(inbox.platform_of(path), path)
         except BadSource as error:
             if time.time() - path.stat().st_mtime < inbox.COMPLETE_S:
                 continue
-            aside = inbox.set_aside(path, inbox.REFUSED, str(error))
-            context.log.warning(f"{author}: {error} (moved to {aside})")
+            _refuse(context, author, path, str(error))
+    return first
+
+
+def _refuse(context: dg.SensorEvaluationContext, author: str, path: Path, why: str) -> None:
+    aside = inbox.set_aside(path, inbox.REFUSED, why)
+    context.log.warning(f"{author}: {why} (moved to {aside})")
+
+
+def _runs_for(instance: dg.DagsterInstance, author: str, platform: str, came_at: str) -> int:
+    """How many runs were to read the export that came then, whatever became of them."""
+    tags = {PARTITION_NAME_TAG: author, EXPORT_TAG: came_at}
+    return instance.get_runs_count(dg.RunsFilter(job_name=f"collect_{platform}", tags=tags))
 
 
 @dg.sensor(
@@ -44,7 +64,11 @@ def _dropped(context: dg.SensorEvaluationContext, stores: Stores, author: str) -
     description="Starts a crawl of each author and platform that is due, was asked for, or has an export waiting.",
 )
 def crawl_due(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest]:
-    """One run per author and platform; the run key names the due time or the request, so that a tick is idempotent."""
+    """One run per author and platform; the run key names the due time or the request, so that a tick is idempotent.
+
+    Of an export it names the try, too: Dagster never takes a key twice, and a run that failed or was terminated leaves
+    the export where it lies.
+    """
     stores = open_stores()
     warehouse = stores.warehouse
     known = set(context.instance.get_dynamic_partitions(str(authors.name)))
@@ -62,16 +86,25 @@ def crawl_due(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest]:
                 reasons[source.platform].append(due.isoformat())
             if when := asked.get((profile.id, source.id)):
                 reasons[source.platform].append(when.isoformat())
-        for platform, dropped_at in _dropped(context, stores, profile.id):
-            reasons[platform].append(dropped_at)
-        for platform, times in sorted(reasons.items()):
+        exports = _dropped(context, stores, profile.id)
+        for platform in sorted(reasons.keys() | exports.keys()):
             if crawl_under_way(context.instance, profile.id, platform):
                 continue  # whatever is due or asked for now waits for its end
+            tags = {"twin/author": profile.id}
+            if export := exports.get(platform):
+                tags[EXPORT_TAG] = inbox.came_at(export).isoformat()
+                tried = _runs_for(context.instance, profile.id, platform, tags[EXPORT_TAG])
+                if tried >= TRIES:
+                    _refuse(context, profile.id, export, NOT_READ.format(export.name, tried, platform))
+                    continue
+                reason = f"{tags[EXPORT_TAG]}|{tried}"
+            else:
+                reason = max(reasons[platform])
             yield dg.RunRequest(
-                run_key=f"{profile.id}|{platform}|{max(times)}",
+                run_key=f"{profile.id}|{platform}|{reason}",
                 job_name=f"collect_{platform}",
                 partition_key=profile.id,
-                tags={"twin/author": profile.id},
+                tags=tags,
             )
 
 

@@ -23,6 +23,7 @@ from twin_assets.content.extraction import parse_date
 from twin_assets.content.web import WebClient
 from twin_assets.documents import Category, Source, Visibility
 from twin_assets.errors import BadItem, BadSource
+from twin_assets.language.detection import language_code
 
 MAX_FILE_BYTES = 1_000_000_000
 """Of one member. X keeps the tweets of years in one file: TWIN_MAX_DOCUMENT_BYTES, meant for one text, is no limit."""
@@ -54,8 +55,6 @@ _REPOST = re.compile(r"(?:^|(?<=\s))(?:RT|MT)\s+@\w{1,20}.*", re.DOTALL)
 _CITED = re.compile(r"[“\"]@\w{1,20}:\s[^”\"]*[”\"]")
 _STATUS = re.compile(r"https?://(?:www\.|mobile\.)?(?:twitter|x)\.com/(\w+)(?:/web)?/status(?:es)?/(\d+)\S*", re.ASCII)
 _NAME = re.compile(r"\w{1,20}", re.ASCII)
-_OLD_CODES = {"in": "id", "iw": "he", "ji": "yi"}
-"""Languages that X calls by withdrawn codes; its other two-letter codes are ISO 639-1."""
 
 _Row = dict[str, Any]  # Any: JSON from outside; every value is checked where it is read
 _Kind = Literal["own", "reply"]
@@ -311,7 +310,7 @@ def _without_quoted(text: str, tweet_id: int) -> tuple[str, str | None]:
 
 def _language(value: object) -> str | None:
     code = _word(value)
-    return _OLD_CODES.get(code, code) if re.fullmatch("[a-z]{2}", code) else None
+    return language_code(code) if re.fullmatch("[a-z]{2}", code) else None
 
 
 def _read_notes(archive: Archive, reading: _Reading) -> Iterator[Event]:

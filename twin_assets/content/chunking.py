@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from semantic_text_splitter import TextSplitter
     from tokenizers import Tokenizer
 
-CHUNKING_VERSION = "2"
+CHUNKING_VERSION = "3"
 
 PATH_SEPARATOR = " > "
 

@@ -68,6 +68,8 @@ _KEYWORDS = frozenset({
 _COMMENT = re.compile(r"\s*(#|;|//|--)")
 _WORD = re.compile(r"\w")
 _FENCED_LANGUAGE = re.compile(r"\{?\s*\.?([\w+#-]+)")
+_CLOSING_MARKS = re.compile(r"(?:^|\s)#+$")
+"""Of a heading. See: https://spec.commonmark.org/0.31.2/#atx-headings"""
 _CALLABLE = re.compile("function|method|constructor")
 _BEFORE_BLOCK = " \t>"
 
@@ -354,7 +356,9 @@ def _is_outermost(node: "Node") -> bool:
 def _heading(node: "Node") -> Heading | None:
     content = node.child_by_field_name("heading_content") if node.type in _HEADINGS else None
     level = next((match for child in node.children if (match := _LEVEL.fullmatch(child.type))), None)
-    label = _one_line(content.text).rstrip("# ") if content is not None else ""
+    label = _one_line(content.text) if content is not None else ""
+    if node.type == "atx_heading":
+        label = _CLOSING_MARKS.sub("", label)
     return Heading(node.start_point.row, int(level[1]), label) if level and label else None
 
 

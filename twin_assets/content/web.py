@@ -259,8 +259,16 @@ class WebClient:
         self.requests += 1
 
 
+def _refuse_login(request: "httpx.Request") -> None:
+    """Also of links and redirects: the cache would write the URL down, and the header that httpx makes of it."""
+    if request.url.userinfo:
+        shown = request.url.copy_with(userinfo=b"")
+        raise BadItem(f"{shown} was given with a user name or password, which would be kept (give it without)")
+
+
 def _options(settings: Settings) -> dict[str, Any]:
     return {
+        "event_hooks": {"request": [_refuse_login]},
         "headers": {"User-Agent": USER_AGENT},
         "timeout": settings.request_timeout_s,
         "follow_redirects": True,

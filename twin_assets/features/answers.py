@@ -15,7 +15,7 @@ from twin_assets.content.chunking import Chunker, Utf8Bytes
 from twin_assets.content.code import code_language
 from twin_assets.documents import Category
 from twin_assets.features.boilerplate import EDGE, paragraphs
-from twin_assets.features.cleaning import own_words
+from twin_assets.features.cleaning import own_lines
 from twin_assets.features.cleaning.blocks import SPAN, code_blocks, code_lines, prose
 from twin_assets.features.definitions import Definition, definitions
 from twin_assets.features.torn import is_comment, is_torn
@@ -123,7 +123,8 @@ def _prose_answers(
 ) -> Iterator[Answer]:
     lines = text.split("\n")
     starts = [0, *accumulate(len(line) + 1 for line in lines)]
-    own = _own_lines(lines, own_words(text, category))
+    # A line that ends in a repost is left out whole.
+    own = {number for number, line in own_lines(text, category) if line == lines[number]}
     counted = paragraphs(text)
     others = {
         BOILERPLATE: {number for block, paragraph in counted if paragraph in shared for number in block},
@@ -136,6 +137,8 @@ def _prose_answers(
     unseen = set().union(others[BOILERPLATE], others[NOTE], others[LINKS])
     end_before, begins = 0, True
     for stretch in _stretches(sorted(own.difference(*others.values()))):
+        if not any(lines[number].strip() for number in stretch):
+            continue
         skipped = [number for number in range(end_before, stretch.start) if lines[number].strip()]
         quoted = [number for number in skipped if number not in own]
         begins = begins and unseen.issuperset(skipped)
@@ -204,20 +207,6 @@ def _is_whole(sentences: str) -> bool:
 
 def _ends_in_code(piece: str) -> bool:
     return piece.rstrip().count("\n") in code_lines(piece)
-
-
-def _own_lines(lines: list[str], own: str) -> set[int]:
-    """The numbers of the lines of a text that are left in `own`, which may end within a line."""
-    kept: set[int] = set()
-    at = 0
-    wanted = own.rstrip("\n").split("\n") if own else []
-    for position, line in enumerate(wanted):
-        is_last = position == len(wanted) - 1
-        at = next(n for n in range(at, len(lines)) if lines[n] == line or (is_last and lines[n].startswith(line)))
-        if lines[at] == line:
-            kept.add(at)
-        at += 1
-    return kept
 
 
 def _stretches(numbers: list[int]) -> Iterator[range]:

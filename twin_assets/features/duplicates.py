@@ -1,8 +1,9 @@
 """The same piece met twice is one cluster: on two platforms, lightly edited, or cross-posted with a canonical link.
 
 Two documents belong together when their texts are equal, when 80% of their five-word shingles are (MinHash), or when
-two articles name the same canonical URL; clusters are the connected components. A cluster's id is the smallest text
-hash of its members, so that it depends on what is there and not on the order in which it came.
+two articles name the same canonical URL, which is that of a whole page; clusters are the connected components. A
+cluster's id is the smallest text hash of its members, so that it depends on what is there and not on the order in which
+it came.
 
 Source: Broder 1997, On the resemblance and containment of documents; the index is datasketch's MinHashLSH.
 """
@@ -23,14 +24,14 @@ from twin_assets.features.cleaning.document import without_tracking
 if TYPE_CHECKING:
     from datasketch import MinHash
 
-DUPLICATES_VERSION = "1"
+DUPLICATES_VERSION = "2"
 NEAR = 0.8
 """Jaccard similarity of shingles from which two texts are one piece; the estimate's standard error is 0.04 there."""
 LOOKED_AT = 0.7
 """The index proposes pairs from about here, so that few with NEAR or more are missed."""
 PERMUTATIONS = 128
 SHINGLE = 5
-_WORDS = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+"
+WORDS = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+"
 """Words; scripts that write none apart give their characters."""
 
 
@@ -76,7 +77,11 @@ def clusters(members: Sequence[Member]) -> dict[str, str]:
 
 
 def canonical_url(url: str | None) -> str | None:
-    """A URL as two platforms would agree on it: no scheme, `www.`, fragment, tracking or closing slash."""
+    """A URL as two platforms would agree on it: no scheme, `www.`, tracking or closing slash.
+
+    None for a place within a page, under which one of many pieces may stand. The page's top and a quoted text
+    (https://wicg.github.io/scroll-to-text-fragment/) are no such places.
+    """
     if not url:
         return None
     try:
@@ -84,13 +89,15 @@ def canonical_url(url: str | None) -> str | None:
         host = (parts.hostname or "").removeprefix("www.")
     except ValueError:
         return None
+    if parts.fragment.partition(":~:")[0].lower() not in ("", "top"):
+        return None
     path = parts.path.rstrip("/")
     # A home page is the address of many pieces, not of one.
     return f"{host}{path}{f'?{parts.query}' if parts.query else ''}" if host and (path or parts.query) else None
 
 
 def _shingles(text: str) -> set[str]:
-    words = re.findall(_WORDS, text.lower())
+    words = re.findall(WORDS, text.lower())
     return {" ".join(words[start : start + SHINGLE]) for start in range(max(1, len(words) - SHINGLE + 1))}
 
 
@@ -107,13 +114,19 @@ def _equal(members: Sequence[Member]) -> Iterator[tuple[int, int]]:
 
 
 def _near(members: Sequence[Member]) -> Iterator[tuple[int, int]]:
-    """Pairs of near-equal text. Of members with equal signatures the first stands for all: `_equal` has joined them."""
+    """Pairs of near-equal text; one without a word, such as of emoji, is near none.
+
+    Of members with equal signatures the first stands for all.
+    """
     from datasketch import MinHashLSH
 
     index = MinHashLSH(threshold=LOOKED_AT, num_perm=PERMUTATIONS)
     first: dict[bytes, int] = {}
     kept: dict[int, MinHash] = {}
+    wordless = signature("")
     for number, member in enumerate(members):
+        if member.signature == wordless:
+            continue
         if (same := first.setdefault(member.signature, number)) != number:
             yield number, same
             continue

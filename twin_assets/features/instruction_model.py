@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from twin_assets.documents import digest
 from twin_assets.errors import BadInput, TwinError
+from twin_assets.features.duplicates import WORDS
 from twin_assets.settings import Settings
 
 ASKING_VERSION = "1"
@@ -240,5 +241,5 @@ def usable(wanted: Wanted, content: str) -> str | None:
 
 
 def _runs(text: str, n_words: int) -> set[tuple[str, ...]]:
-    words = re.findall(r"\w+", text.casefold())
+    words = re.findall(WORDS, text.casefold())
     return {tuple(words[start : start + n_words]) for start in range(len(words) - n_words + 1)}

@@ -25,18 +25,18 @@ class Memo:
             database.execute(
                 "CREATE TABLE IF NOT EXISTS made (key TEXT PRIMARY KEY, entry TEXT NOT NULL) WITHOUT ROWID"
             )
+        # All at once: a query for each of an author's ten thousand documents takes four times as long.
+        self._kept: dict[str, str] = dict(database.execute("SELECT key, entry FROM made")) if database else {}
         self._used: set[str] = set()
         self._new: dict[str, str] = {}
 
     def get(self, key: str) -> Mapping[str, Any] | None:
         """The entry, or None."""
-        if self._database is None:
-            return None
-        row = self._database.execute("SELECT entry FROM made WHERE key = ?", [key]).fetchone()
-        if row is None:
+        entry = self._kept.get(key)
+        if entry is None:
             return None
         self._used.add(key)
-        return json.loads(row[0])  # type: ignore[no-any-return]
+        return json.loads(entry)  # type: ignore[no-any-return]
 
     def put(self, key: str, entry: Mapping[str, Any]) -> None:
         """Keep an entry."""
@@ -47,8 +47,8 @@ class Memo:
         if self._database is None:
             return
         with self._database:
-            keys = {key for (key,) in self._database.execute("SELECT key FROM made")}
-            self._database.executemany("DELETE FROM made WHERE key = ?", [[key] for key in keys - self._used])
+            unused = self._kept.keys() - self._used
+            self._database.executemany("DELETE FROM made WHERE key = ?", [[key] for key in unused])
             self._database.executemany("INSERT OR REPLACE INTO made VALUES (?, ?)", self._new.items())
 
 

@@ -74,8 +74,14 @@ _KEPT = re.compile(
 MAX_HIDDEN = 0xF8FF - 0xE100
 _HIDDEN = re.compile(r"[\ue100-\uf8ff]")
 _EMPHASIS = re.compile(r"(?<![\w*_])(\*{1,3}|_{1,3})(?=[^\s*_])(.+?)(?<=[^\s*_])\1(?![\w*_])", re.DOTALL)
-_EMOJI = re.compile("[ \t]*[\u2190-\u21ff\u2300-\u23ff\u2600-\u27bf\u2b00-\u2bff\ufe0f\u200d\U0001f000-\U0001faff]+")
-_HASHTAGS = re.compile(r"(?<!\S)#\w+[ \t]*")
+_ARROWS = "[\u2190-\u21ff\u2794\u2798-\u27af\u27b1-\u27be\u2b00-\u2b11\u2b60-\u2bb8\U0001f800-\U0001f8ff]"
+_ARROW = rf"(?:{_ARROWS}(?!\ufe0f)|(?<=\w ){_ARROWS}(?=\ufe0f \w))"
+"""It says something, unless the variation selector behind it makes it a picture that stands between no words."""
+_EMOJI = re.compile(
+    rf"[ \t]*(?:(?!{_ARROW})[\u2190-\u21ff\u2300-\u23ff\u2600-\u27bf\u2b00-\u2bff\ufe0f\u200d\U0001f000-\U0001faff])+"
+)
+_HASHTAGS = re.compile(r"(?<!\S)#(?=\w*[^\W\d_])\w+[ \t]*")
+"""With a letter: `#42` is a number."""
 _LIST_MARK = re.compile(r"^[ \t]*([-*+•–]|\d{1,2}[.)])[ \t]+", re.MULTILINE)
 _WORD = re.compile(r"\b[A-Za-z][a-z]*(?:['’][a-z]+)?\b")
 _OPENER = re.compile(rf"(^|(?<=[.!?:]\s)|(?<=\n\n))(?:{OPENERS}),\s+(\w)", re.IGNORECASE)
@@ -112,7 +118,7 @@ _MORE = re.compile(r"\b(?:more|most)\s+$", re.IGNORECASE)
 _THAT = re.compile(r"\s+that\b")
 _SHOUT = re.compile(r"!+(?=[\s)\"”*_]|$)|(?:…|\.{3,})(?=\s|$)")
 _HEADING = re.compile(r"^#{1,6} ", re.MULTILINE)
-_OWN_LINE = re.compile(r"\s*[#|>]|.*(  $| \| )")
+_OWN_LINE = re.compile(r"\s*[#|>]|.*(  $|\\$| \| )")
 _NEW_BLOCK = re.compile(r"\s*([#|>]|[-*+•]\s|\d{1,2}[.)]\s|<|\[[^\]]*\]:|[-=]{2,}\s*$|.* \| )")
 _ENDED = re.compile(r"[.!?:,;…][\"”’')*_]*$|https?://\S+$|!\[[^\]]*\]\([^)]*\)$|>$")
 _TOKENS = re.compile(r"\w+|[^\w\s]|\n")
@@ -200,7 +206,7 @@ def _plain_words(part: str) -> str:
     part = _ARTICLE.sub(lambda match: match[0] if _is_needed(match) else _with_article(*match.groups()), part)
     part = _INTENSIFIER.sub(lambda match: match[0] if _is_needed(match) else "", part)
     part = _SWAPPED.sub(_plain_word, part)
-    return re.sub(r"(?<=\S) {2,}", " ", part)
+    return re.sub(r"(?<=\S) {2,}(?=\S)", " ", part)
 
 
 def _is_needed(match: re.Match[str]) -> bool:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from twin_assets.features.instructions import INSTRUCTIONS_VERSION, ORDER
+from twin_assets.features.instructions import ORDER
 from twin_assets.markdown import picture, table
 
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ def card_tables(rows: "pa.Table", left_out: Mapping[str, int], about: Mapping[st
         "examples": rows.num_rows,
         "with retrieved context": sum(bool(passages) for passages in columns["passages"]),
         "median answer": f"{statistics.median(map(_n_bytes, columns['answer'])) if rows.num_rows else 0:.0f} bytes",
-        "generator": f"rules {INSTRUCTIONS_VERSION}",
         "rows made by": ", ".join(sorted(set(columns["made_by"]))),
         **about,
     }

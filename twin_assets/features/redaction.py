@@ -17,7 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from twin_assets.documents import Category
 
-REDACTION_VERSION = "1"
+REDACTION_VERSION = "2"
 
 Kind = Literal["private key", "secret", "password", "e-mail", "phone number"]
 MASKS: dict[Kind, str] = {
@@ -55,11 +55,21 @@ _MORE_TOKENS = re.compile(
 """Formats that detect-secrets 1.5 does not know. See: https://docs.github.com/en/code-security/reference/secret-security"""
 _TOKEN_GOES_ON = re.compile(r"[\w+/=-]*(?:\.[\w+/=-]+)*", re.ASCII)
 
+_BETWEEN = r"(?:\\[nrt]?|[bru]{1,2}(?=[\"'])|[\s\"'+#*>|,()])"
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN (?P<label>[A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?)-----"
-    r"(?:[A-Za-z0-9+/=:,.\s\\\"'()-]{32,}?)(?:-----END (?P=label)-----|\Z|(?=\n[ \t]*\n(?!\S{40})))"
+    rf"(?:{_BETWEEN}*+[A-Z][A-Za-z-]{{3,20}}: [^\n\\]*+)*+{_BETWEEN}*+"
+    r"(?:[A-Za-z0-9+/=]{32}(?:(?!-----BEGIN ).){0,20000}?-----END (?P=label)-----|"
+    rf"[A-Za-z0-9+/=]{{40,}}+(?:{_BETWEEN}*+[A-Za-z0-9+/=]{{40,}}+)*+"
+    r"(?:(?:(?:\\[nr])?[\"'+, \t]*\n[\"'+#*>| \t]*(?:[bru]{1,2}[\"'])?|\\[nr])[A-Za-z0-9+/=]+(?=[\"'`\\]|[ \t]*$))?)",
+    re.DOTALL | re.MULTILINE,
 )
-_LOGIN = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s/:@?#\"'<>]*:(?P<value>[^\s/@?#\"'<>]+)@(?=[\w\[])", re.IGNORECASE)
+"""Its header, PEM's or PGP's lines such as `Proc-Type: 4,ENCRYPTED`, and base64; then up to its end, or what is there
+of it. A header that is only spoken of has no base64 behind it. See: https://www.rfc-editor.org/rfc/rfc1421#section-4.6"""
+_LOGIN = re.compile(
+    r"\b[a-z][a-z0-9+.-]{0,29}://(?P<user>[^\s/:?#\"'<>]*):(?P<value>[^\s/?#\"'<>]+)@(?=[\w\[])", re.IGNORECASE
+)
+"""The last @ parts it from the host; a user may be an e-mail address."""
 _AUTHORIZATION = re.compile(r"\b(?:Bearer|Basic)\s+(?P<value>[\w+/=.~-]{16,})", re.ASCII)
 _URL = re.compile(r"\bhttps?://[^\s<>\"']+")
 _PARAMETER = re.compile(
@@ -84,11 +94,12 @@ _WRITTEN = re.compile(r"[A-Za-z_]+(?:[./:_-]+[A-Za-z_]+)*[./]?|[a-z]+://.*|[./~]
 """Identifiers, paths, addresses, numbers, dates and versions: what is written and not drawn."""
 
 _EMAIL = re.compile(
-    r"(?<![\w.+@/%-])(?P<local>[A-Za-z0-9](?:[\w.+-]{0,62}[\w+-])?)@(?P<domain>(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,24})"
-    r"(?![\w@(-]|\.\w|:[\w/~])",
+    r"(?<![\w.+@%-])(?<!//)[_.+-]*(?P<local>[A-Za-z0-9](?:[\w.+-]{0,62}[\w+-])?)"
+    r"@(?P<domain>(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,24})(?!_*[A-Za-z0-9]|[@(]|\.\w|:[\w/~])",
     re.ASCII,
 )
-"""No address follows an @, as in a fediverse handle, or goes on in a path, as `git@host:owner/name` does."""
+"""No address follows an @, as in a fediverse handle, or goes on in a path, as `git@host:owner/name` does; one after //
+is a login. Marks of markdown may stand on both sides."""
 _RESERVED_DOMAIN = re.compile(
     r"(?:.*\.)?(?:example(?:\.\w{2,3}){0,2}|test|invalid|localhost|local|internal|"
     r"(?:foo|bar|baz|test|domain|company|my-?domain|your-?\w+|acme|somewhere)\.(?:com|org|net)|.*\.here|"
@@ -168,13 +179,25 @@ def _masked(text: str, found: Iterable[_Found]) -> tuple[str, Counter[Kind]]:
     """The text with masks, and how many of each kind; overlapping finds are one, of the kind of the widest."""
     counts: Counter[Kind] = Counter()
     parts, done = [], 0
-    for one in sorted(found, key=lambda one: (one.start, -one.end)):
-        if one.start < done:
-            continue
-        parts += [text[done : one.start], MASKS[one.kind]]
-        counts[one.kind] += 1
-        done = one.end
+    for group in _overlapping(found):
+        kind = max(group, key=lambda one: one.end - one.start).kind
+        parts += [text[done : group[0].start], MASKS[kind]]
+        counts[kind] += 1
+        done = max(one.end for one in group)
     return "".join([*parts, text[done:]]), counts
+
+
+def _overlapping(found: Iterable[_Found]) -> list[list[_Found]]:
+    """The finds in order, those that overlap together."""
+    groups: list[list[_Found]] = []
+    end = 0
+    for one in sorted(found, key=lambda one: (one.start, -one.end)):
+        if one.start < end:
+            groups[-1].append(one)
+        else:
+            groups.append([one])
+        end = max(end, one.end)
+    return groups
 
 
 def _private_keys(text: str) -> Iterator[_Found]:
@@ -214,15 +237,20 @@ def _known_formats() -> tuple[re.Pattern[str], ...]:
 
 def _logins(text: str) -> Iterator[_Found]:
     """Passwords in addresses, values of parameters that let somebody in, and headers that do."""
-    for match in _LOGIN.finditer(text):
-        if _is_password(match["value"]):
-            yield _Found(*match.span("value"), "password")
+    for match in _with_password(text):
+        yield _Found(*match.span("value"), "password")
+        if "@" in match["user"]:
+            yield _Found(*match.span("user"), "e-mail")
     for url in _URL.finditer(text):
         for match in _PARAMETER.finditer(text, *url.span()):
             yield from _judged(match, "value")
     for match in _AUTHORIZATION.finditer(text):
         if _is_drawn(match["value"]):
             yield _Found(*match.span("value"), "secret")
+
+
+def _with_password(text: str) -> Iterator[re.Match[str]]:
+    return (match for match in _LOGIN.finditer(text) if _is_password(match["value"]))
 
 
 def _assigned(text: str, category: Category) -> Iterator[_Found]:
@@ -283,16 +311,19 @@ def _repeated(text: str, secrets: Iterable[_Found]) -> Iterator[_Found]:
 
 
 def _emails(text: str, category: Category) -> Iterator[_Found]:
+    hosts = {match.end() for match in _with_password(text)}
     for match in _EMAIL.finditer(text) if "@" in text else ():
         domain = match["domain"].lower()
         suffix = domain.rpartition(".")[2]
         if _RESERVED_DOMAIN.fullmatch(domain) or _NOBODY.fullmatch(match["local"]) or not _is_public(domain):
             continue
+        if match.start("domain") in hosts:
+            continue
         if category is Category.CODE and suffix in _AMBIGUOUS_IN_CODE:
             continue
         if _LOGIN_COMMAND.search(text[max(0, match.start() - 70) : match.start()]):
             continue
-        yield _Found(*match.span(), "e-mail")
+        yield _Found(match.start("local"), match.end(), "e-mail")
 
 
 def _is_public(domain: str) -> bool:

@@ -5,6 +5,20 @@ from typing import Any
 
 MIN_LETTERS = 20
 MIN_PROBABILITY = 0.7
+_KNOWN_AS = {
+    "nb": "no", "nn": "no", "arz": "ar", "ary": "ar", "wuu": "zh", "yue": "zh", "uzs": "uz", "sdh": "ku",
+    "iw": "he", "in": "id", "ji": "yi",
+}  # fmt: skip
+"""The macrolanguage for what files or py3langid tell more narrowly, and the code for one that ISO 639-1 withdrew.
+
+See: https://iso639-3.sil.org/code_tables/macrolanguage_mappings/data
+"""
+
+
+def language_code(said: str | None) -> str | None:
+    """One code for a language however it is told: `nb`, `nn-NO` and `no` are `no`; None for none."""
+    code = (said or "").replace("_", "-").partition("-")[0].strip().lower()
+    return _KNOWN_AS.get(code, code) or None
 
 
 def detect_language(text: str) -> str | None:
@@ -12,7 +26,7 @@ def detect_language(text: str) -> str | None:
     if sum(character.isalpha() for character in text) < MIN_LETTERS:
         return None
     code, probability = _identifier().classify(text[:4_000])
-    return str(code) if probability >= MIN_PROBABILITY else None
+    return language_code(code) if probability >= MIN_PROBABILITY else None
 
 
 @cache

@@ -16,7 +16,7 @@ from queue import Empty, Queue
 from typing import Any, Literal, TypeVar, cast
 
 from twin_assets.documents import Category, Interaction
-from twin_assets.errors import BadInput, NotThere
+from twin_assets.errors import BadInput
 from twin_assets.language.base_models import resolve_base
 from twin_assets.language.generation import Generator as TextGenerator
 from twin_assets.language.generation import Generators, PieceStream, Sampling
@@ -150,18 +150,12 @@ class Drafter:
 
     def rate(self, author: str, interaction_id: str, rating: Literal["good", "bad"]) -> None:
         """Keep what the author thinks of a draft. Raises NotThere."""
-        self._update(author, interaction_id, rating=rating)
+        self._stores.warehouse.change_interaction(author, interaction_id, {"rating": rating})
 
     def edit(self, author: str, interaction_id: str, text: str, consented: bool) -> None:
         """Keep how the author would have it; it may be learned from only by consent. Raises NotThere."""
-        self._update(author, interaction_id, edited=text, consented=consented)
-
-    def _update(self, author: str, interaction_id: str, **changes: object) -> None:
-        stored = self._stores.warehouse.interactions(author)
-        found = next((interaction for interaction in stored if interaction.id == interaction_id), None)
-        if found is None:
-            raise NotThere(f"{author} has no draft {interaction_id}")
-        self._stores.warehouse.save_interaction(found.model_copy(update=changes))
+        changes = {"edited": text, "consented": consented}
+        self._stores.warehouse.change_interaction(author, interaction_id, changes)
 
     def _events(self, ask: Ask, voice: Voice, stop: threading.Event) -> DraftStream:
         prepared = yield from _reported(lambda tell: self._prepare(ask, voice, tell))

@@ -1,15 +1,18 @@
 """Model registry: weights under `<root>/<author>/<recipe>/<version>/`, manifests in the warehouse.
 
 A version exists once its manifest, written last, is in the warehouse; a folder without one is an orphan of a killed
-run, to be taken up by the next or collected. `production` is an alias: one document, moved by one write.
+run, to be taken up by the next or collected. `production` is an alias: one document, moved by one write, which says of
+every version that was promoted what became of it.
 """
 
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from twin_assets.documents import DatasetRef, Gate, ModelManifest, digest
+from filelock import FileLock
+
+from twin_assets.documents import DatasetRef, Gate, ModelManifest, Stage, digest
 from twin_assets.errors import NotThere, TwinError
 from twin_assets.stores.trees import remove_tree
 from twin_assets.stores.warehouse import Warehouse
@@ -78,9 +81,9 @@ class ModelRegistry:
     def versions(self, author: str, recipe: str | None = None) -> list[ModelManifest]:
         """Versions, oldest first; the alias alone says which one is in production."""
         alias = self._warehouse.alias(author)
-        current = alias["version"] if alias else None
+        moves = alias["history"] if alias else []
         return [
-            _staged(manifest, current)
+            _staged(manifest, moves).model_copy(update={"path": str(self._place(manifest))})
             for manifest in self._warehouse.manifests(author)
             if recipe in (None, manifest.recipe_name)
         ]
@@ -121,24 +124,18 @@ class ModelRegistry:
         )
 
     def evaluated(self, manifest: ModelManifest, evaluation: dict[str, object], gates: list[Gate]) -> ModelManifest:
-        """Write an evaluation and its verdict beside a version."""
-        stored = self.version(manifest.author, manifest.version)
-        updated = stored.model_copy(update={"evaluation": evaluation, "gates": gates})
-        self._warehouse.save_manifest(updated)
-        return updated
+        """Write an evaluation and its verdict beside a version. Raises NotThere."""
+        self._warehouse.save_evaluation(manifest, evaluation, gates)
+        return self.version(manifest.author, manifest.version)
 
     def promote(self, author: str, version: str, who: str, reason: str) -> ModelManifest:
         """Move the production alias. Raises NotThere, and TwinError for a rejected version."""
         manifest = self.version(author, version)
         if manifest.stage == "rejected":
             raise TwinError(f"{author}@{version} was rejected ({manifest.reason}): promote another version")
-        before = self.production(author)
-        if before is not None and before.version == version:
-            return before
+        if manifest.stage == "production":
+            return manifest
         self._warehouse.move_alias(author, version, who, reason)
-        if before is not None:
-            self._warehouse.set_stage(before, "archived", who, f"replaced by {version}")
-        self._warehouse.set_stage(manifest, "production", who, reason)
         return self.version(author, version)
 
     def reject(self, author: str, version: str, who: str, reason: str) -> ModelManifest:
@@ -155,17 +152,19 @@ class ModelRegistry:
         return latest.dataset if latest else None
 
     def local_folder(self, manifest: ModelManifest, cache: Path) -> Path:
-        """Where the version's files lie as a local folder: a copy under `cache` when the registry is remote."""
-        from upath import UPath
+        """Where the version's files lie as a local folder: a copy under `cache` when the registry is remote.
 
-        remote = UPath(manifest.path)
+        The copy is there whole or not at all, however many processes ask for it at once. Raises TwinError when its
+        weights are not those that were published.
+        """
+        remote = self._place(manifest)
         if not getattr(remote, "protocol", ""):
             return Path(str(remote))
-        local = cache / manifest.author / manifest.version
-        if not (local / ".complete").exists():
-            local.mkdir(parents=True, exist_ok=True)
-            remote.fs.get(f"{remote.path}/", f"{local}/", recursive=True)
-            (local / ".complete").touch()
+        local = cache / "models" / manifest.author / manifest.version
+        local.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{local}.lock"):
+            if not local.exists():
+                _fetch(remote, local, manifest)
         return local
 
     def collect_orphans(self, author: str) -> list[str]:
@@ -173,12 +172,12 @@ class ModelRegistry:
         from upath import UPath
 
         home = UPath(self.root) / author
-        known = {manifest.path for manifest in self.versions(author)}
+        known = {(manifest.recipe_name, manifest.version) for manifest in self.versions(author)}
         removed: list[str] = []
         if home.exists():
             for recipe in home.iterdir():
                 for folder in recipe.iterdir():
-                    if str(folder) not in known:
+                    if (recipe.name, folder.name) not in known:
                         folder.fs.rm(folder.path, recursive=True)
                         removed.append(str(folder))
         return removed
@@ -190,11 +189,39 @@ class ModelRegistry:
         counts = self._warehouse.erase(author, ["model_aliases", "model_manifests"])
         return {**counts, "model_files": remove_tree(UPath(self.root) / author)}
 
+    def _place(self, manifest: ModelManifest) -> "UPath":
+        return self.folder(manifest.author, manifest.recipe_name, manifest.version)
 
-def _staged(manifest: ModelManifest, current: str | None) -> ModelManifest:
-    """The stage as the alias has it: a run killed between its two writes leaves no second production model."""
-    if manifest.version == current:
-        return manifest.model_copy(update={"stage": "production"})
-    if manifest.stage == "production":
-        return manifest.model_copy(update={"stage": "archived"})
-    return manifest
+
+def _staged(manifest: ModelManifest, moves: Sequence[dict[str, Any]]) -> ModelManifest:
+    """The version with the stage that the alias's moves, oldest first, give it; one that is in none keeps its own.
+
+    So no kill and no other process comes between the alias and what it means for the versions.
+    """
+    n = max((n for n, move in enumerate(moves) if move["version"] == manifest.version), default=None)
+    if n is None:
+        return manifest
+    if n == len(moves) - 1:
+        return _moved(manifest, "production", moves[n], moves[n]["reason"])
+    if manifest.stage == "rejected":
+        return manifest
+    return _moved(manifest, "archived", moves[n + 1], f"replaced by {moves[n + 1]['version']}")
+
+
+def _moved(manifest: ModelManifest, stage: Stage, move: dict[str, Any], reason: str) -> ModelManifest:
+    about = {"promoted_by": move["who"], "promoted_at": move["at"], "reason": reason or None}
+    return manifest.model_copy(update={"stage": stage, **about})
+
+
+def _fetch(remote: "UPath", local: Path, manifest: ModelManifest) -> None:
+    """Copy a version's files to `local`, which is not there yet; what a killed fetch left beside it goes."""
+    new = local.with_name(f"{local.name}.new")
+    remove_tree(new)
+    new.mkdir()
+    remote.fs.get(f"{remote.path}/", f"{new}/", recursive=True)
+    if (found := sha256_of_files(new, "*/*.safetensors")) != manifest.weights_sha256:
+        raise TwinError(
+            f"the weights of {manifest.id} in {remote} are not those that were published (sha256 {found[:12]}… instead "
+            f"of {manifest.weights_sha256[:12]}…): try again; if they stay so, put another version into production"
+        )
+    new.rename(local)

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from uuid import uuid4
 
 from pydantic import BaseModel
 
 from twin_assets.documents import (
     AuthorProfile,
     Category,
+    Gate,
     Interaction,
     ModelManifest,
     RawDocument,
@@ -27,7 +29,7 @@ from twin_assets.documents import (
     digest,
     utcnow,
 )
-from twin_assets.errors import NotThere
+from twin_assets.errors import BadInput, NotThere, TwinError
 from twin_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,6 +39,9 @@ T = TypeVar("T")
 
 BULK = 200
 """Documents per bulk write; large enough to be quick, small enough that a writer never holds SQLite's lock for long."""
+
+TRIES = 100
+"""How often a change that reads first begins anew when another came between, which only MongoDB lets happen."""
 
 DERIVED = ("content_hash", "listed_at")
 """What a stored document has besides its fields. `listed_at` is `published_at` as text, which lists are ordered by: a
@@ -257,21 +262,46 @@ class Warehouse:
         with self._writing() as db:
             db["raw_documents"].update_one({"_id": document_id}, {"$set": {"left_out": sorted(uses)}})
 
-    def save_profile(self, profile: AuthorProfile) -> None:
-        """Write a profile on its id."""
-        self._replace("author_profiles", profile.id, profile.model_dump())
+    def add_profile(self, profile: AuthorProfile) -> None:
+        """Write a new author's profile. Raises BadInput, and changes nothing, when the id is taken."""
+        with self._writing() as db:
+            new = {"$setOnInsert": _revised(profile)}
+            taken = db["author_profiles"].update_one({"_id": profile.id}, new, upsert=True).matched_count
+        if taken:
+            raise BadInput(f"author {profile.id} is there already: choose another id, or add sources to this one")
+
+    def change_profile(self, author: str, change: Callable[[AuthorProfile], None]) -> AuthorProfile:
+        """Apply `change` to the profile as it stands when it is written, so that no two changes undo each other.
+
+        change: alters the profile that it is given, and may be called again on one read anew; what it raises leaves
+        the stored one as it was. Returns the profile as written. Raises NotThere for an author who is unknown, or
+        erased meanwhile.
+        """
+        for _ in range(TRIES):
+            with self._writing() as db:
+                row = self._profile_row(author)
+                profile = _profile(row)
+                change(profile)
+                # None finds the rows without a revision, which are those of earlier versions of this project.
+                as_read = {"_id": author, "revision": row.get("revision")}
+                if db["author_profiles"].replace_one(as_read, {"_id": author, **_revised(profile)}).matched_count:
+                    return profile
+        raise TwinError(f"others change the profile of {author} all the time: nothing was changed, try again")
 
     def profile(self, author: str) -> AuthorProfile:
         """Raises NotThere for an unknown author."""
+        return _profile(self._profile_row(author))
+
+    def _profile_row(self, author: str) -> dict[str, Any]:
         row = self._db["author_profiles"].find_one({"_id": author})
         if row is None:
             known = ", ".join(p.id for p in self.profiles()) or "none yet"
             raise NotThere(f"no author {author!r} (known: {known}): add one with `twin author add`")
-        return AuthorProfile.model_validate(_own(row))
+        return row
 
     def profiles(self) -> list[AuthorProfile]:
         """Every author's profile, ordered by id."""
-        return [AuthorProfile.model_validate(_own(row)) for row in self._db["author_profiles"].find().sort("_id", 1)]
+        return [_profile(row) for row in self._db["author_profiles"].find().sort("_id", 1)]
 
     def crawl_state(self, author: str, source_id: str) -> dict[str, Any]:
         """What the source's crawler saved at its last checkpoint."""
@@ -289,6 +319,17 @@ class Warehouse:
     def crawls(self, author: str) -> dict[str, dict[str, Any]]:
         """The latest crawl of each of the author's sources, by source id."""
         return {row["source_id"]: _own(row) for row in self._db["crawls"].find({"author": author})}
+
+    def source_places(self, author: str) -> dict[str, str | None]:
+        """Where each source lies or lay that anything is kept of, by its id; None: only what came from it is left.
+
+        A source that was removed from the profile is among them: its documents and its crawler's state stay.
+        """
+        states = self._db["crawl_states"].find({"author": author}, {"_id": 1})
+        ids = [row["_id"].removeprefix(f"{author}:") for row in states]
+        ids += self._db["raw_documents"].distinct("source_id", {"author": author})
+        reports = [*self.imports(author), *self.crawls(author).values()]
+        return dict.fromkeys(ids) | {row["source_id"]: row.get("where") for row in reports}
 
     def save_import(self, author: str, source_id: str, archived_at: datetime, report: dict[str, Any]) -> None:
         """Keep the outcome of reading an export that was made at `archived_at`."""
@@ -321,7 +362,7 @@ class Warehouse:
 
     def save_manifest(self, manifest: ModelManifest) -> None:
         """Write a manifest on `author@version`: from now on the version exists."""
-        self._replace("model_manifests", manifest.id, manifest.model_dump())
+        self._replace("model_manifests", manifest.id, manifest.model_dump(exclude={"path"}))
 
     def manifests(self, author: str) -> list[ModelManifest]:
         """The author's model versions, oldest first."""
@@ -335,19 +376,45 @@ class Warehouse:
         return _own(row) if row else None
 
     def move_alias(self, author: str, version: str, who: str, reason: str) -> None:
-        """Point `production` at a version; one write, so that a reader sees the old or the new one."""
-        before = self.alias(author)
+        """Point `production` at a version; one write, so that a reader sees the old or the new one.
+
+        Raises TwinError when others move it all the time.
+        """
         entry = {"version": version, "who": who, "reason": reason, "at": utcnow()}
-        history = [*before["history"], entry] if before else [entry]
-        self._replace("model_aliases", author, {**entry, "history": history})
+        for _ in range(TRIES):
+            with self._writing() as db:
+                before = self.alias(author)
+                # Not by `$push`: NeoSQLite 1.17 would push the entry as text.
+                history = [*before["history"], entry] if before else [entry]
+                moved = {"_id": author, **entry, "history": history}
+                if before is None:
+                    new = db["model_aliases"].update_one({"_id": author}, {"$setOnInsert": moved}, upsert=True)
+                    done = not new.matched_count
+                else:
+                    as_read = {"_id": author, "history": {"$size": len(before["history"])}}
+                    done = bool(db["model_aliases"].replace_one(as_read, moved).matched_count)
+            if done:
+                return
+        raise TwinError(f"others move the production alias of {author} all the time: nothing was changed, try again")
 
     def set_stage(self, manifest: ModelManifest, stage: Stage, who: str, reason: str) -> None:
-        """Move a version to another stage."""
-        self.save_manifest(manifest.with_stage(stage, who, reason))
+        """Move a version to another stage; a manifest that is gone stays gone."""
+        moved = {"stage": stage, "promoted_by": who, "promoted_at": utcnow(), "reason": reason or None}
+        self._change("model_manifests", manifest.author, manifest.id, moved)
+
+    def save_evaluation(self, manifest: ModelManifest, evaluation: dict[str, object], gates: Sequence[Gate]) -> None:
+        """Write an evaluation and its verdict into a manifest; one that is gone stays gone."""
+        verdict = {"evaluation": evaluation, "gates": [gate.model_dump() for gate in gates]}
+        self._change("model_manifests", manifest.author, manifest.id, verdict)
 
     def save_interaction(self, interaction: Interaction) -> None:
         """Write an interaction on its id."""
         self._replace("interactions", interaction.id, interaction.model_dump())
+
+    def change_interaction(self, author: str, interaction_id: str, changes: dict[str, Any]) -> None:
+        """Set these fields of an interaction. Raises NotThere, and writes nothing, when the author has none such."""
+        if not self._change("interactions", author, interaction_id, changes):
+            raise NotThere(f"{author} has no draft {interaction_id}")
 
     def interactions(self, author: str) -> list[Interaction]:
         """The author's interactions, oldest first."""
@@ -371,6 +438,12 @@ class Warehouse:
     def _replace(self, collection: str, key: str, document: dict[str, Any]) -> None:
         with self._writing() as db:
             db[collection].replace_one({"_id": key}, {"_id": key, **document}, upsert=True)
+
+    def _change(self, collection: str, author: str, key: str, fields: dict[str, Any]) -> bool:
+        """Set fields of one of the author's documents and leave the others alone. Returns whether it is there."""
+        with self._writing() as db:
+            result = db[collection].update_one({"_id": key, "author": author}, {"$set": fields})
+        return result.matched_count > 0
 
 
 @contextmanager
@@ -396,6 +469,15 @@ def _id_groups(ids: Sequence[str]) -> Iterator[list[str]]:
 
 def _own(row: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key != "_id"}
+
+
+def _profile(row: dict[str, Any]) -> AuthorProfile:
+    return AuthorProfile.model_validate({k: v for k, v in row.items() if k not in ("_id", "revision")})
+
+
+def _revised(profile: AuthorProfile) -> dict[str, Any]:
+    """A profile as it is stored: `revision` is another after each write, also when an erased author is added again."""
+    return {**profile.model_dump(), "revision": uuid4().hex}
 
 
 def _raw(row: dict[str, Any]) -> RawDocument:

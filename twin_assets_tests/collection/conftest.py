@@ -1,5 +1,11 @@
+import os
+import time
+import zipfile
+from pathlib import Path
+
 import pytest
 
+from twin_assets.collection import inbox
 from twin_assets.collection.crawler import CrawlReport, crawl, crawlers, platform_for, source_id_for
 from twin_assets.content.web import WebClient
 from twin_assets.documents import Source
@@ -11,6 +17,22 @@ def site():
     server = Site()
     yield server
     server.close()
+
+
+@pytest.fixture
+def drop(stores):
+    """drop(name, members, age) puts a zip into ada's inbox that was last changed `age` seconds ago."""
+
+    def put(name: str, members: dict[str, str], age: float = 100) -> Path:
+        path = inbox.inbox_of(stores, "ada") / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(path, "w") as archive:
+            for member, text in members.items():
+                archive.writestr(member, text)
+        os.utime(path, (time.time() - age, time.time() - age))
+        return path
+
+    return put
 
 
 @pytest.fixture

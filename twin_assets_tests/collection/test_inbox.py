@@ -1,10 +1,5 @@
 """Exports that are dropped into an author's inbox folder."""
 
-import os
-import time
-import zipfile
-from pathlib import Path
-
 import dagster as dg
 import pytest
 
@@ -17,22 +12,6 @@ from twin_assets.documents import Source
 from twin_assets.errors import BadSource
 from twin_assets.partitions import add_partitions
 from twin_assets_tests.benchmarks.fuzz import LAYOUTS
-
-
-@pytest.fixture
-def drop(stores):
-    """drop(name, members, age) puts a zip into ada's inbox that was last changed `age` seconds ago."""
-
-    def put(name: str, members: dict[str, str], age: float = 100) -> Path:
-        path = inbox.inbox_of(stores, "ada") / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(path, "w") as archive:
-            for member, text in members.items():
-                archive.writestr(member, text)
-        os.utime(path, (time.time() - age, time.time() - age))
-        return path
-
-    return put
 
 
 def test_what_still_grows_is_left_alone(stores, drop):
@@ -86,6 +65,7 @@ def test_a_dropped_export_is_told_by_its_contents_read_and_moved_aside(project, 
     assert {document.platform for document in documents} == {"medium"}
     assert len(documents) == 4
     assert project.warehouse.profile("ada").sources[0].id == "medium-inbox"
+    assert project.warehouse.source_places("ada") == {"medium-inbox": "inbox"}
     assert [path.name for path in (inbox.inbox_of(project, "ada") / "imported").iterdir()] == ["whatever-name.zip"]
     (imported,) = project.warehouse.imports("ada")
     assert (imported["new"], imported["file"], imported["error"]) == (4, "whatever-name.zip", None)

@@ -36,7 +36,7 @@ SCRIPT = textwrap.dedent("""
     from twin_assets.stores import open_stores
 
     stores = open_stores()
-    stores.warehouse.save_profile(AuthorProfile(id="ada", name="Ada", consent=Consent(who="Ada")))
+    stores.warehouse.add_profile(AuthorProfile(id="ada", name="Ada", consent=Consent(who="Ada")))
     source = add_source(stores, "ada", "diary", sys.argv[1], cron="0 6 * * *")
     stores.warehouse.ask_for_crawl("ada", source.id)
     instance = dg.DagsterInstance.ephemeral()

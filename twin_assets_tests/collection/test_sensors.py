@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from twin_assets.collection import inbox
 from twin_assets.collection.assets import assets, jobs
 from twin_assets.collection.sensors import crawl_due
 from twin_assets.cron import due_at
 from twin_assets.documents import AuthorProfile, Consent, Source, utcnow
 from twin_assets.partitions import authors
+from twin_assets_tests.benchmarks.fuzz import LAYOUTS
 
 LONG_AGO = utcnow() - timedelta(days=30)
 definitions = dg.Definitions(assets=assets, jobs=jobs, sensors=[crawl_due])
@@ -35,7 +37,7 @@ def author(project):
         profile = AuthorProfile(
             id=name, name=name, consent=Consent(who=name), sources=list(sources), created_at=LONG_AGO
         )
-        project.warehouse.save_profile(profile)
+        project.warehouse.add_profile(profile)
 
     return save
 
@@ -123,6 +125,71 @@ def test_while_a_crawl_is_queued_or_running_nothing_more_is_asked_for(author, ti
     assert [request.job_name for request in tick()] == ["collect_blog"]
     instance.report_run_failed(run)
     assert len(tick()) == 2
+
+
+@pytest.fixture
+def ended(instance):
+    """ended(request, status) notes that the run that was asked for ended so, and left everything where it was."""
+
+    def end(request: dg.RunRequest, status: dg.DagsterRunStatus = dg.DagsterRunStatus.FAILURE) -> None:
+        job = definitions.resolve_job_def(request.job_name)
+        tags = {**request.tags, "dagster/partition": request.partition_key}
+        instance.create_run_for_job(job, tags=tags, status=status)
+
+    return end
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED])
+def test_an_export_whose_run_ended_before_it_was_read_is_asked_for_again_under_another_key(
+    author, tick, drop, ended, status
+):
+    author()
+    drop("a.zip", LAYOUTS["medium"])
+    [first], [seen_again] = tick(), tick()
+    assert first.run_key == seen_again.run_key
+    ended(first, status)
+    [second] = tick()
+    assert (second.job_name, second.partition_key) == ("collect_medium", "ada")
+    assert second.run_key != first.run_key
+
+
+def test_an_export_that_no_run_comes_to_read_is_refused_with_the_reason_and_tried_anew_once_it_is_moved_back(
+    author, tick, drop, ended
+):
+    author()
+    dropped = drop("a.zip", LAYOUTS["medium"])
+    tried = []
+    while requests := tick():
+        tried += requests
+        ended(requests[0])
+    assert len({request.run_key for request in tried}) == 3
+    refused = dropped.parent / inbox.REFUSED
+    assert "3 runs of collect_medium ended before" in (refused / "a.zip.why.txt").read_text()
+
+    (refused / "a.zip").rename(dropped)
+    [again] = tick()
+    assert again.run_key not in {request.run_key for request in tried}
+
+
+def test_an_export_that_was_read_and_is_moved_back_is_read_again(author, tick, drop, ended):
+    author()
+    dropped = drop("a.zip", LAYOUTS["medium"])
+    [first] = tick()
+    ended(first, dg.DagsterRunStatus.SUCCESS)
+    inbox.set_aside(dropped, inbox.IMPORTED).rename(dropped)
+    [second] = tick()
+    assert second.run_key != first.run_key
+
+
+def test_an_export_that_cannot_be_read_does_not_hold_up_the_next_one(author, tick, drop, ended):
+    author()
+    first = drop("b.zip", LAYOUTS["medium"], age=200)
+    second = drop("a.zip", LAYOUTS["medium"], age=100)
+    for _ in range(3):
+        ended(tick()[0])
+    assert tick() == []
+    assert (first.exists(), second.exists()) == (False, True)
+    assert len(tick()) == 1
 
 
 CRON = Source(id="s", platform="files", where="/x", cron="0 6 * * *")

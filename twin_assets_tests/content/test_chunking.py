@@ -177,6 +177,15 @@ def test_underlined_headings_count_and_marks_around_headings_do_not(chunker):
     assert (paths[0], paths[-1]) == ("Tides", "Tides > Gauges")
 
 
+@pytest.mark.parametrize(
+    ("heading", "label"),
+    [("# C#", "C#"), ("# F# ##", "F#"), ("C #\n===", "C #"), ("# Tides\t#  ", "Tides"), ("# Issue #12", "Issue #12")],
+)
+def test_a_heading_ends_in_marks_only_behind_a_space(chunker, heading, label):
+    chunks = chunker.chunks(f"{heading}\n\n" + "They drift. " * 20, Category.ARTICLE)
+    assert {chunk.heading_path for chunk in chunks} == {label}
+
+
 def test_a_comment_in_a_code_block_is_no_heading(chunker):
     text = "# Real\n\n```\n# not a heading\n```\n\n" + "after the block " * 30
     assert {chunk.heading_path for chunk in chunker.chunks(text, Category.ARTICLE)} == {"Real"}

@@ -1,5 +1,6 @@
 import gzip
 import urllib.request
+from base64 import b64encode
 
 import pytest
 
@@ -115,6 +116,21 @@ def test_a_token_is_sent_to_its_host_alone_and_stands_in_no_file_and_no_error(se
     assert [headers.get("Authorization") for _, headers in other.asked] == [None]
     written = [path.read_bytes() for path in settings.cache_dir.rglob("*") if path.is_file()]
     assert not any(b"s3cr3t" in content for content in written)
+
+
+def test_a_url_with_a_password_is_not_fetched_and_stands_in_no_file_and_no_error(settings, site):
+    other = Site()
+    with_login = f"{other.url}/there".replace("//", "//ada:s3cr3t@")
+    site.pages["/moved"] = Page(b"", status=302, headers={"Location": with_login, "Cache-Control": "no-store"})
+    with WebClient(settings, settings.web_cache("ada")) as client:
+        for fetch, url in ((client.get, with_login), (client.api, with_login), (client.get, f"{site.url}/moved")):
+            with pytest.raises(BadItem, match=rf"{other.url}/there was given with a user name or password") as caught:
+                fetch(url)
+            assert "s3cr3t" not in str(caught.value)
+    other.close()
+    assert other.paths() == []
+    written = [path.read_bytes() for path in settings.cache_dir.rglob("*") if path.is_file()]
+    assert not any(secret in content for content in written for secret in (b"s3cr3t", b64encode(b"ada:s3cr3t")))
 
 
 @pytest.mark.parametrize("name", ["Authorization", "PRIVATE-TOKEN", "Cookie"])

@@ -13,7 +13,7 @@ from twin_assets.language.search import search
 from twin_assets.partitions import add_partitions
 from twin_assets.stores.features_io import FeaturesIOManager
 from twin_assets_tests.collection.site import Page, Site, article, sitemap
-from twin_assets_tests.conftest import WORDS
+from twin_assets_tests.conftest import WORDS, setting
 
 TABLES = ("cleaned_documents", "chunks", "embeddings", "instruction_dataset")
 
@@ -34,8 +34,8 @@ def test_a_deletion_is_followed_from_the_source_to_search_and_dataset(project, a
     site.pages["/0"] = article("The osprey", "|".join([secret] * 4))
     listed = [(f"{site.url}/{number}", "2024-01-01") for number in range(8)]
     site.pages["/sitemap.xml"] = sitemap(listed)
-    ada.sources = [Source(id="blog", platform="blog", where=f"{site.url}/sitemap.xml")]
-    project.warehouse.save_profile(ada)
+    source = Source(id="blog", platform="blog", where=f"{site.url}/sitemap.xml")
+    project.warehouse.change_profile("ada", setting(sources=[source]))
     instance = dg.DagsterInstance.ephemeral()
     add_partitions(instance, ["ada"], [])
     blog = [asset for asset in raw_assets if asset.key.path == ["raw", "blog"]]

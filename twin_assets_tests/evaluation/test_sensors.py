@@ -9,13 +9,14 @@ from twin_assets.documents import AuthorProfile, Consent
 from twin_assets.evaluation.assets import jobs, production_model
 from twin_assets.evaluation.sensors import WHO, promote_automatically
 from twin_assets.stores import Stores
+from twin_assets_tests.conftest import setting
 from twin_assets_tests.evaluation.test_assets import evaluated
 
 
 @pytest.fixture
 def automatic(own_stores: Stores) -> AuthorProfile:
     profile = AuthorProfile(id="ada", name="Ada", consent=Consent(who="Ada"), promotion="automatic")
-    own_stores.warehouse.save_profile(profile)
+    own_stores.warehouse.add_profile(profile)
     return profile
 
 
@@ -43,7 +44,7 @@ def test_a_version_that_passed_is_asked_for_once_and_the_run_promotes_it(
 def test_manual_promotion_is_left_to_a_person(
     own_stores: Stores, instance: dg.DagsterInstance, tiny_model: Path, automatic: AuthorProfile
 ):
-    own_stores.warehouse.save_profile(automatic.model_copy(update={"promotion": "manual"}))
+    own_stores.warehouse.change_profile("ada", setting(promotion="manual"))
     evaluated(own_stores, tiny_model, "v1", passed=True)
     assert requests(instance) == []
 

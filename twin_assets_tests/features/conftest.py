@@ -5,10 +5,18 @@ from collections.abc import Callable
 import dagster as dg
 import pytest
 
+from twin_assets.documents import Category
 from twin_assets.features import assets as features
+from twin_assets.features.cleaning import own_lines
 from twin_assets.partitions import add_partitions
 from twin_assets.stores import Stores
 from twin_assets.stores.features_io import FeaturesIOManager
+
+
+def own_words(text: str, category: Category) -> str:
+    """A cleaned text without what it quotes."""
+    words = "\n".join(line for _, line in own_lines(text, category)).strip("\n")
+    return words + "\n" if words.strip() else ""
 
 
 @pytest.fixture

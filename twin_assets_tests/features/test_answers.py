@@ -54,6 +54,19 @@ def test_quotes_are_no_answers_and_part_what_stands_around_them():
     assert found("> All of it is quoted, every word of it.\n")[1] == {"quoted passage": 1}
 
 
+def test_a_quoted_line_that_the_author_says_again_is_not_taken_for_theirs():
+    mine = "I agree with every word of this, and always did."
+    quote = f"<blockquote>\nA quote, at length.\n\n{mine}\n\nIts end.\n</blockquote>"
+    [answer] = found(f"{quote}\n\n{mine}\n")[0]
+    assert (answer.text, answer.quote, answer.start) == (mine, quote, len(quote) + 2)
+
+
+def test_two_quotations_above_one_answer_are_one():
+    first, second = "> A float never lies.", "> It hangs by its chain."
+    [answer] = found(f"{first}\n\n\n{second}\n\n{MINE}\n")[0]
+    assert (answer.text, answer.quote) == (MINE, f"{first}\n\n\n{second}")
+
+
 def test_a_sign_off_that_many_documents_share_is_left_out_whatever_its_numbers():
     texts = [f"{MINE} {name}\n\n{SIGN_OFF.replace('1', str(n))}\n" for n, name in enumerate("abcd")]
     shared = shared_by(texts)

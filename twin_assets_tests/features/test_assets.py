@@ -10,7 +10,7 @@ from twin_assets.features import changes
 from twin_assets.language.embedding import load_embedder
 from twin_assets.language.search import search
 from twin_assets.stores.features import Changes
-from twin_assets_tests.conftest import WORDS, raw
+from twin_assets_tests.conftest import WORDS, raw, setting
 
 ALL = ("cleaned_documents", "chunks", "embeddings", "instruction_dataset")
 
@@ -107,8 +107,7 @@ def test_private_writing_is_never_quoted_and_trains_only_when_the_profile_says_s
     materialize()
     rows = list(project.features.table("ada", "instruction_dataset").rows(["document_id", "passages"]))
     assert private.id not in {row["document_id"] for row in rows}
-    ada.train_private = True
-    project.warehouse.save_profile(ada)
+    project.warehouse.change_profile("ada", setting(train_private=True))
     materialize()
     rows = list(project.features.table("ada", "instruction_dataset").rows(["document_id", "passages"]))
     assert private.id in {row["document_id"] for row in rows}

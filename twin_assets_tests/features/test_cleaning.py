@@ -1,10 +1,15 @@
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from twin_assets.documents import Category
-from twin_assets.features.cleaning import clean, cleaned_row, own_words
+from twin_assets.features.cleaning import clean, cleaned_row
 from twin_assets.features.cleaning.document import NO_TEXT, without_tracking
 from twin_assets.features.cleaning.licences import without_licence_header
+from twin_assets.language.detection import detect_language
 from twin_assets_tests.conftest import raw
+from twin_assets_tests.features.conftest import own_words
 
 FRAGMENT = """
 <h2>What Ada said</h2><p>Ada once wrote to me
@@ -57,7 +62,7 @@ plain   output
   of a tool
 ```
 
-Line one
+Line one{broken}
 line two
 
 > Somebody's tweet.
@@ -79,6 +84,23 @@ def test_a_post_keeps_what_makes_the_voice():
     assert clean(raw("p", text, category=Category.POST)) == "Line one.\n\nLine two 🌊 #tides @constance-ferry\n"
 
 
+def test_lines_broken_on_purpose_stay_broken_in_an_article_and_no_other_space_at_an_end_stays():
+    poem = "The tide comes in,  \n*the tide goes out*,\\\nand nobody  \n-- not one --  \nwrites it down.\n"
+    assert clean(raw("a", poem)) == poem
+    html = "<p>The tide comes in,<br>the tide goes out.</p>"
+    assert clean(raw("h", html, content_type="text/html")) == "The tide comes in,  \nthe tide goes out.\n"
+    text = "# Tides  \nOne.  \n\n- two  \n- three \nfour.  \n===\n\n| a |  \n| b |\n\nFive.    \nSix.  \n"
+    assert clean(raw("a", text)) == ("# Tides\nOne.\n\n- two\n- three\nfour.\n===\n\n| a |\n| b |\n\nFive.  \nSix.\n")
+    assert clean(raw("p", "One.  \nTwo. ", category=Category.POST)) == "One.\nTwo.\n"
+
+
+def test_a_piece_keeps_the_indent_of_its_first_line_and_no_blank_line_around_it():
+    assert clean(raw("a", " \n\n    make tides\n    make rain\n\nThat is it.\n \n\n")) == (
+        "    make tides\n    make rain\n\nThat is it.\n"
+    )
+    assert clean(raw("a", "\u3000港口很安静。\n\n\u3000我写下了。")) == "\u3000港口很安静。\n\n\u3000我写下了。\n"
+
+
 def test_code_is_kept_exact():
     text = "def f():\n\n\n\n    return '&amp;'   \n"
     assert clean(raw("c.py", text, category=Category.CODE)) == text
@@ -88,6 +110,27 @@ def test_broken_encoding_is_repaired_and_typography_kept():
     assert clean(raw("a", "donâ€™t stop — “quoted”")) == "don’t stop — “quoted”\n"
     shown = "It said `donâ€™t`, which is `C3 A2` and so on.\n"
     assert clean(raw("a", shown)) == shown
+
+
+def title_of(document) -> str | None:
+    return cleaned_row(document, trainable=True, quotable=True).row["title"]
+
+
+def test_a_title_is_repaired_in_one_line_and_the_path_of_code_is_left_alone():
+    assert title_of(raw("a", "Text.", title=" Donâ€™t\npanic ")) == "Don’t panic"
+    assert title_of(raw("a", "Text.", title="What `donâ€™t` {: .was} in C#")) == "What `donâ€™t` {: .was} in C#"
+    assert title_of(raw("c", "x = 1\n", title="src/donâ€™t  do.py", category=Category.CODE)) == "src/donâ€™t  do.py"
+    assert title_of(raw("a", "Text.", title=" ")) is None
+
+
+@pytest.mark.parametrize("category", [Category.ARTICLE, Category.POST])
+@given(
+    inside=st.text(st.characters(min_codepoint=0xFF01, max_codepoint=0xFFE6, exclude_categories=["Cn"]), max_size=30)
+)
+@hypothesis_settings(deadline=None)
+def test_fullwidth_text_survives(category, inside):
+    text = f"港口（{inside}）很安静，我写下了：ＡＢＣ！真的吗？\n"
+    assert clean(raw("z", text, category=category)) == text
 
 
 def test_what_nobody_sees_of_a_page_is_no_text():
@@ -104,7 +147,7 @@ def test_what_nobody_sees_of_a_page_is_no_text():
 
 def test_html_of_a_feed_or_an_export_is_markdown_with_quotes_lists_and_code():
     text = clean(raw("h", FRAGMENT, content_type="text/html"))
-    assert text == CLEANED.format(open='"', close='"')
+    assert text == CLEANED.format(open='"', close='"', broken="  ")
 
 
 def test_a_whole_page_is_its_main_text_without_menu_banner_form_and_footer():
@@ -162,6 +205,7 @@ def test_a_highlight_block_of_jekyll_is_code(content_type):
         ("https://l.facebook.com/l.php?u=https%3A%2F%2Fa.example%2F%3Ffbclid%3D1&h=AT0", "https://a.example/"),
         ("https://www.google.com/search?q=tides", "https://www.google.com/search?q=tides"),
         ("https://a.example/[x", "https://a.example/[x"),
+        ("https://a.example/x?utm_source=feed&amp;id=3", "https://a.example/x?id=3"),
     ],
 )
 def test_a_link_leads_where_it_led_and_counts_no_click(url, expected):
@@ -171,6 +215,30 @@ def test_a_link_leads_where_it_led_and_counts_no_click(url, expected):
 def test_a_sentence_keeps_its_full_stop_behind_a_clean_link():
     text = "See https://a.example/x?utm_source=feed."
     assert clean(raw("p", text, category=Category.POST)) == "See https://a.example/x.\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("见 https://x.com/p?utm_source=a，这是我最喜欢的一句话。", "见 https://x.com/p，这是我最喜欢的一句话。"),
+        ("Go to https://x.com/?id=1&utm_source=mail—it explains.", "Go to https://x.com/?id=1—it explains."),
+        ("Use `https://x.com/?utm_source=a` to track.", "Use `https://x.com/?utm_source=a` to track."),
+        ("At https://x.com/?utm_source=`a`, say.", "At https://x.com/`a`, say."),
+        ("**https://x.com/?utm_source=a** is it", "**https://x.com/** is it"),
+        ("_See https://x.com/?utm_source=a._", "_See https://x.com/._"),
+        ("|https://x.com/?utm_source=a|b|", "|https://x.com/|b|"),
+        ("Ask https://x.com/?utm_source={source}&id=3", "Ask https://x.com/?utm_source={source}&id=3"),
+    ],
+)
+def test_what_stands_around_a_link_without_a_space_stays(text, expected):
+    assert clean(raw("a", text)) == f"{expected}\n"
+
+
+@given(st.text(st.characters(min_codepoint=0x20, exclude_categories=["C", "Z"]), max_size=20))
+@hypothesis_settings(deadline=None)
+def test_a_sentence_that_goes_on_behind_a_link_never_goes_with_it(words):
+    text = f"见 https://x.com/p?utm_source=a，说{words}说"
+    assert clean(raw("a", text)) == clean(raw("a", text.replace("?utm_source=a", "")))
 
 
 MIT = [
@@ -299,6 +367,35 @@ def test_language_is_a_property_of_the_document():
     english = raw("e", "The harbour was quiet and the gauge told the truth for once this week.")
     chinese = raw("z", "港口很安静,水位计这周终于说了实话,我在灰色的日志里写下了这个数字。")
     assert [language_of(document) for document in (english, chinese)] == ["en", "zh"]
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("nb", "no"),
+        ("nn-NO", "no"),
+        ("iw", "he"),
+        ("in", "id"),
+        ("ji", "yi"),
+        ("en_GB", "en"),
+        ("DE", "de"),
+        ("", "en"),
+    ],
+)
+def test_a_language_has_one_code_however_a_document_tells_it(said, code):
+    text = "The harbour was quiet and the gauge told the truth for once this week."
+    assert language_of(raw("a", text, language=said)) == code
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Havnen var stille denne uken, og måleren fortalte for en gangs skyld sannheten om vannet.",
+        "Hamna var stille denne veka, og målaren fortalde for ein gongs skuld sanninga om vatnet. Eg veit ikkje.",
+    ],
+)
+def test_norwegian_is_norwegian_in_both_its_forms(text):
+    assert detect_language(text) == "no"
 
 
 def test_a_post_too_short_to_tell_and_code_have_no_language():

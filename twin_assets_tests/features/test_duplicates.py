@@ -49,6 +49,22 @@ def test_articles_with_one_canonical_url_are_one_piece_whatever_was_edited():
     assert groups(one, other) == {frozenset({"medium", "blog"})}
 
 
+def test_pieces_at_places_of_one_page_are_not_one_piece():
+    page = "https://example.org/day.html"
+    places = [member(f"{number}", " ".join(essay(number)), f"{page}#a{number}") for number in (1, 2)]
+    assert len(groups(*places, member("page", " ".join(essay(3)), page))) == 3
+
+
+@pytest.mark.parametrize("fragment", ["#", "#top", "#:~:text=the%20tide"])
+def test_a_page_is_the_same_whatever_of_it_is_shown_first(fragment):
+    assert canonical_url(f"https://example.org/a{fragment}") == "example.org/a"
+
+
+def test_posts_without_a_word_are_one_piece_only_when_they_are_equal():
+    posts = [member("a", "🎉🎉🎉"), member("b", "❤️ :-)"), member("c", " ❤️  :-)\n"), member("d", "")]
+    assert groups(*posts) == {frozenset({"a"}), frozenset({"b", "c"}), frozenset({"d"})}
+
+
 def test_posts_and_code_under_one_url_stay_apart():
     url = "https://github.com/ada/tides"
     one = member("a.py", " ".join(essay(7)), url, "code")

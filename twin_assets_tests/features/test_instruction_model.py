@@ -14,10 +14,10 @@ import pytest
 from twin_assets.documents import Category
 from twin_assets.errors import BadInput, TwinError
 from twin_assets.features.dataset import build, made_by_dataset
-from twin_assets.features.instruction_model import InstructionModel, Wanted
+from twin_assets.features.instruction_model import InstructionModel, Wanted, usable
 from twin_assets.language.embedding import load_embedder
 from twin_assets.settings import Settings
-from twin_assets_tests.conftest import raw
+from twin_assets_tests.conftest import raw, setting
 
 PIECE = "The float hung on its chain in the salt, and nobody had looked at it since the spring, when Aldous did."
 ASKED = "Write something about a float that nobody has looked at for a season."
@@ -116,6 +116,13 @@ def test_the_price_is_estimated_before_and_a_cap_stops_with_what_is_done_kept(as
         assert len(server.requests) == 12
 
 
+def test_a_copy_is_refused_in_a_script_that_puts_no_space_between_words_too():
+    piece = "潮水仪器挂在链条上。每天早上七点, 我读一次水位, 然后写在本子里。"
+    chinese = Wanted("write", "post", "Chinese", piece)
+    assert usable(chinese, said(f"请写一篇文章: {piece}")) is None
+    assert usable(chinese, said("请写一篇关于每天早上记录潮汐的短文, 语气平静。")) is not None
+
+
 def test_what_was_written_of_a_deleted_piece_is_forgotten_and_what_it_cost_is_not(asking, tmp_path):
     with Server(said(ASKED)) as server:
         asking(server)[0].write([wanted(f"{PIECE} Number {n}.") for n in range(4)])
@@ -168,7 +175,7 @@ def test_the_dataset_takes_the_models_instructions_of_public_writing_and_keeps_e
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     secret = "What I would tell nobody: the float was mine, and I had let it rust since the spring of that year. "
     documents = [raw(f"p{n}", f"{PIECE} And so on, {n}.", category=Category.POST) for n in range(6)]
-    project.warehouse.save_profile(project.warehouse.profile("ada").model_copy(update={"train_private": True}))
+    project.warehouse.change_profile("ada", setting(train_private=True))
     project.warehouse.upsert_documents([*documents, raw("diary", secret * 2, visibility="private")])
     materialize("cleaned_documents", "chunks", "embeddings")
     tables = [project.features.table("ada", name) for name in ("cleaned_documents", "embeddings")]

@@ -65,6 +65,18 @@ def test_marks_of_a_voice_are_taken_away(mine, plain):
     assert plain_sentence(mine, "en").strip() == plain
 
 
+def test_numbers_and_arrows_are_no_hashtags_and_no_emoji():
+    mine = "We've finally fixed issue #42, which was #1. A → B was the awful part, B ➡️ C the nice one! ➡️ #100days"
+    plain = "We have finally fixed issue #42, which was #1. A → B was the bad part, B ➡ C the nice one."
+    assert plain_version(mine, Category.POST, "en") == plain
+
+
+def test_lines_broken_on_purpose_stay_broken():
+    mine = "It's the tide that isn't in,  \nit's the tide that's out,\\\nand I can't say: it's\nhere."
+    plain = "It is the tide that is not in,  \nit is the tide that is out,\\\nand I cannot say: it is here."
+    assert plain_version(mine, Category.ARTICLE, "en") == plain
+
+
 def test_code_links_and_lists_stay_as_they_are():
     link = "[it's here](https://e.org/it's)"
     text = f"It's `can't_be - really` at {link}, e.g. now:\n\n- it's one\n- it's two\n\n```\nit's; really\n```"

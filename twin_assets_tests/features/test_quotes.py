@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twin_assets.documents import Category
-from twin_assets.features.cleaning import own_words
+from twin_assets_tests.features.conftest import own_words
 
 ARTICLE, POST, CODE = Category.ARTICLE, Category.POST, Category.CODE
 

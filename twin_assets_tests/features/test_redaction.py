@@ -4,6 +4,7 @@ import base64
 import json
 import random
 import string
+import time
 
 import pytest
 from hypothesis import given
@@ -105,6 +106,54 @@ def test_addresses_of_people_are_masked(kind, category):
             assert MASKS[kind] in redacted.text
 
 
+@pytest.mark.parametrize("category", list(Category))
+@pytest.mark.parametrize("around", ["_{}_", "**{}**", "__{}__", "{}-", "-{}", "...{}", "jo/{}", "{}/jo", "{}/{}"])
+def test_an_address_is_masked_whatever_marks_stand_beside_it(around, category):
+    address = ADDRESSES["e-mail"][0]
+    assert redact(around.format(address, address), category).text == around.format("[e-mail]", "[e-mail]")
+
+
+@pytest.mark.parametrize("user", ["jo", "jo.penhallow@skerrow-harbour.org"])
+@pytest.mark.parametrize("password", ["S3cr!tPw9", "S3cr@tPw9"])
+def test_a_login_in_an_address_is_masked_with_an_at_in_the_user_or_in_the_password(user, password):
+    redacted = redact(f"mongodb://{user}:{password}@db.skerrow-harbour.org/x", CODE)
+    assert redacted.text == f"mongodb://{'[e-mail]' if '@' in user else 'jo'}:[password]@db.skerrow-harbour.org/x"
+
+
+BODY = "\n".join([drawn(64, ALNUM + "+/"), drawn(64, ALNUM + "+/"), drawn(20)])
+
+
+@pytest.mark.parametrize(
+    ("key", "left"),
+    [
+        ("{begin}\n{body}\n\nMore of mine.", "{mask}\n\nMore of mine."),
+        ("{begin}\n{body}\nand more of mine.", "{mask}\nand more of mine."),
+        ("{begin}\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,AB12\n\n{body}\n", "{mask}\n"),
+        ("# {begin}\n# {commented}\nx = 1", "# {mask}\nx = 1"),
+        ('x = "{begin}\\n{escaped}"', 'x = "{mask}"'),
+        ('x = (\n  b"{begin}\\n"\n  b"{quoted}"\n)', 'x = (\n  b"{mask}"\n)'),
+        ("From {begin} on.\n\nMine.\n\n{begin}\n{body}\n{end}\nMine.", "From {begin} on.\n\nMine.\n\n{mask}\nMine."),
+    ],
+)
+@pytest.mark.parametrize("category", list(Category))
+def test_a_key_is_masked_to_its_last_line_and_nothing_after_it(key, left, category):
+    marks = {"begin": "-----BEGIN PRIVATE KEY-----", "end": "-----END PRIVATE KEY-----", "mask": "[private key]"}
+    bodies = {"commented": "\n# ", "escaped": "\\n", "quoted": '\\n"\n  b"'}
+    bodies = {name: BODY.replace("\n", between) for name, between in bodies.items()}
+    assert redact(key.format(**marks, **bodies, body=BODY), category).text == left.format(**marks)
+
+
+def test_of_finds_that_overlap_no_end_stays_visible():
+    assert redact("Ring +44 20 7183 8750.jo@skerrow-harbour.org now", ARTICLE).text == "Ring [e-mail] now"
+
+
+@pytest.mark.parametrize("text", ["ab-" * 20_000, "jo@a." * 12_000, "a://b:" * 10_000, "_" * 60_000])
+def test_the_time_that_masking_takes_grows_with_the_length_of_a_text(text):
+    started = time.process_time()
+    redact(text, ARTICLE)
+    assert time.process_time() - started < 3
+
+
 @pytest.mark.parametrize(
     ("text", "language"),
     [
@@ -125,10 +174,11 @@ def test_a_number_as_a_country_writes_it_is_masked_where_it_is_called_one(text, 
         'blob = "SGVsbG8gd29ybGQsIHRoaXMgaXMgYmFzZTY0IQ=="',
         "write to jo@example.com, ops@mail.example.org or root@localhost",
         "git clone git@github.com:skerrow/gauge.git && ssh jo@gauge.skerrow.net",
-        "hello @constance-ferry and @jo@mastodon.social",
+        "hello @constance-ferry and @jo@mastodon.social, @_jo.pen@mastodon.social and https://fosstodon.org/@jo@a.social",
+        "https://jo.pen@bitbucket.org/skerrow/gauge.git",
         "actions@users.noreply.github.com",
         "logo@2x.png, vega@5.20.2, package@1.0.0/dist/index.js",
-        "y = model@weights.to(device)",
+        "y = model@weights.to(device) and model@weights.to_device(x)",
         "On 2024-05-01 12:30:00 at 1714567800, version 10.0.19041.1288, 978-3-16-148410-0",
         "50.0614300, -5.0918500 and 192.168.100.200 and 4111 1111 1111 1111",
         "call 123456789 times, then text 2024-2025 and ring 0x7fffffff",
@@ -137,6 +187,9 @@ def test_a_number_as_a_country_writes_it_is_masked_where_it_is_called_one(text, 
         "The password is the hardest part: it must be long.", "secret: not_so_secret_identifier_name",
         "TOKEN=<your token>", "AWS_SECRET_ACCESS_KEY=xxxxxxxxxxxxxxxxxxxxxxxxxxxx", "ghp_" + "x" * 36,
         "postgres://user:password@localhost/db", "-----BEGIN RSA PRIVATE KEY-----", "-----BEGIN PUBLIC KEY-----",
+        "It starts with -----BEGIN PRIVATE KEY----- and (in the same file) goes on, after some lines, for very long.",
+        "From -----BEGIN PRIVATE KEY----- to -----END PRIVATE KEY-----, whatever is written in between of them.",
+        'pem = "-----BEGIN PRIVATE KEY-----\\n" + fill(b64encode(der), 64) + "\\n-----END PRIVATE KEY-----\\n"',
         "const key = 'ArrowLeft1'; let tokens = 4096;", "token_limit: 1234567890123456",
         "sort_key = lambda row: row[1]",
     ],

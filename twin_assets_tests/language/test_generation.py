@@ -236,6 +236,8 @@ def test_authors_share_a_base_and_keep_their_adapters_apart(stores: Stores, mani
     generators = Generators(stores)
     generator = generators.for_manifest(manifest)
     bens = manifest.model_copy(update={"author": "ben"})
+    home = Path(stores.models.root)
+    shutil.copytree(home / "ada", home / "ben")
     assert generators.for_manifest(bens) is generator
     assert generators.for_base(BaseSpec(name=manifest.base.name)) is generator
     assert generator.adapters == ["ada@v1", "ben@v1"]

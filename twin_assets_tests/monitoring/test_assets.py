@@ -11,13 +11,14 @@ from twin_assets.monitoring.assets import assets, jobs
 from twin_assets.monitoring.sensors import monitoring_daily
 from twin_assets.partitions import add_partitions, authors
 from twin_assets.stores.features import Changes
+from twin_assets_tests.conftest import setting
 
 
 @pytest.fixture
 def watched(project, ada):
     """Ada with one source, one cleaned document and one draft."""
-    ada.sources = [Source(id="files-writing", platform="files", where="/x", cron="0 6 * * *")]
-    project.warehouse.save_profile(ada)
+    source = Source(id="files-writing", platform="files", where="/x", cron="0 6 * * *")
+    project.warehouse.change_profile("ada", setting(sources=[source]))
     row = {
         "document_id": "ada:files-writing:a", "platform": "files", "category": "article", "title": "A", "url": None,
         "language": "en", "published_at": utcnow(), "cluster_id": "c", "trainable": True, "quotable": True,
@@ -92,7 +93,7 @@ def test_a_cron_that_was_not_followed_is_told_with_how_late_it_is(watched, mater
 
 
 def test_an_author_with_nothing_yet_gets_a_report_too(watched, materialize, ada):
-    watched.warehouse.save_profile(ada.model_copy(update={"id": "new", "sources": [], "consent": Consent(who="New")}))
+    watched.warehouse.add_profile(ada.model_copy(update={"id": "new", "sources": [], "consent": Consent(who="New")}))
     found = metadata(materialize("new"))
     assert (found["documents"], found["drafts_in_30_days"]) == (0, 0)
     assert "production_age_days" not in found
@@ -103,7 +104,7 @@ def test_no_text_of_the_author_is_in_the_metadata(watched, materialize):
 
 
 def test_the_schedule_asks_once_a_day_for_every_author_even_before_their_partitions_exist(watched, ada):
-    watched.warehouse.save_profile(ada.model_copy(update={"id": "bob"}))
+    watched.warehouse.add_profile(ada.model_copy(update={"id": "bob"}))
     stand_ins = [dg.AssetSpec(name, partitions_def=authors) for name in ("cleaned_documents", "production_model")]
     definitions = dg.Definitions(assets=[*assets, *stand_ins], jobs=jobs, schedules=[monitoring_daily])
     with dg.instance_for_test() as instance:

@@ -6,19 +6,19 @@ from twin_assets.documents import ApiKey
 from twin_assets.errors import BadInput, NotThere
 from twin_assets.serving.access import OPERATOR, Access, Caller, WrongKey, is_loopback, new_key
 from twin_assets.stores import Stores
+from twin_assets_tests.conftest import setting
 
 
 @pytest.fixture
 def keys(stores: Stores, ada) -> dict[str, str]:
     """A key each for ada and ben."""
-    stores.warehouse.save_profile(ada.model_copy(update={"id": "ben", "name": "Ben"}))
+    stores.warehouse.add_profile(ada.model_copy(update={"id": "ben", "name": "Ben"}))
     return {author: give_key(stores, author) for author in ("ada", "ben")}
 
 
 def give_key(stores: Stores, author: str) -> str:
     token, sha256 = new_key()
-    profile = stores.warehouse.profile(author)
-    stores.warehouse.save_profile(profile.model_copy(update={"api_keys": [ApiKey(label="k", sha256=sha256)]}))
+    stores.warehouse.change_profile(author, setting(api_keys=[ApiKey(label="k", sha256=sha256)]))
     return token
 
 
@@ -71,7 +71,7 @@ def test_while_nobody_has_a_key_any_will_do_on_this_machine(stores, ada):
 def test_a_removed_key_opens_nothing_at_once(stores, keys):
     access = Access(stores.warehouse, "0.0.0.0")
     access.caller(keys["ada"])
-    stores.warehouse.save_profile(stores.warehouse.profile("ada").model_copy(update={"api_keys": []}))
+    stores.warehouse.change_profile("ada", setting(api_keys=[]))
     with pytest.raises(WrongKey):
         access.caller(keys["ada"])
 

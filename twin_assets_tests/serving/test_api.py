@@ -15,6 +15,7 @@ from twin_assets.serving.chat import ChatRequest, Message
 from twin_assets.serving.drafting import Drafter
 from twin_assets.serving.server import build_app
 from twin_assets.stores import Stores
+from twin_assets_tests.conftest import setting
 from twin_assets_tests.serving.conftest import no_promotion
 from twin_assets_tests.serving.world import ANSWER_TOKENS, collector, running, words
 
@@ -214,8 +215,7 @@ def guarded(world: Stores):
     keys = {}
     for author in ("ada", "ben"):
         keys[author], sha256 = new_key()
-        profile = world.warehouse.profile(author)
-        world.warehouse.save_profile(profile.model_copy(update={"api_keys": [ApiKey(label="k", sha256=sha256)]}))
+        world.warehouse.change_profile(author, setting(api_keys=[ApiKey(label="k", sha256=sha256)]))
     return TestClient(build_app(world, "0.0.0.0", no_promotion, collector(world))), keys
 
 
@@ -252,13 +252,12 @@ def test_without_the_right_key_everything_but_health_is_401(guarded):
 def test_a_crawl_is_asked_for_over_http_and_its_outcome_read_there(guarded, world):
     client, keys = guarded
     ada, ben = ({"Authorization": f"Bearer {keys[name]}"} for name in ("ada", "ben"))
-    profile = world.warehouse.profile("ada")
     places = {"files-a": "/a", "blog-b": "https://b.example/feed.xml"}
-    profile.sources = [
+    sources = [
         Source(id=name, platform=name.split("-")[0], where=where, token_env="SECRET_NAME")
         for name, where in places.items()
     ]
-    world.warehouse.save_profile(profile)
+    world.warehouse.change_profile("ada", setting(sources=sources))
     answer = client.post("/v1/authors/ada/collect?source=blog-b", headers=ada)
     assert answer.status_code == 202
     assert [row["id"] for row in answer.json()["data"]] == ["blog-b"]

@@ -15,7 +15,7 @@ from twin_assets.serving.access import OPERATOR, Access, Caller
 from twin_assets.serving.documents_desk import LEFT_OUT_OF, PER_PAGE, DocumentsDesk, Find
 from twin_assets.serving.server import build_app
 from twin_assets.stores import Stores
-from twin_assets_tests.conftest import raw
+from twin_assets_tests.conftest import raw, setting
 from twin_assets_tests.serving.test_app import EVIL
 from twin_assets_tests.serving.world import collector, running
 
@@ -27,7 +27,7 @@ GAUGE = "ada:files:gauge"
 def desk(stores: Stores) -> DocumentsDesk:
     """Of ada, who has written three things, and ben, who has written one."""
     for author, name in (("ada", "Ada Example"), ("ben", "Ben Other")):
-        stores.warehouse.save_profile(AuthorProfile(id=author, name=name, consent=Consent(who=name)))
+        stores.warehouse.add_profile(AuthorProfile(id=author, name=name, consent=Consent(who=name)))
     stores.warehouse.upsert_documents(
         [
             raw("gauge", "I check the gauge by hand.", title="The Gauge", url="https://skerrow.example/gauge"),
@@ -136,8 +136,7 @@ def test_html_is_shown_as_text():
 
 @pytest.mark.parametrize(("allowed", "says"), [(True, "and models learn from it"), (False, "do not learn from it")])
 def test_what_being_private_means_is_said(desk, stores, allowed, says):
-    profile = stores.warehouse.profile("ada").model_copy(update={"train_private": allowed})
-    stores.warehouse.save_profile(profile)
+    stores.warehouse.change_profile("ada", setting(train_private=allowed))
     assert says in desk.choose(OPERATOR, "ada", "ada:files:post").heading
     assert "never quoted" not in desk.choose(OPERATOR, "ada", GAUGE).heading
 

@@ -1,9 +1,10 @@
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from twin_assets.documents import Category, Gate
+from twin_assets.documents import Category, Gate, Interaction
 from twin_assets.errors import BadInput, NotThere, TwinError
 from twin_assets.language.generation import Sampling
 from twin_assets.language.prompts import write_instruction
@@ -13,6 +14,7 @@ from twin_assets.serving.report import print_draft
 from twin_assets.serving.voice import choose_voice
 from twin_assets.stores import Stores
 from twin_assets_tests.collection.site import Page, Site, article
+from twin_assets_tests.conftest import setting
 from twin_assets_tests.serving.world import ANSWER_TOKENS, WRITING, Parts, words, write
 
 PROMPT = "why I check the tide gauge by hand"
@@ -67,6 +69,21 @@ def test_what_was_drafted_is_kept_to_be_rated_and_edited(production, drafter):
     assert (kept.rating, kept.edited, kept.consented) == ("good", "I would say it so.", True)
     with pytest.raises(NotThere):
         drafter.rate("ben", made.id, "good")
+
+
+def test_a_rating_and_an_edit_sent_at_once_are_both_kept(world, drafter):
+    for n in range(10):
+        made = Interaction(id=f"{n}", author="ada", model_version="v1", prompt="p", draft="d" * 1000)
+        world.warehouse.save_interaction(made)
+        with ThreadPoolExecutor(2) as pool:
+            sent = [
+                pool.submit(drafter.rate, "ada", made.id, "good"),
+                pool.submit(drafter.edit, "ada", made.id, "I would say it so.", True),
+            ]
+            for one in sent:
+                one.result()
+    kept = {(one.rating, one.edited, one.consented) for one in world.warehouse.interactions("ada")}
+    assert kept == {("good", "I would say it so.", True)}
 
 
 def test_without_a_model_the_base_drafts_from_the_authors_pieces_and_says_so(world, drafter):
@@ -158,7 +175,7 @@ def test_what_cannot_be_drafted_is_said_before_anything_is_loaded(drafter, ask, 
 
 
 def test_an_author_without_model_and_recipe_is_told_what_to_do(world, drafter):
-    world.warehouse.save_profile(world.warehouse.profile("ada").model_copy(update={"recipes": []}))
+    world.warehouse.change_profile("ada", setting(recipes=[]))
     with pytest.raises(NotThere, match="twin run ada --recipe"):
         drafter.stream(Ask("ada", PROMPT))
 

@@ -23,6 +23,7 @@ from twin_assets.serving.failures import BodyLimit
 from twin_assets.serving.server import build_app
 from twin_assets.serving.sources import EVERY, SourcesDesk
 from twin_assets.stores import Stores
+from twin_assets_tests.conftest import setting
 from twin_assets_tests.serving.test_app import EVIL
 from twin_assets_tests.serving.world import collector, running
 
@@ -39,7 +40,7 @@ def uploads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def two_authors(stores: Stores) -> Stores:
     for author, name in (("ada", "Ada Example"), ("ben", "Ben Other")):
-        stores.warehouse.save_profile(AuthorProfile(id=author, name=name, consent=Consent(who=name)))
+        stores.warehouse.add_profile(AuthorProfile(id=author, name=name, consent=Consent(who=name)))
     return stores
 
 
@@ -201,8 +202,7 @@ def test_an_upload_may_be_larger_than_a_request_but_not_without_end(two_authors)
 
 def test_from_elsewhere_nobody_uploads_without_a_login(two_authors):
     key, sha256 = new_key()
-    ada = two_authors.warehouse.profile("ada").model_copy(update={"api_keys": [ApiKey(label="k", sha256=sha256)]})
-    two_authors.warehouse.save_profile(ada)
+    two_authors.warehouse.change_profile("ada", setting(api_keys=[ApiKey(label="k", sha256=sha256)]))
     app = build_app(two_authors, "0.0.0.0", pytest.fail, collector(two_authors))
     remote = TestClient(app, base_url="http://twin.example")
     files = {"files": ("a.zip", b"PK")}

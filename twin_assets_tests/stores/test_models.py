@@ -1,19 +1,17 @@
+import itertools
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
-from twin_assets.documents import BaseModelRef, DatasetRef, Gate, ModelManifest
+from twin_assets.documents import Gate, ModelManifest
 from twin_assets.errors import NotThere, TwinError
-from twin_assets.stores.models import version_name
-
-
-def manifest(version: str, **more: object) -> ModelManifest:
-    fields = {
-        "author": "ada", "version": version, "recipe_name": "tiny", "recipe": {}, "recipe_hash": "r",
-        "base": BaseModelRef(name="b", revision="1"), "path": f"/models/{version}", "weights_sha256": "0",
-        "dataset": DatasetRef(table="instruction_dataset-00001", version="1", data_version="d"),
-        "prompt_version": "1", "prompt_template": "ours", "code_version": "1",
-    }  # fmt: skip
-    return ModelManifest.model_validate(fields | more)
-
+from twin_assets.settings import Settings
+from twin_assets.stores import Stores
+from twin_assets.stores.models import sha256_of_files, version_name
+from twin_assets_tests.stores.conftest import manifest
 
 PASSED = {"evaluation": {"x": 1}, "gates": [Gate(name="g", value=1, limit=2, passed=True)]}
 
@@ -23,8 +21,13 @@ def test_the_alias_alone_says_what_is_in_production(stores):
         stores.models.publish(manifest(version))
     stores.models.promote("ada", "v1", "me", "first")
     # A run killed right after moving the alias: the stages were never written.
-    stores.warehouse.move_alias("ada", "v2", "me", "second")
-    assert {m.version: m.stage for m in stores.models.versions("ada")} == {"v1": "archived", "v2": "production"}
+    stores.warehouse.move_alias("ada", "v2", "you", "second")
+    assert [(m.version, m.stage, m.promoted_by, m.reason) for m in stores.models.versions("ada")] == [
+        ("v1", "archived", "you", "replaced by v2"),
+        ("v2", "production", "you", "second"),
+    ]
+    again = stores.models.promote("ada", "v2", "me", "a second click")
+    assert (again.promoted_at, again.reason) == (stores.warehouse.alias("ada")["at"], "second")
 
 
 def test_rollback_is_promoting_an_earlier_version(stores):
@@ -69,10 +72,92 @@ def test_orphans_of_killed_runs_are_collected_and_versions_kept(stores):
     for folder in (kept, orphan):
         folder.mkdir(parents=True)
         (folder / "weights").write_text("x")
-    stores.models.publish(manifest("v1", path=str(kept)))
+    stores.models.publish(manifest("v1"))
     assert stores.models.collect_orphans("ada") == [str(orphan)]
     assert kept.exists()
     assert not orphan.exists()
+
+
+def test_versions_move_with_the_data_directory_and_are_no_orphans_there(stores, settings):
+    folder = stores.models.folder("ada", "tiny", "v1")
+    folder.mkdir(parents=True)
+    (folder / "weights").write_text("x")
+    stores.models.publish(manifest("v1", path=str(folder)))
+    stores.models.promote("ada", "v1", "me", "good")
+    moved = settings.data_dir.rename(settings.data_dir.with_name("elsewhere"))
+    there = Stores(Settings(_env_file=None, data_dir=moved))
+    assert there.models.collect_orphans("ada") == []
+    production = there.models.production("ada")
+    assert Path(production.path) == moved / "models" / "ada" / "tiny" / "v1"
+    assert (there.models.local_folder(production, moved / "cache") / "weights").read_text() == "x"
+
+
+@pytest.fixture
+def remote(settings: Settings, tmp_path: Path) -> Stores:
+    """Stores with a registry that is reached through a file system of its own."""
+    return Stores(settings.model_copy(update={"models_uri": f"file://{tmp_path}/remote"}))
+
+
+@pytest.fixture
+def published(remote: Stores, tmp_path: Path) -> ModelManifest:
+    """A version in the remote registry."""
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "weights.safetensors").write_bytes(b"w" * 1000)
+    remote.models.upload("ada", "tiny", "v1", tmp_path, ["adapter"])
+    remote.models.publish(manifest("v1", weights_sha256=sha256_of_files(tmp_path / "adapter")))
+    return remote.models.version("ada", "v1")
+
+
+def test_a_version_is_fetched_from_a_remote_registry_once(remote, published):
+    cache = remote.settings.cache_dir
+    local = remote.models.local_folder(published, cache)
+    assert local == cache / "models" / "ada" / "v1"
+    remote.models.erase("ada")
+    assert (remote.models.local_folder(published, cache) / "adapter" / "weights.safetensors").stat().st_size == 1000
+
+
+def test_a_version_that_two_fetch_at_once_is_whole_for_both(remote, published, monkeypatch):
+    began, seen = threading.Event(), threading.Event()
+    copy, files_fetched = LocalFileSystem.get_file, itertools.count()
+
+    def slowly(files: LocalFileSystem, source: str, target: str, **more: object) -> None:
+        """The first ends when the second, should there be one, is half-way; that goes on when the first was read."""
+        if files.isfile(source) and next(files_fetched):
+            Path(target).write_bytes(b"w")
+            began.set()
+            seen.wait(10)
+        copy(files, source, target, **more)
+        if files.isfile(source):
+            began.wait(0.5)
+
+    def size(_: int) -> int:
+        folder = remote.models.local_folder(published, remote.settings.cache_dir)
+        found = (folder / "adapter" / "weights.safetensors").stat().st_size
+        seen.set()
+        return found
+
+    monkeypatch.setattr(LocalFileSystem, "get_file", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(size, range(2))) == [1000, 1000]
+
+
+def test_a_fetch_that_was_killed_is_begun_anew(remote, published):
+    half = remote.settings.cache_dir / "models" / "ada" / "v1.new" / "adapter"
+    half.mkdir(parents=True)
+    for name in ("weights.safetensors", "of-another-time.safetensors"):
+        (half / name).write_bytes(b"w")
+    folder = remote.models.local_folder(published, remote.settings.cache_dir)
+    assert [path.name for path in (folder / "adapter").iterdir()] == ["weights.safetensors"]
+    assert not half.exists()
+
+
+def test_fetched_weights_that_are_not_those_published_are_refused(remote, published, tmp_path):
+    weights = tmp_path / "remote" / "ada" / "tiny" / "v1" / "adapter" / "weights.safetensors"
+    weights.write_bytes(b"w" * 500)
+    with pytest.raises(TwinError, match=r"ada@v1 in file://.* are not those that were published"):
+        remote.models.local_folder(published, remote.settings.cache_dir)
+    weights.write_bytes(b"w" * 1000)
+    assert remote.models.local_folder(published, remote.settings.cache_dir).is_dir()
 
 
 def test_erasing_an_author_takes_alias_manifests_and_files_and_leaves_the_others(stores):
@@ -81,7 +166,7 @@ def test_erasing_an_author_takes_alias_manifests_and_files_and_leaves_the_others
             folder = stores.models.folder(author, "tiny", name)
             folder.mkdir(parents=True)
             (folder / "weights").write_text("x")
-            stores.models.publish(manifest(name, author=author, path=str(folder)))
+            stores.models.publish(manifest(name, author=author))
         stores.models.promote(author, "v1", "me", "good")
     assert stores.models.erase("ada") == {"model_aliases": 1, "model_manifests": 2, "model_files": 2}
     assert not any(stores.models.erase("ada").values())

@@ -4,9 +4,11 @@ import multiprocessing
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -15,12 +17,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
-from twin_assets.documents import AuthorProfile, Category, Consent, Interaction, RawDocument, utcnow
-from twin_assets.errors import NotThere
+from twin_assets.documents import ApiKey, AuthorProfile, Category, Consent, Gate, Interaction, RawDocument, utcnow
+from twin_assets.errors import BadInput, NotThere
 from twin_assets.settings import Settings
 from twin_assets.stores import Stores
 from twin_assets.stores.warehouse import DocumentFilter
 from twin_assets_tests.conftest import raw
+from twin_assets_tests.stores.conftest import manifest
+
+GATE = Gate(name="recitation", value=1.0, limit=2.0, passed=True)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +95,7 @@ def test_leaving_a_document_out_changes_the_data_version_and_taking_it_back_rest
 
 def test_erasing_an_author_counts_what_goes_and_leaves_the_others(stores, ada):
     ben = AuthorProfile(id="ben", name="Ben", consent=Consent(who="Ben"))
-    stores.warehouse.save_profile(ben)
+    stores.warehouse.add_profile(ben)
     for author in ("ada", "ben"):
         stores.warehouse.upsert_documents([raw("a", "one", author=author), raw("b", "two", author=author)])
         stores.warehouse.ask_for_crawl(author, "files")
@@ -118,6 +123,66 @@ def test_one_author_never_sees_anothers_documents(stores):
 def test_an_unknown_author_is_named_with_the_way_out(stores, ada):
     with pytest.raises(NotThere, match=r"no author 'bob' \(known: ada\): add one with `twin author add`"):
         stores.warehouse.profile("bob")
+
+
+def test_a_profile_is_added_once_and_never_over_another(stores, ada):
+    with pytest.raises(BadInput, match="author ada is there already: choose another id"):
+        stores.warehouse.add_profile(AuthorProfile(id="ada", name="Another", consent=Consent(who="Another")))
+    assert stores.warehouse.profiles() == [ada]
+
+
+def with_key(label: str) -> Callable[[AuthorProfile], None]:
+    return lambda profile: profile.api_keys.append(ApiKey(label=label, sha256="0" * 64))
+
+
+def test_changes_of_one_profile_at_the_same_time_are_all_kept(stores, ada):
+    start = threading.Barrier(4)
+
+    def add_keys(name: str) -> None:
+        start.wait(60)
+        for n in range(8):
+            stores.warehouse.change_profile("ada", with_key(f"{name}{n}"))
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(add_keys, "abcd"))
+    kept = sorted(key.label for key in stores.warehouse.profile("ada").api_keys)
+    assert kept == [f"{name}{n}" for name in "abcd" for n in range(8)]
+
+
+def test_a_change_that_fails_changes_nothing_and_the_next_one_works(stores, ada):
+    def fail(profile: AuthorProfile) -> None:
+        profile.name = "Nobody"
+        raise BadInput("no")
+
+    with pytest.raises(BadInput, match="no"):
+        stores.warehouse.change_profile("ada", fail)
+    assert stores.warehouse.profile("ada") == ada
+    changed = stores.warehouse.change_profile("ada", with_key("k"))
+    assert stores.warehouse.profile("ada") == changed != ada
+
+
+def test_an_author_who_is_erased_while_the_profile_is_changed_does_not_come_back(stores, ada):
+    with pytest.raises(NotThere, match="no author 'ada'"):
+        stores.warehouse.change_profile("ada", lambda profile: stores.warehouse.erase(profile.id))
+    assert stores.warehouse.profiles() == []
+
+
+def test_an_author_who_is_added_again_while_the_old_profile_is_changed_stays_as_added(stores, ada):
+    again = AuthorProfile(id="ada", name="Another", consent=Consent(who="Another"))
+
+    def change(profile: AuthorProfile) -> None:
+        if profile.name == ada.name:
+            stores.warehouse.erase("ada")
+            stores.warehouse.add_profile(again)
+        profile.train_private = True
+
+    assert stores.warehouse.change_profile("ada", change) == again.model_copy(update={"train_private": True})
+
+
+def test_a_profile_written_before_there_were_revisions_can_be_changed(stores, ada):
+    stores.warehouse._db["author_profiles"].update_one({"_id": "ada"}, {"$unset": {"revision": ""}})
+    stores.warehouse.change_profile("ada", with_key("k"))
+    assert [key.label for key in stores.warehouse.profile("ada").api_keys] == ["k"]
 
 
 @pytest.mark.parametrize("slug", ["Ada", "a b", "-a", "", "a/b", "..", "a" * 64])
@@ -248,12 +313,102 @@ def test_a_crawlers_state_comes_back_whatever_its_keys(stores):
     assert stores.warehouse.crawl_state("ada", "other") == {}
 
 
+def test_the_places_of_all_sources_that_something_is_kept_of_are_known(stores):
+    warehouse = stores.warehouse
+    assert warehouse.source_places("ada") == {}
+    warehouse.upsert_documents([raw("a", "x", source_id="blog-a"), raw("b", "x"), raw("c", "x", author="bob")])
+    warehouse.save_crawl_state("ada", "blog-a", {"n": 1})
+    warehouse.save_crawl_state("ada", "x-b", {"n": 1})
+    warehouse.save_import("ada", "blog-a", utcnow(), {"where": "/an/export"})
+    warehouse.save_crawl("ada", "blog-a", {"where": "https://a.example"})
+    warehouse.save_crawl("bob", "blog-b", {"where": "https://b.example"})
+    assert warehouse.source_places("ada") == {"blog-a": "https://a.example", "files": None, "x-b": None}
+
+
 def test_the_alias_keeps_its_history(stores):
     for version in ("v1", "v2"):
         stores.warehouse.move_alias("ada", version, "me", "newer")
     alias = stores.warehouse.alias("ada")
     assert (alias["version"], [entry["version"] for entry in alias["history"]]) == ("v2", ["v1", "v2"])
     assert stores.warehouse.alias("bob") is None
+
+
+def at_once(*calls: Callable[[], object]) -> None:
+    """Call all of them, each in a thread of its own, at the same time."""
+    start = threading.Barrier(len(calls))
+
+    def call(one: Callable[[], object]) -> None:
+        start.wait(60)
+        one()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        list(pool.map(call, calls))
+
+
+def test_moves_of_the_alias_at_once_are_all_in_its_history(stores):
+    versions = [f"v{n}" for n in range(4)]
+    for _ in range(5):
+        at_once(*[partial(stores.warehouse.move_alias, "ada", version, "me", "newer") for version in versions])
+    alias = stores.warehouse.alias("ada")
+    assert sorted(entry["version"] for entry in alias["history"]) == sorted(versions * 5)
+    assert alias["version"] == alias["history"][-1]["version"]
+
+
+def test_an_evaluation_and_a_rejection_written_at_once_both_stay(stores):
+    for n in range(10):
+        stores.models.publish(manifest(f"v{n}"))
+        at_once(
+            partial(stores.models.evaluated, manifest(f"v{n}"), {"bits": {"base": 1.5, "adapter": None}}, [GATE]),
+            partial(stores.models.reject, "ada", f"v{n}", "me", "it leaks"),
+        )
+    kept = stores.models.versions("ada")
+    assert {(one.stage, one.reason, one.passed) for one in kept} == {("rejected", "it leaks", True)}
+    assert [one.evaluation for one in kept] == [{"bits": {"base": 1.5, "adapter": None}}] * 10
+    # nx-27017 gives a time that was updated without its zone.
+    assert all(utcnow() - one.promoted_at.replace(tzinfo=UTC) < timedelta(minutes=1) for one in kept)
+
+
+def test_a_stage_is_moved_without_what_was_read_of_the_version_before(stores):
+    stores.models.publish(manifest("v1"))
+    read = stores.models.version("ada", "v1")
+    stores.models.evaluated(read, {"bits": 1.5}, [GATE])
+    stores.warehouse.set_stage(read, "rejected", "me", "")
+    assert stores.models.version("ada", "v1").passed
+
+
+def test_a_version_that_was_erased_is_not_brought_back_by_what_was_read_before(stores):
+    stores.models.publish(manifest("v1"))
+    read = stores.models.version("ada", "v1")
+    stores.models.erase("ada")
+    stores.warehouse.set_stage(read, "rejected", "me", "")
+    with pytest.raises(NotThere, match="no model version 'v1'"):
+        stores.models.evaluated(read, {"bits": 1.5}, [GATE])
+    assert stores.models.versions("ada") == []
+
+
+def test_a_change_of_an_interaction_leaves_its_other_fields_alone(stores):
+    made = Interaction(id="i", author="ada", model_version="v", prompt="p", draft="d", sources=["c"])
+    stores.warehouse.save_interaction(made)
+    for _ in range(10):
+        stores.warehouse.change_interaction("ada", "i", {"rating": None, "edited": None, "consented": False})
+        at_once(
+            partial(stores.warehouse.change_interaction, "ada", "i", {"rating": "good"}),
+            partial(stores.warehouse.change_interaction, "ada", "i", {"edited": "“mine”", "consented": True}),
+        )
+        wanted = made.model_copy(update={"rating": "good", "edited": "“mine”", "consented": True})
+        assert stores.warehouse.interactions("ada") == [wanted]
+
+
+def test_a_change_of_an_interaction_that_is_not_the_authors_writes_nothing(stores):
+    made = Interaction(id="i", author="ada", model_version="v", prompt="p", draft="d")
+    stores.warehouse.save_interaction(made)
+    with pytest.raises(NotThere, match="ben has no draft i"):
+        stores.warehouse.change_interaction("ben", "i", {"rating": "good"})
+    assert (stores.warehouse.interactions("ada"), stores.warehouse.interactions("ben")) == ([made], [])
+    stores.warehouse.erase("ada")
+    with pytest.raises(NotThere, match="ada has no draft i"):
+        stores.warehouse.change_interaction("ada", "i", {"rating": "good"})
+    assert stores.warehouse.interactions("ada") == []
 
 
 def test_interactions_come_back_oldest_first(stores):

@@ -8,6 +8,7 @@ from twin_assets.partitions import recipes
 from twin_assets.training.assets import resolved_recipe
 from twin_assets.training.recipe import recipe_hash
 from twin_assets.training.sensors import new_examples, run_key, training_due
+from twin_assets_tests.conftest import setting
 from twin_assets_tests.evaluation.conftest import publish_version
 from twin_assets_tests.training.conftest import RECIPE, publish_dataset, row, rows
 
@@ -56,9 +57,8 @@ def test_what_was_trained_starts_nothing_and_a_few_new_examples_do_not_either(
 
 def test_a_broken_recipe_stops_no_other(own_stores, write_recipe, instance):
     publish_dataset(own_stores)
-    profile = own_stores.warehouse.profile("ada")
-    profile.recipes = [RecipeChoice(name="no-such-recipe"), RecipeChoice(name=RECIPE)]
-    own_stores.warehouse.save_profile(profile)
+    recipes = [RecipeChoice(name="no-such-recipe"), RecipeChoice(name=RECIPE)]
+    own_stores.warehouse.change_profile("ada", setting(recipes=recipes))
     assert len(requests(instance)) == 1
 
 
@@ -67,7 +67,6 @@ def test_only_subscribed_recipes_are_due(own_stores, write_recipe, instance, sub
     publish_dataset(own_stores)
     profile = own_stores.warehouse.profile("ada")
     if not subscribed:
-        profile.recipes = []
-        own_stores.warehouse.save_profile(profile)
+        profile = own_stores.warehouse.change_profile("ada", setting(recipes=[]))
     assert bool(requests(instance)) is subscribed
     assert run_key(own_stores, profile, RECIPE)

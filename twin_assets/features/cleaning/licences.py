@@ -8,6 +8,7 @@ See: https://spdx.dev/learn/handling-license-info/ and the headers that https://
 
 import re
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import accumulate, groupby
 
@@ -155,17 +156,21 @@ def _cut(lines: list[str], comment: _Comment, legal: set[int]) -> set[int]:
     return gone
 
 
-def _closed_up(lines: Sequence[str], dropped: set[int]) -> list[str]:
+def _closed_up(lines: Sequence[str], dropped: AbstractSet[int]) -> list[str]:
     """The lines that stay, without the empty ones that stood around what went."""
     kept: list[str] = []
+    follows_gap = False
     for number, line in enumerate(lines):
-        if number in dropped:
+        above = kept[-1] if kept else None
+        opens = above is not None and bool(_OPENS.fullmatch(above))
+        is_blank = bool(_BLANK.fullmatch(line))
+        at_gap = follows_gap or opens
+        is_needless = at_gap and is_blank and (above is None or opens or bool(_BLANK.fullmatch(above)))
+        follows_gap = number in dropped or is_needless
+        if follows_gap:
             continue
-        if number and (number - 1 in dropped or (kept and _OPENS.fullmatch(kept[-1]))):
-            if _BLANK.fullmatch(line) and (not kept or _OPENS.fullmatch(kept[-1]) or _BLANK.fullmatch(kept[-1])):
-                dropped.add(number)
-                continue
-            ends = _BLANK.fullmatch(line) or _CLOSES.fullmatch(line)
+        if at_gap:
+            ends = is_blank or _CLOSES.fullmatch(line)
             while kept and _BLANK.fullmatch(kept[-1]) and (ends or kept[-1].strip()):
                 kept.pop()
         kept.append(line)

@@ -38,14 +38,14 @@ _HTML_QUOTE_END = re.compile(r"</blockquote\s*>", re.IGNORECASE)
 _BARE_MARKER = re.compile(r"\s*([-*+]|\d{1,9}[.)])?\s*")
 
 
-def own_words(text: str, category: Category) -> str:
-    """A cleaned text without what it quotes: block quotes, quoted mail with its introduction, epigraphs, reposts.
+def own_lines(text: str, category: Category) -> list[tuple[int, str]]:
+    """What of a cleaned text is not quoted in block quotes, mail, epigraphs or reposts: lines with their numbers.
 
-    What is left keeps its lines as they are, and ends in one line break; "" when all of it is quoted. Code is the
-    author's as it stands.
+    The lines are as they stand, but for the last where a repost begins within it. Where a quote stood between two blank
+    lines one is left. Code is the author's as it is.
     """
     if category is Category.CODE:
-        return text
+        return list(enumerate(text.split("\n")))
     for below in (_MAIL_BELOW, *((_REPOST,) if category is Category.POST else ())):
         text = _before(text, below)
     lines = text.split("\n")
@@ -53,8 +53,7 @@ def own_words(text: str, category: Category) -> str:
     quoted = set(_quoted_lines(tokens, lines))
     quoted |= set(_introductions_and_attributions(tokens, lines, quoted))
     quoted |= set(_emptied_items(tokens, lines, quoted))
-    own = "\n".join(_closed_up(lines, quoted)).strip("\n")
-    return own + "\n" if own.strip() else ""
+    return list(_closed_up(lines, quoted))
 
 
 def _before(text: str, others: re.Pattern[str]) -> str:
@@ -129,12 +128,12 @@ def _emptied_items(tokens: Sequence["Token"], lines: Sequence[str], quoted: set[
                 yield from left
 
 
-def _closed_up(lines: Sequence[str], quoted: set[int]) -> Iterator[str]:
+def _closed_up(lines: Sequence[str], quoted: set[int]) -> Iterator[tuple[int, str]]:
     """The lines that are not quoted, with one blank line where a quote stood between two."""
     kept = [(number, line) for number, line in enumerate(lines) if number not in quoted]
     for (before, above), (number, line) in pairwise([(-1, ""), *kept]):
         if number == before + 1 or above.strip() or line.strip():
-            yield line
+            yield number, line
 
 
 def _text(block: range, lines: Sequence[str]) -> str:

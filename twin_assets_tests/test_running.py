@@ -1,0 +1,79 @@
+import subprocess
+import sys
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+
+from twin_assets import running
+from twin_assets.run_launcher import bury_dead_runs
+from twin_assets.stores import Stores
+from twin_assets_tests.conftest import raw, setting
+from twin_assets_tests.end_to_end.conftest import Project
+
+KILLED = """
+import os, signal, sys
+import dagster as dg
+from twin_assets import running
+
+write = dg.DagsterInstance.handle_new_event
+
+def write_or_die(instance, event, **more):
+    if instance.get_run_by_id(event.run_id).status.value == sys.argv[1]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return write(instance, event, **more)
+
+dg.DagsterInstance.handle_new_event = write_or_die
+with running.dagster_instance() as instance:
+    instance.add_dynamic_partitions("author", ["ada"])
+    running.run_job(instance, "raw/files", "collect_files", "ada")
+"""
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED])
+def test_a_run_killed_before_it_named_its_process_is_buried_at_the_next_start(tmp_path, status):
+    project = Project(tmp_path / "project")
+    command = [sys.executable, "-c", KILLED, status.value]
+    killed = subprocess.run(command, env=project.environment, cwd=project.home, capture_output=True, text=True)
+    assert killed.returncode == -9, killed.stderr
+    with project.instance() as instance:
+        (run,) = instance.get_runs(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES))
+        assert run.status is status
+        assert bury_dead_runs(instance) == [run.run_id]
+        assert not instance.get_runs(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES))
+
+
+def known_data_version(instance: dg.DagsterInstance, platform: str) -> str:
+    event = instance.get_latest_materialization_event(dg.AssetKey(["raw", platform]))
+    return event.asset_materialization.tags[DATA_VERSION_TAG]
+
+
+def is_known(instance: dg.DagsterInstance, stores: Stores, platform: str) -> bool:
+    return known_data_version(instance, platform) == stores.warehouse.raw_data_version("ada", platform)
+
+
+def test_a_document_left_out_by_a_command_that_died_is_told_of_by_the_same_command_again(dagster_instance, stores, ada):
+    stores.warehouse.upsert_documents([raw("a", "words")])
+    assert running.leave_out(dagster_instance, stores, "ada", "ada:files:a", ["quoting"])
+    stores.warehouse.leave_out("ada:files:a", ["quoting", "training"])  # and here it died
+    assert not is_known(dagster_instance, stores, "files")
+
+    assert running.leave_out(dagster_instance, stores, "ada", "ada:files:a", ["training", "quoting"])
+    assert is_known(dagster_instance, stores, "files")
+    assert not running.leave_out(dagster_instance, stores, "ada", "ada:files:a", ["training", "quoting"])
+
+
+def test_private_writing_allowed_by_a_command_that_died_is_told_of_by_the_same_command_again(
+    dagster_instance, stores, ada
+):
+    stores.warehouse.upsert_documents([raw("a", "words"), raw("b", "more words", platform="blog", source_id="blog")])
+    assert running.train_private(dagster_instance, stores, "ada", True)
+    assert running.train_private(dagster_instance, stores, "ada", False)
+    stores.warehouse.change_profile("ada", setting(train_private=True))  # and here it died
+    assert not is_known(dagster_instance, stores, "files")
+
+    assert running.train_private(dagster_instance, stores, "ada", True)
+    assert is_known(dagster_instance, stores, "files")
+    assert is_known(dagster_instance, stores, "blog")
+    assert not running.train_private(dagster_instance, stores, "ada", True)
