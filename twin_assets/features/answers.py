@@ -22,8 +22,8 @@ from twin_assets.features.torn import is_comment, is_torn
 from twin_assets.language.detection import detect_language
 
 MIN_ANSWER_BYTES = 40
-MIN_BEGINNING_BYTES = 80
-"""Of a beginning that stands apart from the rest; less of it is hardly a beginning."""
+MIN_BEGINNING_BYTES = 200
+"""Of a beginning that stands apart from the rest, above a block of code say; less of it only says what is to come."""
 MIN_CODE_BYTES = 120
 """Of code between definitions: a type of two lines, a last call of main, is nothing that could be guessed."""
 MIN_PROSE_SHARE = 0.15
@@ -35,6 +35,7 @@ TOO_SHORT = f"answer under {MIN_ANSWER_BYTES} bytes"
 DATA = "answer holds data, not writing"
 THIN = f"beginning under {MIN_BEGINNING_BYTES} bytes"
 TORN_CODE = "code that is cut inside what belongs together"
+INSIDE = "part of a definition longer than an answer"
 SHORT_CODE = f"code between definitions under {MIN_CODE_BYTES} bytes"
 NO_PROSE = "answer with hardly any prose"
 LEADS_UP = "line that leads up to what is left out"
@@ -60,6 +61,7 @@ MIN_NUMBERS, MAX_NUMBER_SHARE = 20, 0.8
 _HEADING = re.compile(r"^#{1,6}\s", re.MULTILINE)
 _LIST_OR_CODE = re.compile(r"\s*([-*+]|\d{1,3}[.)])\s|```|~~~|    |\t")
 _LEADS_UP = re.compile(r"[:：,，][*_]*$|^#{1,6}\s[^\n]*$")
+_LEADS_UP_OR_ASKS = re.compile(rf"[?？][*_\"”’)]*$|\b(see|as|shown) below[.)]*$|{_LEADS_UP.pattern}")
 _LIST_MARK = re.compile(r"\s*([-*+]|\d{1,3}[.)])\s*")
 _HERE_IS = re.compile(r"\s*Here(['’]s| is| are)\b(?:.|\n){0,160}$")
 _SENTENCE_END = re.compile(STOP)
@@ -80,7 +82,8 @@ class Answer:
     """A piece of a cleaned text, from character `start` on.
 
     quote: what the author quotes right above it, "" when nothing; definition: what it defines, when it is code that
-    defines one thing; begins, ends: whether nothing of the document stands before it, or after, but boilerplate.
+    defines one thing; begins, ends: whether nothing of the document stands before it, or after, but boilerplate;
+    inside: whether it begins or ends within a definition.
     """
 
     text: str
@@ -89,6 +92,7 @@ class Answer:
     definition: Definition | None = None
     begins: bool = False
     ends: bool = False
+    inside: bool = False
 
 
 def answers(
@@ -148,12 +152,12 @@ def _prose_answers(
         found = list(_pieces_below(quote, "\n".join(lines[stretch.start : stretch.stop]), max_bytes, category))
         for piece, following in pairwise([*found, ""]):
             at = text.index(piece, at)
-            said = _without_lead(_without_announcement(piece, following))
+            after = range(text.count("\n", 0, at + len(piece)) + 1, len(lines))
+            ends = all(number in unseen or not lines[number].strip() for number in after)
+            said = _without_lead(_without_announcement(piece, following), ends=ends)
             left_out[LEADS_UP] += said != piece
             if said:
-                after = range(text.count("\n", 0, at + len(said)) + 1, len(lines))
-                ends = all(number in unseen or not lines[number].strip() for number in after)
-                yield Answer(said, at, quote, begins=begins, ends=ends)
+                yield Answer(said, at, quote, begins=begins, ends=ends and said == piece)
             at, quote, begins = at + len(piece), "", False
         end_before = stretch.stop
     left_out[QUOTED] += any(
@@ -184,18 +188,22 @@ def _without_announcement(piece: str, following: str) -> str:
     return above if above.strip() and announces else piece
 
 
-def _without_lead(piece: str) -> str:
-    """A piece without a heading, or a sentence with a colon, at its end: what that leads up to is not in it."""
+def _without_lead(piece: str, *, ends: bool) -> str:
+    """A piece without a heading, or a sentence with a colon, at its end: what that leads up to is not in it.
+
+    ends: whether the document does; where it goes on, a question at the end of a piece leads up to its answer.
+    """
+    leads_up = _LEADS_UP if ends else _LEADS_UP_OR_ASKS
     while piece:
         lines, code = piece.rstrip().split("\n"), code_lines(piece)
         start = next((row + 1 for row in reversed(range(len(lines))) if row in code or not lines[row].strip()), 0)
         last = "\n".join(lines[start:])
         stops = (found.end() for found in _SENTENCE_END.finditer(last))
-        ends = [end for end in stops if last[end:].strip() and _is_whole(last[:end])]
-        if not last or not (_LEADS_UP.search(last) or _HERE_IS.match(last, ends[-1] if ends else 0)):
+        cuts = [end for end in stops if last[end:].strip() and _is_whole(last[:end])]
+        if not last or not (leads_up.search(last) or _HERE_IS.match(last, cuts[-1] if cuts else 0)):
             break
         above = "\n".join(lines[:start])
-        piece = f"{above}\n{last[: ends[-1]]}".lstrip("\n") if ends else above.rstrip("\n")
+        piece = f"{above}\n{last[: cuts[-1]]}".lstrip("\n") if cuts else above.rstrip("\n")
     return piece
 
 
@@ -241,11 +249,22 @@ def _with_edges(answer: Answer, text: str) -> Answer:
 
 
 def _between(text: str, start: int, end: int, name: str, max_bytes: int) -> Iterator[Answer]:
-    for piece in pieces(text[start:end], max_bytes, Category.CODE, name):
+    found = pieces(text[start:end], max_bytes, Category.CODE, name)
+    cuts = [False, *(_is_inside(piece, found[0]) for piece in found[1:]), False]
+    for piece, begins_inside, ends_inside in zip(found, cuts, cuts[1:], strict=False):
         start = text.index(piece, start)
         if said := _without_last_comment(piece, code_language(name, text)):
-            yield Answer(said, start)
+            yield Answer(said, start, inside=begins_inside or ends_inside)
         start += len(piece)
+
+
+def _is_inside(piece: str, first: str) -> bool:
+    """Whether a piece goes on with what an earlier one began: it is further in than the first, or closes something."""
+    return _indent(piece) > _indent(first) or piece.lstrip()[:1] in ("}", ")", "]")
+
+
+def _indent(piece: str) -> int:
+    return len(piece) - len(piece.lstrip(" \t"))
 
 
 def _without_last_comment(code: str, language: str | None) -> str:
@@ -265,6 +284,8 @@ def _unfit(answer: Answer, document: Mapping[str, Any]) -> str | None:
     text, category = answer.text, Category(document["category"])
     if len(text.encode()) < MIN_ANSWER_BYTES:
         return TOO_SHORT
+    if answer.inside:
+        return INSIDE
     if category is Category.CODE and not answer.definition and not (answer.begins and answer.ends):
         if len(text.encode()) < MIN_CODE_BYTES:
             return SHORT_CODE
@@ -279,7 +300,7 @@ def _unfit(answer: Answer, document: Mapping[str, Any]) -> str | None:
     if category is not Category.CODE:
         if answer.begins and not answer.ends and len(text.encode()) < MIN_BEGINNING_BYTES:
             return THIN
-        n_bytes = len(plain_text(_writing(text)).strip().encode())
+        n_bytes = len(plain_text(writing(text)).strip().encode())
         if n_bytes < max(MIN_ANSWER_BYTES, MIN_PROSE_SHARE * len(text.encode())):
             return NO_PROSE
     if language := document["language"]:
@@ -291,7 +312,7 @@ def _unfit(answer: Answer, document: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _writing(text: str) -> str:
+def writing(text: str) -> str:
     """A markdown text without code, tables and images."""
     return without_code(_TABLE_OR_MEDIA.sub("", text))
 

@@ -125,7 +125,7 @@ def _definition(
     decorators = rows[len(comments) : head]
     if len(decorators) > MAX_DECORATOR_LINES:
         heads = (row for row in decorators if row.lstrip().startswith(("@", "#[")))
-        decorators = [f"{row} …" if row.count("(") > row.count(")") else row for row in heads]
+        decorators = [f"{row}…)" if row.count("(") > row.count(")") else row for row in heads]
     signature = _signature(rows[head:])
     purpose = first_paragraph(docstring(signature, rows[head + len(signature) :]) or "\n".join(comments))
     purpose = purpose if len(purpose) >= MIN_PURPOSE else ""

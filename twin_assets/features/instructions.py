@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from twin_assets.content.chunking import CHUNKING_VERSION
 from twin_assets.documents import Category, digest
-from twin_assets.features.answers import STOP, Answer, answers, plain_text, without_code
+from twin_assets.features.answers import STOP, Answer, answers, plain_text, without_code, writing
 from twin_assets.features.boilerplate import boilerplate
 from twin_assets.features.cleaning import CLEANING_VERSION
 from twin_assets.features.cleaning.blocks import SPAN, code_blocks, prose
@@ -52,8 +52,11 @@ PHRASES = 4
 MAX_OUTLINE = 8
 MIN_POINT, MAX_POINT = 12, 120
 """Characters of a point of an outline."""
+MIN_LETTERS_BEFORE = 40
+"""Of what is to be continued: below a picture, a table or output alone nobody can say what comes next."""
 MIN_REWRITTEN_LETTERS = 150
 """A piece with less prose, beside pictures and code, has no voice to give back."""
+NOTHING_TO_ASK_BY = "nothing to ask for it by: code with a path alone, a piece below a picture or output"
 WITH_NAMES = 0.5
 """Share of the files with a purpose whose definitions are named beside it."""
 WITH_CONTEXT = 0.75
@@ -69,6 +72,8 @@ _HEADING_MARKS = re.compile(r"^\s*#{1,6}\s+|\s+#+\s*$")
 _NOT_PROSE = re.compile(r"\s*(#{1,6}\s|[-*+|>]|\d+[.)]\s|!\[|<|\[\^|```|~~~|---|===)")
 _SENTENCE = re.compile(rf".+?{STOP}")
 _CLAUSE = re.compile(r"[;:]\s|\s[—–-]\s|,\s(?=(?:which|but|because|so|and|where|when|while|as|though|or)\s)|\s\(")
+_LEADS_UP = re.compile(r"\b(following|below|above|here (is|are))\b", re.IGNORECASE)
+"""What says nothing without what it leads up to."""
 _POINTS_BACK = re.compile(r"(it|its|this|that|these|those|they|he|she|and|but|so|then|however)\b", re.IGNORECASE)
 """How a sentence begins that cannot be told without the one before."""
 _HIDE_STOPS = str.maketrans(".!?…", "\ue000\ue001\ue002\ue003")
@@ -168,7 +173,7 @@ def make_examples(
         if made is None:
             missed: Counter[str] = Counter()
             found = answers(document, answer_bytes, shared, missed)
-            made = {"examples": list(map(_as_entry, asking.examples(found))), "left_out": dict(+missed)}
+            made = {"examples": list(map(_as_entry, asking.examples(found, missed))), "left_out": dict(+missed)}
             known.put(key, made)
         examples += (Example(document, asking.split, **entry) for entry in made["examples"])
         left_out.update(made["left_out"])
@@ -267,22 +272,22 @@ class _Asking:
             facts.append(self.phrases.fingerprint(here.words, document["language"]))
         return digest(facts, 32)
 
-    def examples(self, found: Sequence[Answer]) -> Iterator[Example]:
+    def examples(self, found: Sequence[Answer], left_out: Counter[str]) -> Iterator[Example]:
         """The document's examples: its first piece is asked for as a draft, the others by what comes before them."""
         is_train = self.split == "train"
         for position, answer in enumerate(found):
             rewritten = self._chance("rewrite", position) < (REWRITTEN if position else FIRST_REWRITTEN)
             is_part = not (answer.begins and answer.ends)
+            rewrite = self._rewrite(answer, position, is_part) if rewritten and (position or is_train) else None
             if answer.begins:
-                rewrite = self._rewrite(answer, position, is_part) if rewritten and is_train else None
-                yield rewrite or self._write(answer, is_part)
-                continue
-            yield (
-                self._code(answer, position)
-                or self._reply(answer, position)
-                or (self._rewrite(answer, position, is_part) if rewritten and (position or is_train) else None)
-                or self._continue(answer, position)
-            )
+                example = rewrite or self._write(answer, is_part)
+            else:
+                asked_for_itself = self._code(answer, position) or self._reply(answer, position)
+                example = asked_for_itself or rewrite or self._continue(answer, position)
+            if example:
+                yield example
+            else:
+                left_out[NOTHING_TO_ASK_BY] += 1
 
     @property
     def _category(self) -> Category:
@@ -319,8 +324,10 @@ class _Asking:
         template = f"{key}/{variant}"
         return Example(self.document, self.split, task, position, template, instruction, answer.text, query, is_part)
 
-    def _write(self, answer: Answer, is_part: bool) -> Example:
+    def _write(self, answer: Answer, is_part: bool) -> Example | None:
         kinds = self._code_kinds(answer) if self._category is Category.CODE else self._prose_kinds(answer)
+        if not kinds:
+            return None
         kind, topic, material = kinds[int(self._chance("kind") * len(kinds))]
         title = self._title if kind == "phrases" else ""
         query = f"{title} {topic}".strip() if self._chance("context") < WITH_CONTEXT else ""
@@ -369,7 +376,10 @@ class _Asking:
         if purpose:
             defines = f"\n\nIt defines:\n\n{listed}" if listed and self._chance("names") < WITH_NAMES else ""
             return [("purpose", name, purpose + defines)]
-        return [("names", name, listed)] if len(names) > 1 else [("title", name, "")]
+        if len(names) > 1:
+            return [("names", name, listed)]
+        # A path alone says too little of what is to stand in the file; a title of several words may.
+        return [("title", name, "")] if " " in name else []
 
     def _rewrite(self, answer: Answer, position: int, is_part: bool) -> Example | None:
         if sum(character.isalpha() for character in without_code(answer.text)) < MIN_REWRITTEN_LETTERS:
@@ -401,10 +411,12 @@ class _Asking:
         topic, material = topic_of(self.document), "\n\n".join(part for part in parts if part)
         return self._example("code", "definition", position, answer, topic=topic, material=material)
 
-    def _continue(self, answer: Answer, position: int) -> Example:
-        text = self.document["text"]
-        code = () if self._category is Category.CODE else code_blocks(text)
-        before = excerpt(text[: answer.start].rstrip(), code, self._category)
+    def _continue(self, answer: Answer, position: int) -> Example | None:
+        text, is_code = self.document["text"], self._category is Category.CODE
+        before = excerpt(text[: answer.start].rstrip(), () if is_code else code_blocks(text), self._category)
+        shown = before if is_code else plain_text(writing(before))
+        if sum(character.isalpha() for character in shown) < MIN_LETTERS_BEFORE:
+            return None
         return self._example("continue", "continue", position, answer, title=self._title, material=before)
 
 
@@ -421,7 +433,9 @@ def _one_line(text: str) -> str:
 
 def _point(sentence: str) -> str:
     """A sentence as a point of an outline, without the stop; of a long one the clauses that fit, "" when none does."""
-    whole = sentence.rstrip(".!?…。 ")
+    whole = sentence.rstrip(".!?…。, ")
+    if _LEADS_UP.search(whole):
+        return ""
     if len(whole) <= MAX_POINT:
         return whole
     cuts = (whole[: found.start()] for found in reversed([*_CLAUSE.finditer(whole, 0, MAX_POINT)]))

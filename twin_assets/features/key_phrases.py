@@ -98,15 +98,18 @@ class KeyPhrases:
         return any(not self._is_common(word, language) for word in words)
 
     def _runs(self, part: str, language: str | None) -> Iterable[str]:
-        """Runs of key words between common ones, each of at most MAX_WORDS."""
+        """Runs of key words between common ones, each of at most MAX_WORDS; no piece of a longer name."""
         run: list[str] = []
-        for token in [*part.split(), ""]:
+        before = ""
+        for number, token in enumerate([*part.split(), ""]):
             if _WORD.fullmatch(token) and not self._is_common(token.casefold(), language):
                 run.append(token)
                 continue
-            if run:
-                yield " ".join(run[:MAX_WORDS])
-            run = []
+            kept, after = run[:MAX_WORDS], [*run[MAX_WORDS:], token][0]
+            if run and not (_are_of_a_name(before, kept[0]) or _are_of_a_name(kept[-1], after)):
+                yield " ".join(kept)
+            # A sentence's first word is no part of a name for its capital.
+            run, before = [], token if number else ""
 
     def _score(self, phrase: str, counts: Counter[str]) -> float:
         """A word said once may be chance, said again it is a subject; so it counts for a fifth."""
@@ -141,6 +144,11 @@ def _is_name(phrase: str) -> bool:
     words = phrase.split()
     capitals = all(word[0].isupper() for word in words) and not _DATES.intersection(phrase.casefold().split())
     return capitals and (len(words) > 1 or sum(character.isupper() for character in phrase) > 1)
+
+
+def _are_of_a_name(word: str, following: str) -> bool:
+    """Whether two words that stand side by side begin with capitals both."""
+    return word[:1].isupper() and following[:1].isupper()
 
 
 def words_of(text: str) -> list[str]:

@@ -83,7 +83,7 @@ def write_folder(author: Path, folder: Path, n_documents: int | None = None) -> 
     for row in chosen:
         name = row["id"].split(":", 1)[1].replace(":", "/")
         if row["category"] == "code":
-            path, text = folder / "code" / name, row["text"]
+            path, text = folder / name, row["text"]
         else:
             path = folder / "articles" / f"{name.rsplit('/', 1)[-1]}.md"
             front = {k: row[k] for k in ("title", "url", "category") if row.get(k)} | {"date": row["published_at"]}

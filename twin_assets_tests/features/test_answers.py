@@ -10,6 +10,10 @@ from twin_assets.features.boilerplate import boilerplate, paragraphs
 
 SIGN_OFF = "Thanks for reading! Subscribe for 1 letter a week."
 MINE = "The float hung on its chain in the salt, and nobody had looked at it since the spring."
+BEGINNING = (
+    f"{MINE} The chain was as green as the salt would let it be. The nail that it hung from had begun to move, which "
+    "nobody saw either, since the door stood open."
+)
 
 
 def shared_by(texts):
@@ -45,9 +49,9 @@ def test_every_answer_stands_in_the_text_where_it_says(blocks, joint, category):
 
 
 def test_quotes_are_no_answers_and_part_what_stands_around_them():
-    text = f"{MINE}\n\n> A float never lies.\n>\n> It hangs.\n\nNow comes what I say to that, which is a little more.\n"
+    text = f"{BEGINNING}\n\n> A float never lies.\n>\n> It hangs.\n\nNow comes what I say to that, at some length.\n"
     first, second = found(text)[0]
-    assert first.text == MINE
+    assert first.text == BEGINNING
     assert second.text.startswith("Now comes")
     assert second.quote == "> A float never lies.\n>\n> It hangs."
     assert found("> All of it is quoted, every word of it.\n")[0] == []
@@ -132,9 +136,11 @@ def test_tables_of_numbers_are_data_and_arithmetic_is_code():
 
 def test_an_answer_does_not_end_in_what_leads_up_to_something_else():
     leads = "And then the second gauge reported its own number, which was:"
-    text = f"{MINE}\n\n> one\n\n{leads}\n\n> two\n\n{MINE} It says:\n\n> three\n\n{MINE}\n\n## What it says\n\n> four"
+    text = (
+        f"{BEGINNING}\n\n> one\n\n{leads}\n\n> two\n\n{MINE} It says:\n\n> three\n\n{MINE}\n\n## What it says\n\n> four"
+    )
     answers, left_out = found(text)
-    assert [answer.text for answer in answers] == [MINE] * 3
+    assert [answer.text for answer in answers] == [BEGINNING, MINE, MINE]
     assert left_out == {"quoted passage": 4, "line that leads up to what is left out": 3}
     with_code = f"{leads}\n\n    7.2"
     assert [answer.text for answer in found(with_code)[0]] == [with_code]
@@ -159,9 +165,9 @@ def test_no_answer_is_cut_in_a_block_of_code(blocks):
 
 def test_code_too_long_for_an_answer_and_notes_above_a_piece_are_left_out():
     code = "\n".join(f"    line {n}" for n in range(200))
-    text = f"*This article was discussed [on a forum][f].*\n\n{MINE} Here:\n\n{code}\n\n{MINE}"
+    text = f"*This article was discussed [on a forum][f].*\n\n{BEGINNING} Here:\n\n{code}\n\n{MINE}"
     answers, left_out = found(text)
-    assert [answer.text for answer in answers] == [MINE, MINE]
+    assert [answer.text for answer in answers] == [BEGINNING, MINE]
     assert left_out == {
         "block of code longer than an answer": 1,
         "line that leads up to what is left out": 1,
@@ -173,9 +179,9 @@ def test_what_announces_a_list_that_is_cut_off_is_left_to_what_comes_before_it()
     points = "\n".join(
         f"{n}. The point numbered {n} is made at some length, so that not all of them fit." for n in range(1, 9)
     )
-    text = f"{MINE}\n\nThere are eight things to be said of it.\n\n{points}"
-    first, *rest = found(text, max_bytes=150)[0]
-    assert first.text == MINE
+    text = f"{BEGINNING}\n\nThere are eight things to be said of it.\n\n{points}"
+    first, *rest = found(text, max_bytes=280)[0]
+    assert first.text == BEGINNING
     assert "".join(answer.text for answer in rest).count("The point") == 8
 
 
@@ -250,12 +256,30 @@ def test_notes_are_dated_or_say_where_a_piece_is_discussed_and_nothing_else_is_o
         assert [answer.text for answer in found(f"{text}\n\n{MINE}")[0]] == [f"{text}\n\n{MINE}"]
 
 
+def test_a_question_that_is_answered_further_down_is_left_out():
+    asks = f"{BEGINNING} But what had it read until then?"
+    assert [answer.text for answer in found(f"{asks}\n\n> one\n\n{MINE}")[0]] == [BEGINNING, MINE]
+    assert [answer.text for answer in found(f"{BEGINNING} For the numbers see below.\n\n> one")[0]] == [BEGINNING]
+    assert [answer.text for answer in found(asks)[0]] == [asks]
+
+
+def test_code_that_breaks_off_within_a_long_function_is_left_out():
+    rows = "".join(f"    level[{n}] = read_gauge({n}, harbour, tide, clock);\n" for n in range(60))
+    before, after = C.replace("{n}", "1"), C.replace("{n}", "2")
+    top = "#include <stdio.h>\n#include <stdlib.h>\n\nstruct gauge { int level; char *name; struct gauge *next; };\n\n"
+    text = f"{top}{before}int long_one(void)\n{{\n{rows}    return 0;\n}}\n\n{after}"
+    answered, left_out = found(text, "code", None, max_bytes=400, title="x.c")
+    assert left_out["part of a definition longer than an answer"] > 5
+    assert not any("level[" in answer.text for answer in answered)
+    assert any("return 2" in answer.text for answer in answered)
+
+
 def test_a_sentence_is_cut_off_whole_and_not_at_an_initial():
     cut = "I read it in D. R. Hipp and in No. 2 of the journal, which says this:"
-    assert [answer.text for answer in found(f"{MINE} {cut}\n\n> one")[0]] == [MINE]
-    in_link = f"{MINE} [1.5. Clauses](https://e.org/a.b) of it. In `a. b` and (c. d) it says:"
+    assert [answer.text for answer in found(f"{BEGINNING} {cut}\n\n> one")[0]] == [BEGINNING]
+    in_link = f"{BEGINNING} [1.5. Clauses](https://e.org/a.b) of it. In `a. b` and (c. d) it says:"
     assert [answer.text for answer in found(f"{in_link}\n\n> one")[0]] == [in_link.partition(" In `a")[0]]
-    in_code = f"```\n>>> read('First?')\n```\n{MINE} {cut}"
+    in_code = f"```\n>>> read('First?')\n```\n{BEGINNING} {cut}"
     assert [answer.text for answer in found(f"{in_code}\n\n> one")[0]] == [in_code.removesuffix(f" {cut}")]
 
 

@@ -103,7 +103,7 @@ int main(void)
 def test_what_is_wanted_of_a_definition_is_its_own():
     test, gauge = definitions(PARAMETRIZED, "g.py", 1_000)
     assert (test.signature, test.purpose) == (
-        "@pytest.mark.parametrize( …\ndef test_level(level):",
+        "@pytest.mark.parametrize(…)\ndef test_level(level):",
         "A level is read.",
     )
     assert PARAMETRIZED[test.start :].startswith("@pytest"), "the banner above it is of the file's next part"

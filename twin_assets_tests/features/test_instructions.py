@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from twin_assets.documents import digest
 from twin_assets.features.instructions import (
+    NOTHING_TO_ASK_BY,
     SHARE_OF_SIZE,
     build_rows,
     is_in_size,
@@ -215,10 +216,27 @@ def test_a_quotation_in_a_script_without_spaces_is_replied_to():
 
 
 def test_what_stands_below_a_quotation_is_no_beginning():
-    rows, _ = built([document("a:f:x", f"> A float.\n\n{PARAGRAPHS[0]}\n", title="Floats")])
+    quote = "> A float knows nothing of the moon, and follows it twice a day."
+    rows, _ = built([document("a:f:x", f"{quote}\n\n{PARAGRAPHS[0]}\n", title="Floats")])
     [row] = rows
     assert row["task"] == "continue"
-    assert "> A float." in row["instruction"]
+    assert quote in row["instruction"]
+
+
+def test_below_a_picture_or_output_alone_nothing_is_asked_for():
+    for above in ("![A float](float.png)", "```\nlevel: a long line that the gauge printed, and nobody wrote\n```"):
+        text = f"> {above}\n\n{PARAGRAPHS[0]}\n\n{PARAGRAPHS[1]}"
+        rows, left_out = built([document("a:f:x", text.replace("\n", "\n> ", above.count("\n")))], answer_bytes=300)
+        assert [row["answer"].strip() for row in rows] == [PARAGRAPHS[1].strip()]
+        assert left_out == {"quoted passage": 1, NOTHING_TO_ASK_BY: 1}
+
+
+def test_code_without_purpose_or_names_is_not_asked_for_by_its_path_alone():
+    code = "".join(f"puts(argv[{n}]);\n" for n in range(9))
+    rows, left_out = built([document("a:f:x", code, category="code", title="src/x.rb", language=None)])
+    assert (rows, left_out.total()) == ([], 1)
+    [row] = built([document("a:f:x", code, category="code", title="Print what is given", language=None)])[0]
+    assert "Print what is given" in row["instruction"]
 
 
 BLOCKS = st.sampled_from(
