@@ -150,7 +150,9 @@ def _folders_of_authors(settings: Settings) -> list[Path]:
 
 def _cached(cache: Path, author: str) -> list[Path]:
     """Models copied from a remote registry, web answers with their write-ahead log, and what is added later."""
-    return [path for pattern in (f"*/{author}", f"*/{author}.*") for path in cache.glob(pattern)]
+    # Copies that earlier versions made lay under the author's name alone, which may be that of a cache, too.
+    copies = [path.parent for path in cache.glob(f"{author}/*/.complete")]
+    return [*copies, *(path for pattern in (f"*/{author}", f"*/{author}.*") for path in cache.glob(pattern))]
 
 
 def _names(author: str, texts: Iterable[str | None]) -> bool:

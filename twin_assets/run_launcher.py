@@ -22,8 +22,7 @@ PROCESS_TAG = "twin/process"
 BEGINNING_S = 8.0
 """More than one look at all runs takes, less than until the next (dagster.yaml)."""
 CLOCK_SLACK_S = 2.0
-"""A process's birth is known to the hundredth of a second, an event's time is taken a little later, and the time at
-which a run was created is cut to the second."""
+"""A process's birth is known to the hundredth of a second, an event's time is taken a little later."""
 
 
 def run_health(instance: dg.DagsterInstance, run_id: str) -> CheckRunHealthResult:

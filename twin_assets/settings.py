@@ -189,13 +189,16 @@ def _written_data_dir(root: Path, written: Mapping[str, str | None]) -> str:
 def check_secret_name(name: str) -> None:
     """Raises BadInput, which does not repeat it, for what names no environment variable and may be the token itself."""
     if not SECRET_NAME.fullmatch(name):
-        raise BadInput("give the NAME of the variable that holds the token, such as GITHUB_TOKEN, never the token")
+        raise BadInput(
+            "give the NAME of the variable that holds the token, in capitals, digits and _, such as GITHUB_TOKEN, "
+            "never the token"
+        )
 
 
 def secret(name: str) -> str:
     """The token in environment variable `name`; it is never stored or logged. Raises BadInput when it is not set."""
-    check_secret_name(name)
     value = os.environ.get(name, "")
     if not value:
+        check_secret_name(name)  # before it is repeated: a token may have been given for it
         raise BadInput(f"environment variable {name} is empty: set it to the source's token before the crawl")
     return value

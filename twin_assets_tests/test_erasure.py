@@ -331,11 +331,12 @@ def test_an_author_called_like_a_cache_leaves_it_to_the_others(stores, dagster_i
         for one in (author, "ben")
     )
     theirs.append(settings.cache_dir / "embedding" / "0123.onnx")
+    mine.append(settings.cache_dir / author / "v0" / ".complete")  # where earlier versions copied models to
     for path in [*mine, *theirs]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("kept")
     stores.warehouse.add_profile(AuthorProfile(id=author, name="Ada", consent=Consent(who="Ada")))
-    assert erase(dagster_instance, stores, author, lambda _: None).removed["cache_files"] == 3
+    assert erase(dagster_instance, stores, author, lambda _: None).removed["cache_files"] == 4
     assert [path for path in mine if path.exists()] == []
     assert [path.read_text() for path in theirs] == ["kept"] * 4
 

@@ -144,8 +144,9 @@ def test_libraries_are_told_to_stay_silent_before_they_load():
 
 
 def test_a_token_is_read_by_the_name_of_its_variable(monkeypatch):
-    monkeypatch.setenv("ADAS_TOKEN", "t0ken")
-    assert secret("ADAS_TOKEN") == "t0ken"
+    for name in ("ADAS_TOKEN", "adas_token"):
+        monkeypatch.setenv(name, "t0ken")
+        assert secret(name) == "t0ken"
 
 
 @pytest.mark.parametrize("value", [None, ""])

@@ -35,10 +35,11 @@ from twin_assets.collection.crawler import (
 )
 from twin_assets.content.archives import Entry, Refused, decode, file_entry, open_zip, zip_members
 from twin_assets.content.code import CODE, CODE_NAMES, HTML, MARKDOWN, code_language
-from twin_assets.content.extraction import parse_date
+from twin_assets.content.extraction import first_heading, parse_date
 from twin_assets.content.web import WebClient, host_of
 from twin_assets.documents import Category, Source, Visibility
 from twin_assets.errors import BadItem, BadSource
+from twin_assets.language.detection import language_code
 from twin_assets.settings import Settings
 
 READ_VERSION = "1"
@@ -380,7 +381,7 @@ def _written_item(entry: Entry, about: dict[str, Any], content: str, content_typ
         content=content,
         category=_category(about.get("category")),
         url=_absolute_url(about),
-        title=_scalar(about.get("title")) or _first_heading(content) or name,
+        title=_scalar(about.get("title")) or first_heading(content) or name,
         content_type=content_type,
         language=_language(about),
         visibility=_visibility(about, entry.name),
@@ -423,7 +424,7 @@ def _language(about: dict[str, Any]) -> str | None:
     if any(value is False for value in values):
         return "no"  # YAML reads Norwegian's code as a boolean
     code = next((text for value in values if (text := _scalar(value))), None)
-    return re.split("[-_]", code)[0].lower() if code else None
+    return language_code(code)
 
 
 def _category(value: object) -> Category:
@@ -443,11 +444,6 @@ def _visibility(about: dict[str, Any], name: str) -> Visibility:
         or any(said[key] in ("private", "draft") for key in ("visibility", "status"))
     )
     return "private" if hidden else "public"
-
-
-def _first_heading(text: str) -> str:
-    first = next((line for line in text.splitlines() if line.startswith("# ")), "")
-    return first.strip("# ").strip()
 
 
 def _labels(about: dict[str, Any]) -> list[str]:

@@ -16,11 +16,11 @@ from typing import Any
 
 from twin_assets.content.archives import decode
 from twin_assets.content.code import CODE, CODE_NAMES, MARKDOWN, code_language
-from twin_assets.content.extraction import parse_date
+from twin_assets.content.extraction import first_heading, parse_date
 from twin_assets.documents import Category, Visibility
 from twin_assets.errors import BadItem
 
-RULES = 1
+RULES = 2
 """Counts up when the rules here change, so that repositories that have not changed are read again."""
 MAX_WRITTEN_BYTES = 500_000
 """What one hand writes into one file: SQLite's longest source has 280 kB, its generated amalgamation 9 MB."""
@@ -251,5 +251,4 @@ def _heading(text: str, suffix: str) -> str | None:
     lines = [line for line in text.splitlines() if line.strip()]
     if suffix == ".rst" and len(lines) > 1 and _RST_UNDERLINE.fullmatch(lines[1]):
         return lines[0].strip()
-    first = next((line for line in lines if line.startswith("# ")), "")
-    return first.strip("# ").strip() or None
+    return first_heading(text) or None

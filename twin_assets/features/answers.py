@@ -127,8 +127,7 @@ def _prose_answers(
 ) -> Iterator[Answer]:
     lines = text.split("\n")
     starts = [0, *accumulate(len(line) + 1 for line in lines)]
-    # A line that ends in a repost is left out whole.
-    own = {number for number, line in own_lines(text, category) if line == lines[number]}
+    own = own_lines(text, category)
     counted = paragraphs(text)
     others = {
         BOILERPLATE: {number for block, paragraph in counted if paragraph in shared for number in block},
@@ -140,9 +139,11 @@ def _prose_answers(
         left_out[reason] += len(list(_stretches(sorted(numbers & own))))
     unseen = set().union(others[BOILERPLATE], others[NOTE], others[LINKS])
     end_before, begins = 0, True
-    for stretch in _stretches(sorted(own.difference(*others.values()))):
-        if not any(lines[number].strip() for number in stretch):
+    for with_blanks in _stretches(sorted(own.difference(*others.values()))):
+        written = [number for number in with_blanks if lines[number].strip()]
+        if not written:
             continue
+        stretch = range(written[0], written[-1] + 1)
         skipped = [number for number in range(end_before, stretch.start) if lines[number].strip()]
         quoted = [number for number in skipped if number not in own]
         begins = begins and unseen.issuperset(skipped)

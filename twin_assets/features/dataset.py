@@ -83,7 +83,7 @@ def build(
     examples, left_out = make_examples(documents, splits, settings.answer_bytes, settings.dataset_size, known)
     if settings.instruction_model:
         model = InstructionModel(settings, cleaned.author, progress)
-        examples, refused = _written(examples, model)
+        examples, refused = _written(examples, model, [row["document_id"] for row in documents if row["trainable"]])
         left_out["instruction of the model refused, the rule's stands"] += refused
 
     made_by = _made_by_rows(settings, embedder.identity)
@@ -164,7 +164,9 @@ def _kept_contexts(
     return {name: passages for name, passages in kept.items() if stand(asking[name], passages)}
 
 
-def _written(examples: Sequence[Example], model: InstructionModel) -> tuple[list[Example], int]:
+def _written(
+    examples: Sequence[Example], model: InstructionModel, documents: Sequence[str]
+) -> tuple[list[Example], int]:
     """The examples with the model's instructions where they are public and it wrote a usable one; how many it did not.
 
     Private writing goes to nobody.
@@ -175,11 +177,12 @@ def _written(examples: Sequence[Example], model: InstructionModel) -> tuple[list
             example.document["category"],
             language_name(example.document["language"]) or "English",
             example.answer,
+            example.document["document_id"],
         )
         for number, example in enumerate(examples)
         if example.task in ("write", "rewrite") and example.document["visibility"] == "public"
     }
-    texts = dict(zip(wanted, model.write(list(wanted.values())), strict=True))
+    texts = dict(zip(wanted, model.write(list(wanted.values()), documents), strict=True))
     result = [
         _asked_by_model(example, text, model.name) if (text := texts.get(number)) else example
         for number, example in enumerate(examples)

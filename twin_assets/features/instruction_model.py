@@ -1,9 +1,9 @@
 """Instructions written by a language model, when one is configured: the request alone, never the answer.
 
 Any model that LiteLLM reaches. What it wrote is cached by a hash over what it was asked, in the author's cache, so that
-a run that was stopped goes on and the same dataset is made again without a call; what a dataset no longer asks for is
-forgotten. What it writes is checked: a request that gives the answer away, or is no request, is refused, and the rule's
-instruction stands. Only public writing goes to it.
+a run that was stopped goes on and the same dataset is made again without a call; what it wrote of a document that is
+gone goes too. What it writes is checked: a request that gives the answer away, or is no request, is refused, and the
+rule's instruction stands. Only public writing goes to it.
 
 See: https://docs.litellm.ai/docs/completion/json_mode and /docs/completion/token_usage
 """
@@ -35,8 +35,6 @@ COPIED_WORDS = 10
 BYTES_PER_TOKEN = 3
 """Fewer than any text has in common tokenizers, so that an estimate is rather too high."""
 MAX_REQUEST_TOKENS = 200
-FORGOTTEN = "forgotten"
-"""The key under which the cost of what was taken out stands."""
 
 Task = Literal["write", "rewrite"]
 
@@ -72,12 +70,13 @@ ASKED: dict[Task, tuple[type[BaseModel], str]] = {
 
 @dataclass(frozen=True)
 class Wanted:
-    """An instruction to be written: for a piece of `category` in `language` (its English name)."""
+    """An instruction to be written: for a piece of `category` in `language` (its English name), of a document."""
 
     task: Task
     category: str
     language: str
     answer: str
+    document_id: str = ""
 
     @property
     def messages(self) -> list[dict[str, str]]:
@@ -114,9 +113,10 @@ class InstructionModel:
         self._cache = settings.instruction_cache(author)
         self._progress = progress
 
-    def write(self, wanted: Sequence[Wanted]) -> list[str | None]:
+    def write(self, wanted: Sequence[Wanted], documents: Collection[str]) -> list[str | None]:
         """The text for each; None where what the model wrote was refused.
 
+        documents: the ids of all from which instructions may still be made; what was written about others goes.
         Raises BadInput when its price is unknown and TwinError when the cap is reached or it does not answer; what was
         written until then stays cached.
         """
@@ -124,12 +124,16 @@ class InstructionModel:
         with closing(sqlite3.connect(self._cache)) as cache:
             cache.execute("PRAGMA secure_delete = ON")
             cache.execute("CREATE TABLE IF NOT EXISTS written (key TEXT PRIMARY KEY, text TEXT, cost_usd REAL)")
+            cache.execute("CREATE TABLE IF NOT EXISTS written_of (key TEXT PRIMARY KEY, document_id TEXT)")
             done: dict[str, str | None] = dict(cache.execute("SELECT key, text FROM written"))
             keys = [self._key(one) for one in wanted]
             missing = {key: one for key, one in zip(keys, wanted, strict=True) if key not in done}
             if missing:
                 done.update(self._write_missing(cache, missing))
-            _forget_all_but(cache, keys)
+            with cache:
+                rows = [(key, one.document_id) for key, one in zip(keys, wanted, strict=True)]
+                cache.executemany("INSERT OR REPLACE INTO written_of VALUES (?, ?)", rows)
+            _forget_others(cache, documents)
         return [done[key] for key in keys]
 
     def _key(self, wanted: Wanted) -> str:
@@ -219,13 +223,13 @@ class InstructionModel:
             ) from error
 
 
-def _forget_all_but(cache: sqlite3.Connection, keys: Collection[str]) -> None:
-    """Take out what was written of pieces that are no longer there; what it cost still counts for the cap."""
+def _forget_others(cache: sqlite3.Connection, documents: Collection[str]) -> None:
+    """Take out what was written of documents that are no longer there; what it cost still counts for the cap."""
+    there = set(documents)
     with cache:
-        costs = dict(cache.execute("SELECT key, cost_usd FROM written"))
-        gone = costs.keys() - set(keys)
-        cache.executemany("DELETE FROM written WHERE key = ?", [[key] for key in gone])
-        cache.execute("INSERT INTO written VALUES (?, NULL, ?)", [FORGOTTEN, sum(costs[key] for key in gone)])
+        gone = [[key] for key, of in cache.execute("SELECT key, document_id FROM written_of") if of not in there]
+        cache.executemany("UPDATE written SET text = NULL, key = 'forgotten ' || rowid WHERE key = ?", gone)
+        cache.executemany("DELETE FROM written_of WHERE key = ?", gone)
 
 
 def usable(wanted: Wanted, content: str) -> str | None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from twin_assets.content.chunking import CHUNKING_VERSION
+from twin_assets.content.extraction import heading_label
 from twin_assets.documents import Category, digest
 from twin_assets.features.answers import STOP, Answer, answers, plain_text, without_code, writing
 from twin_assets.features.boilerplate import boilerplate
@@ -68,7 +69,6 @@ A held-out document's first piece never is: drafts are compared with it.
 """
 
 _HEADING = re.compile(r"^#{2,4}[ \t]+(.+?)(?:[ \t]+#+)?[ \t]*$", re.MULTILINE)
-_HEADING_MARKS = re.compile(r"^\s*#{1,6}\s+|\s+#+\s*$")
 _NOT_PROSE = re.compile(r"\s*(#{1,6}\s|[-*+|>]|\d+[.)]\s|!\[|<|\[\^|```|~~~|---|===)")
 _SENTENCE = re.compile(rf".+?{STOP}")
 _CLAUSE = re.compile(r"[;:]\s|\s[—–-]\s|,\s(?=(?:which|but|because|so|and|where|when|while|as|though|or)\s)|\s\(")
@@ -423,7 +423,7 @@ class _Asking:
 def topic_of(document: Document) -> str:
     """What a document is about in a line: its title, else its opening line."""
     first_line = next((line for line in document["text"].splitlines() if line.strip()), "")
-    return _one_line(_HEADING_MARKS.sub("", document["title"] or first_line))
+    return _one_line(heading_label(document["title"] or first_line))
 
 
 def _one_line(text: str) -> str:

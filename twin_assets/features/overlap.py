@@ -13,9 +13,9 @@ MOSTLY = 0.5
 
 def paragraphs_of(text: str) -> frozenset[str]:
     """The paragraphs that tell a text, without case and white space; of a text without a long one, all of it."""
-    paragraphs = (" ".join(paragraph.split()).casefold() for paragraph in text.split("\n\n"))
+    paragraphs = map(_compared, text.split("\n\n"))
     long = frozenset(paragraph for paragraph in paragraphs if len(paragraph) >= MIN_PARAGRAPH)
-    return long or frozenset([" ".join(text.split()).casefold()])
+    return long or frozenset([_compared(text)])
 
 
 def stands_in(paragraphs: Collection[str], others: Collection[str]) -> bool:
@@ -25,6 +25,13 @@ def stands_in(paragraphs: Collection[str], others: Collection[str]) -> bool:
 
 
 def overlap(one: str, other: str) -> bool:
-    """Whether one of two texts stands in the other."""
-    here, there = paragraphs_of(one), paragraphs_of(other)
-    return stands_in(here, there) or stands_in(there, here)
+    """Whether one of two texts stands in the other; one that was cut, as a chunk is, may be a part of a paragraph."""
+    here, there = _compared(one), _compared(other)
+    if here in there or there in here:
+        return True
+    here_in, there_in = paragraphs_of(one), paragraphs_of(other)
+    return stands_in(here_in, there_in) or stands_in(there_in, here_in)
+
+
+def _compared(text: str) -> str:
+    return " ".join(text.split()).casefold()

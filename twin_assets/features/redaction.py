@@ -312,12 +312,15 @@ def _repeated(text: str, secrets: Iterable[_Found]) -> Iterator[_Found]:
 
 def _emails(text: str, category: Category) -> Iterator[_Found]:
     hosts = {match.end() for match in _with_password(text)}
+    # `https://lore.kernel.org/lkml/2024.GA12@infradead.org/` names a message, `/c/knots@boats.social` a group.
+    paths = ((url.start(), url[0].partition("?")[0]) for url in _URL.finditer(text))
+    segments = {start + at + 1 for start, path in paths for at, character in enumerate(path) if character == "/"}
     for match in _EMAIL.finditer(text) if "@" in text else ():
         domain = match["domain"].lower()
         suffix = domain.rpartition(".")[2]
         if _RESERVED_DOMAIN.fullmatch(domain) or _NOBODY.fullmatch(match["local"]) or not _is_public(domain):
             continue
-        if match.start("domain") in hosts:
+        if match.start("domain") in hosts or match.start("local") in segments:
             continue
         if category is Category.CODE and suffix in _AMBIGUOUS_IN_CODE:
             continue

@@ -1,7 +1,8 @@
 """Warehouse: raw documents, author profiles, model manifests, interactions; one pymongo-shaped code path.
 
 NeoSQLite (one SQLite file in WAL mode, many processes at once) by default, MongoDB when `MONGODB_URI` is set.
-Every write is an idempotent upsert on a natural key, so that a run killed between two of them can simply run again.
+What a run writes is an idempotent upsert on a natural key, so that one killed between two writes can simply run again.
+What people change at the same time (profiles, ratings, the alias) is changed as it stands when it is written.
 """
 
 import re

@@ -33,7 +33,7 @@ def folder(tmp_path):
     root = tmp_path / "writing"
     (root / "code").mkdir(parents=True)
     (root / "tides.md").write_text(MARKDOWN)
-    (root / "plain.md").write_text("# A heading\n\nNo front matter here, and that is fine.\n")
+    (root / "plain.md").write_text("# A heading in C# #\n\nNo front matter here, and that is fine.\n")
     (root / "code" / "median.py").write_text(
         "def median(levels_mm):\n    return sorted(levels_mm)[len(levels_mm) // 2]\n"
     )
@@ -53,7 +53,7 @@ def test_front_matter_and_extensions_say_what_a_file_is(collect, documents, fold
     assert tides.published_at == datetime(2024, 3, 1, tzinfo=UTC)
     assert tides.metadata["tags"] == ["tides", "gauges"]
     assert tides.content == "The gauge lies. I do not."
-    assert (found["plain.md"].category, found["plain.md"].title) == (Category.ARTICLE, "A heading")
+    assert (found["plain.md"].category, found["plain.md"].title) == (Category.ARTICLE, "A heading in C#")
     assert found["code/median.py"].category is Category.CODE
     assert "Menu" not in found["rain.html"].content
     assert "Paragraph 4" in found["rain.html"].content

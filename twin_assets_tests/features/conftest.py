@@ -1,5 +1,6 @@
 """The feature assets over a real warehouse and feature store, run in process."""
 
+import re
 from collections.abc import Callable
 
 import dagster as dg
@@ -15,8 +16,9 @@ from twin_assets.stores.features_io import FeaturesIOManager
 
 def own_words(text: str, category: Category) -> str:
     """A cleaned text without what it quotes."""
-    words = "\n".join(line for _, line in own_lines(text, category)).strip("\n")
-    return words + "\n" if words.strip() else ""
+    own, lines = own_lines(text, category), text.split("\n")
+    words = "\n".join(line for number, line in enumerate(lines) if number in own)
+    return re.sub(r"\n{3,}", "\n\n", words).strip("\n") + "\n" if words.strip() else ""
 
 
 @pytest.fixture

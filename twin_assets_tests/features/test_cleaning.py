@@ -212,6 +212,18 @@ def test_a_link_leads_where_it_led_and_counts_no_click(url, expected):
     assert without_tracking(url) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("<a>https://a.example/x?utm_source=feed</a>", "<a>https://a.example/x</a>"),
+        ("https://a.example/x?utm_source=feed[^1]", "https://a.example/x[^1]"),
+        ("https://a.example/x?utm_source=<source>", "https://a.example/x?utm_source=<source>"),
+    ],
+)
+def test_a_tag_or_a_note_behind_a_link_is_no_placeholder_in_it(text, expected):
+    assert clean(raw("p", text, category=Category.POST)) == f"{expected}\n"
+
+
 def test_a_sentence_keeps_its_full_stop_behind_a_clean_link():
     text = "See https://a.example/x?utm_source=feed."
     assert clean(raw("p", text, category=Category.POST)) == "See https://a.example/x.\n"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from contextlib import closing
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -91,8 +92,8 @@ def asking(tmp_path, monkeypatch):
 def test_a_model_writes_the_instruction_by_a_schema_and_once_only(asking):
     with Server(said(ASKED)) as server:
         model, told = asking(server)
-        assert model.write([wanted(), wanted()]) == [ASKED, ASKED]
-        assert asking(server)[0].write([wanted()]) == [ASKED]
+        assert model.write([wanted(), wanted()], [""]) == [ASKED, ASKED]
+        assert asking(server)[0].write([wanted()], [""]) == [ASKED]
     [request] = server.requests
     assert request["response_format"]["json_schema"]["schema"]["required"] == ["instruction"]
     assert PIECE in request["messages"][1]["content"]
@@ -107,12 +108,12 @@ def test_the_price_is_estimated_before_and_a_cap_stops_with_what_is_done_kept(as
         with pytest.raises(
             TwinError, match=r"8 of 12 instructions are written and cached for \$0\.0017.*cap of \$0\.00"
         ):
-            model.write(pieces)
+            model.write(pieces, [""])
         assert len(server.requests) == 8
         with pytest.raises(TwinError, match="0 of 4"):
-            model.write(pieces)
+            model.write(pieces, [""])
         assert len(server.requests) == 8
-        assert asking(server)[0].write(pieces) == [ASKED] * 12
+        assert asking(server)[0].write(pieces, [""]) == [ASKED] * 12
         assert len(server.requests) == 12
 
 
@@ -124,17 +125,22 @@ def test_a_copy_is_refused_in_a_script_that_puts_no_space_between_words_too():
 
 
 def test_what_was_written_of_a_deleted_piece_is_forgotten_and_what_it_cost_is_not(asking, tmp_path):
+    pieces = [replace(wanted(f"{PIECE} Number {n}."), document_id=f"a:f:{n}") for n in range(5)]
+    there = [piece.document_id for piece in pieces]
     with Server(said(ASKED)) as server:
-        asking(server)[0].write([wanted(f"{PIECE} Number {n}.") for n in range(4)])
-        asking(server)[0].write([wanted(f"{PIECE} Number 0.")])
+        asking(server)[0].write(pieces[:4], there)
+        asking(server)[0].write(pieces[:1], there)  # as for a smaller dataset
+        asking(server)[0].write(pieces[:4], there)
+        assert len(server.requests) == 4
+        asking(server)[0].write(pieces[:1], there[:1])
         model, told = asking(server)
-        model.write([wanted(f"{PIECE} Number {n}.") for n in (0, 9)])
+        model.write(pieces[4:], there[4:])
         assert len(server.requests) == 5
     assert "$0.00 spent so far" in told[0]
     [cache] = (tmp_path / "data").rglob("ada.db")
     with closing(sqlite3.connect(cache)) as database:
         rows = list(database.execute("SELECT text, cost_usd FROM written"))
-    assert sorted(text or "" for text, _ in rows) == ["", ASKED, ASKED]
+    assert sorted(text or "" for text, _ in rows) == ["", "", "", "", ASKED]
     assert sum(cost for _, cost in rows) == pytest.approx(5 * 0.00021)
 
 
@@ -145,28 +151,28 @@ def test_what_was_written_of_a_deleted_piece_is_forgotten_and_what_it_cost_is_no
 )  # fmt: skip
 def test_an_answer_that_is_no_instruction_is_asked_for_again_then_refused_and_remembered(asking, nonsense):
     with Server(nonsense) as server:
-        assert asking(server)[0].write([wanted()]) == [None]
-        assert asking(server)[0].write([wanted()]) == [None]
+        assert asking(server)[0].write([wanted()], [""]) == [None]
+        assert asking(server)[0].write([wanted()], [""]) == [None]
         assert len(server.requests) == 2
     with Server(nonsense, f"```json\n{said(ASKED)}\n```") as server:
-        assert asking(server)[0].write([wanted(PIECE + " Again.")]) == [ASKED]
+        assert asking(server)[0].write([wanted(PIECE + " Again.")], [""]) == [ASKED]
 
 
 def test_a_server_that_refuses_is_an_error_that_names_no_key(asking):
     with Server(said(ASKED)) as server:
         server.status = 401
         with pytest.raises(TwinError, match="gpt-4o-mini did not answer \\(AuthenticationError\\)") as caught:
-            asking(server)[0].write([wanted()])
+            asking(server)[0].write([wanted()], [""])
         assert "sk-secret" not in str(caught.value)
 
 
 def test_a_model_without_a_price_is_free_on_ones_own_server_and_refused_elsewhere(asking):
     with Server(said(ASKED)) as server:
         own, _ = asking(server, instruction_model="openai/my-own", instruction_max_cost_usd=0)
-        assert own.write([wanted()]) == [ASKED]
+        assert own.write([wanted()], [""]) == [ASKED]
         elsewhere, _ = asking(server, instruction_model="openai/my-own", instruction_api_base=None)
         with pytest.raises(BadInput, match="no price for openai/my-own"):
-            elsewhere.write([wanted()])
+            elsewhere.write([wanted()], [""])
 
 
 def test_the_dataset_takes_the_models_instructions_of_public_writing_and_keeps_every_answer(
@@ -211,7 +217,7 @@ from twin_assets.features.instruction_model import InstructionModel, Wanted
 settings = Settings(_env_file=None, data_dir=Path(sys.argv[2]), instruction_model="openai/gpt-4o-mini",
                     instruction_api_base=sys.argv[1])
 model = InstructionModel(settings, "ada", print)
-print(model.write([Wanted("write", "post", "English", "A float that hung on a chain in the salt water.")]))
+print(model.write([Wanted("write", "post", "English", "A float that hung on a chain in the salt water.")], [""]))
 """
 
 

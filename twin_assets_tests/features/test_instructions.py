@@ -133,6 +133,7 @@ def test_context_is_neither_a_part_of_the_answer_nor_holds_it():
     found = [
         ("0" * 15 + "2", Passage("teaser", "", "", TEASER)),
         ("0" * 15 + "2", Passage("whole", "", "", "\n\n".join([*PARAGRAPHS[:3], "And more."]))),
+        ("0" * 15 + "2", Passage("half of a paragraph", "", "", PARAGRAPHS[1][:100])),
         ("0" * 15 + "2", Passage("other", "", "", PARAGRAPHS[7])),
     ]
     documents = [document(f"a:f:{n}", "\n\n".join(PARAGRAPHS[:3]), "0" * 15 + "1") for n in range(8)]

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from twin_assets.documents import Category
 from twin_assets_tests.features.conftest import own_words
 
-ARTICLE, POST, CODE = Category.ARTICLE, Category.POST, Category.CODE
+ARTICLE, POST = Category.ARTICLE, Category.POST
 
 
 def test_a_block_quote_leaves_and_the_words_around_it_stay_as_they_are():
@@ -100,7 +100,7 @@ def test_a_raw_blockquote_leaves_up_to_its_end():
     ("text", "own"),
     [
         ("RT @ada: the tide waits\n", ""),
-        ("So true! RT @ada: the tide waits\n", "So true!\n"),
+        ("So true!\n\nAs I said. RT @ada: the tide waits\n", "So true!\n"),
         ("“RT @ada the tide waits”\n", ""),
         ("The RT @ada gave me made my day\n", "The RT @ada gave me made my day\n"),
         ("First line 🌊\n\n#tides @ada\n", "First line 🌊\n\n#tides @ada\n"),
@@ -114,9 +114,9 @@ def test_a_text_of_quotes_alone_has_no_words_of_the_author():
     assert own_words("> Theirs.\n\n> And theirs.\n", ARTICLE) == ""
 
 
-def test_code_is_the_authors_as_it_stands():
-    code = "> not a quote\nRT @ada: either\n"
-    assert own_words(code, CODE) == code
+def test_a_line_that_breaks_above_quoted_mail_stays():
+    text = "I went to see.  \nIt was gone.  \n-----Original Message-----\nGo and see.\n"
+    assert own_words(text, ARTICLE) == "I went to see.  \nIt was gone.  \n"
 
 
 LINES = st.sampled_from(

@@ -113,6 +113,20 @@ def test_an_address_is_masked_whatever_marks_stand_beside_it(around, category):
     assert redact(around.format(address, address), category).text == around.format("[e-mail]", "[e-mail]")
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://lore.kernel.org/lkml/20240101.GA1234@infradead.org/T/",
+        "https://boats.social/c/knots@boats.social",
+        "[the group](https://boats.social/c/knots@boats.social)",
+    ],
+)
+def test_what_a_path_calls_so_is_no_address(url):
+    assert redact(f"See {url} for it.", Category.ARTICLE).text == f"See {url} for it."
+    asking = "https://skerrow-harbour.org/unsubscribe?address=jo.penhallow@skerrow-harbour.org"
+    assert "jo.penhallow" not in redact(asking, Category.ARTICLE).text
+
+
 @pytest.mark.parametrize("user", ["jo", "jo.penhallow@skerrow-harbour.org"])
 @pytest.mark.parametrize("password", ["S3cr!tPw9", "S3cr@tPw9"])
 def test_a_login_in_an_address_is_masked_with_an_at_in_the_user_or_in_the_password(user, password):

@@ -35,8 +35,8 @@ _URL = re.compile(r"https?://[A-Za-z0-9._~:/?#@!$&*+,;=%-]+")
 quotation marks are more often around an address than in it. See: https://www.rfc-editor.org/rfc/rfc3986#section-2"""
 _AFTER_URL = ".,;:!?*_~"
 """At its end they are the sentence's, or markdown's."""
-_GOES_ON = ("{", "<", "[")
-"""What stands in a template for a value: `?utm_source={source}`."""
+_GOES_ON = re.compile(r"\{|<[a-z][\w -]*>(?!.*</)|\[[\w -]+\]")
+"""What stands in a template for a value: `?utm_source={source}`, `=<source>`; a tag or a footnote does not."""
 _REDIRECTORS = {
     ("www.google.com", "/url"): ("url", "q"), ("l.facebook.com", "/l.php"): ("u",),
     ("lm.facebook.com", "/l.php"): ("u",),
@@ -159,7 +159,7 @@ def _visible(text: str) -> str:
 
 
 def _clean_link(match: re.Match[str]) -> str:
-    if match.string.startswith(_GOES_ON, match.end()):
+    if _GOES_ON.match(match.string, match.end()):
         return match[0]
     url = match[0].rstrip(_AFTER_URL)
     return without_tracking(url) + match[0][len(url) :]

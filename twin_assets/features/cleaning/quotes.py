@@ -9,7 +9,7 @@ See: https://spec.commonmark.org/0.31.2/#block-quotes
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from twin_assets.documents import Category
@@ -38,30 +38,28 @@ _HTML_QUOTE_END = re.compile(r"</blockquote\s*>", re.IGNORECASE)
 _BARE_MARKER = re.compile(r"\s*([-*+]|\d{1,9}[.)])?\s*")
 
 
-def own_lines(text: str, category: Category) -> list[tuple[int, str]]:
-    """What of a cleaned text is not quoted in block quotes, mail, epigraphs or reposts: lines with their numbers.
+def own_lines(text: str, category: Category) -> set[int]:
+    """The numbers of the lines of a cleaned article or post that nobody else wrote a word of.
 
-    The lines are as they stand, but for the last where a repost begins within it. Where a quote stood between two blank
-    lines one is left. Code is the author's as it is.
+    Not the author's are block quotes, quoted mail with its introduction, epigraphs and reposts, with the rest of the
+    line that one of them begins or ends in.
     """
-    if category is Category.CODE:
-        return list(enumerate(text.split("\n")))
     for below in (_MAIL_BELOW, *((_REPOST,) if category is Category.POST else ())):
         text = _before(text, below)
-    lines = text.split("\n")
+    lines = text.split("\n") if text else []
     tokens = blocks(text)
     quoted = set(_quoted_lines(tokens, lines))
     quoted |= set(_introductions_and_attributions(tokens, lines, quoted))
     quoted |= set(_emptied_items(tokens, lines, quoted))
-    return list(_closed_up(lines, quoted))
+    return set(range(len(lines))) - quoted
 
 
 def _before(text: str, others: re.Pattern[str]) -> str:
-    """The text up to where another's begins and runs to the end, unless that stands in code."""
+    """The whole lines of a text above where another's begins and runs to the end, unless that stands in code."""
     code = code_lines(text)
     for match in others.finditer(text):
         if text.count("\n", 0, match.start()) not in code:
-            return text[: match.start()].rstrip() + "\n"
+            return text[: text.rfind("\n", 0, match.start()) + 1].rstrip("\n")
     return text
 
 
@@ -126,14 +124,6 @@ def _emptied_items(tokens: Sequence["Token"], lines: Sequence[str], quoted: set[
             left = [line for line in lines_of(token) if line not in quoted]
             if all(_BARE_MARKER.fullmatch(lines[line]) for line in left):
                 yield from left
-
-
-def _closed_up(lines: Sequence[str], quoted: set[int]) -> Iterator[tuple[int, str]]:
-    """The lines that are not quoted, with one blank line where a quote stood between two."""
-    kept = [(number, line) for number, line in enumerate(lines) if number not in quoted]
-    for (before, above), (number, line) in pairwise([(-1, ""), *kept]):
-        if number == before + 1 or above.strip() or line.strip():
-            yield number, line
 
 
 def _text(block: range, lines: Sequence[str]) -> str:
