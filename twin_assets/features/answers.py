@@ -251,10 +251,11 @@ def _with_edges(answer: Answer, text: str) -> Answer:
 
 def _between(text: str, start: int, end: int, name: str, max_bytes: int) -> Iterator[Answer]:
     found = pieces(text[start:end], max_bytes, Category.CODE, name)
+    language = code_language(name, text)
     cuts = [False, *(_is_inside(piece, found[0]) for piece in found[1:]), False]
     for piece, begins_inside, ends_inside in zip(found, cuts, cuts[1:], strict=False):
         start = text.index(piece, start)
-        if said := _without_last_comment(piece, code_language(name, text)):
+        if said := _without_last_comment(piece, language):
             yield Answer(said, start, inside=begins_inside or ends_inside)
         start += len(piece)
 

@@ -128,11 +128,11 @@ class InstructionModel:
             done: dict[str, str | None] = dict(cache.execute("SELECT key, text FROM written"))
             keys = [self._key(one) for one in wanted]
             missing = {key: one for key, one in zip(keys, wanted, strict=True) if key not in done}
-            if missing:
-                done.update(self._write_missing(cache, missing))
-            with cache:
+            with cache:  # before anything is written: a run that is stopped would leave texts of nobody
                 rows = [(key, one.document_id) for key, one in zip(keys, wanted, strict=True)]
                 cache.executemany("INSERT OR REPLACE INTO written_of VALUES (?, ?)", rows)
+            if missing:
+                done.update(self._write_missing(cache, missing))
             _forget_others(cache, documents)
         return [done[key] for key in keys]
 

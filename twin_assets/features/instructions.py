@@ -278,12 +278,11 @@ class _Asking:
         for position, answer in enumerate(found):
             rewritten = self._chance("rewrite", position) < (REWRITTEN if position else FIRST_REWRITTEN)
             is_part = not (answer.begins and answer.ends)
-            rewrite = self._rewrite(answer, position, is_part) if rewritten and (position or is_train) else None
-            if answer.begins:
-                example = rewrite or self._write(answer, is_part)
-            else:
-                asked_for_itself = self._code(answer, position) or self._reply(answer, position)
-                example = asked_for_itself or rewrite or self._continue(answer, position)
+            example = None if answer.begins else self._code(answer, position) or self._reply(answer, position)
+            if not example and rewritten and (position or is_train):
+                example = self._rewrite(answer, position, is_part)
+            if not example:
+                example = self._write(answer, is_part) if answer.begins else self._continue(answer, position)
             if example:
                 yield example
             else:
