@@ -198,21 +198,27 @@ def test_content_hash_follows_the_content_and_nothing_else(one, other):
     assert (raw("a", other).content_hash == first.content_hash) == (one == other)
 
 
-def _write(settings: Settings, name: str) -> None:
+def _in_four_processes(write: Callable[[Settings, str, Barrier], None], settings: Settings) -> None:
+    context = multiprocessing.get_context("spawn")
+    start = context.Barrier(4)
+    writers = [context.Process(target=write, args=(settings, name, start)) for name in "abcd"]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(120)
+    assert [writer.exitcode for writer in writers] == [0, 0, 0, 0]
+
+
+def _write(settings: Settings, name: str, start: Barrier) -> None:
     warehouse = Stores(settings).warehouse
+    start.wait(60)
     for n in range(50):
         warehouse.upsert_documents([raw(f"{name}-{n}", f"text {n}"), raw("shared", f"by {name}, {n}")])
         warehouse.save_crawl_state("ada", name, {"n": n})
 
 
 def test_four_processes_write_at_once_without_an_error_or_a_lost_document(settings, stores):
-    context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_write, args=(settings, name)) for name in "abcd"]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join(120)
-    assert [writer.exitcode for writer in writers] == [0, 0, 0, 0]
+    _in_four_processes(_write, settings)
     assert len(stores.warehouse.fingerprints("ada")) == 201
     assert all(stores.warehouse.crawl_state("ada", name) == {"n": 49} for name in "abcd")
 
@@ -226,14 +232,7 @@ def _write_the_same(settings: Settings, name: str, start: Barrier) -> None:
 
 
 def test_documents_that_four_processes_find_new_at_the_same_time_are_written_once(settings, stores):
-    context = multiprocessing.get_context("spawn")
-    start = context.Barrier(4)
-    writers = [context.Process(target=_write_the_same, args=(settings, name, start)) for name in "abcd"]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join(120)
-    assert [writer.exitcode for writer in writers] == [0, 0, 0, 0]
+    _in_four_processes(_write_the_same, settings)
     assert len(stores.warehouse.fingerprints("ada")) == 500
 
 
