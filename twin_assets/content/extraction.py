@@ -36,10 +36,6 @@ _HTML_TAGS = {"quote": "blockquote", "item": "li", "ref": "a", "lb": "br", "row"
 _HTML_STYLES = {"#b": "strong", "#i": "em", "#u": "u", "#t": "code", "#sub": "sub", "#sup": "sup"}
 
 
-_HEADING_MARKS = re.compile(r"^\s*#{1,6}\s+|\s+#+\s*$")
-"""See: https://spec.commonmark.org/0.31.2/#atx-headings; a closing sequence stands behind a space: `# C#`."""
-
-
 @dataclass(frozen=True)
 class Page:
     """What a page holds, apart from everything around it."""
@@ -230,13 +226,3 @@ def parse_date(value: object) -> datetime | None:
         return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
     except (ValueError, ArithmeticError):  # a year of 400 digits overflows, or cannot be divided
         return None
-
-
-def first_heading(markdown: str) -> str:
-    """The words of a text's first heading of the first level, "" when it has none."""
-    return heading_label(next((line for line in markdown.splitlines() if line.startswith("# ")), ""))
-
-
-def heading_label(line: str) -> str:
-    """A line without the marks of a heading around it."""
-    return _HEADING_MARKS.sub("", line).strip()

@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from twin_assets.content.code import CODE
+from twin_assets.content.headings import without_closing
 
 if TYPE_CHECKING:
     from tree_sitter import Language, Node
@@ -68,8 +69,6 @@ _KEYWORDS = frozenset({
 _COMMENT = re.compile(r"\s*(#|;|//|--)")
 _WORD = re.compile(r"\w")
 _FENCED_LANGUAGE = re.compile(r"\{?\s*\.?([\w+#-]+)")
-_CLOSING_MARKS = re.compile(r"(?:^|\s)#+$")
-"""Of a heading. See: https://spec.commonmark.org/0.31.2/#atx-headings"""
 _CALLABLE = re.compile("function|method|constructor")
 _BEFORE_BLOCK = " \t>"
 
@@ -358,7 +357,7 @@ def _heading(node: "Node") -> Heading | None:
     level = next((match for child in node.children if (match := _LEVEL.fullmatch(child.type))), None)
     label = _one_line(content.text) if content is not None else ""
     if node.type == "atx_heading":
-        label = _CLOSING_MARKS.sub("", label)
+        label = without_closing(label)
     return Heading(node.start_point.row, int(level[1]), label) if level and label else None
 
 

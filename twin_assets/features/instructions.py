@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from twin_assets.content.chunking import CHUNKING_VERSION
-from twin_assets.content.extraction import heading_label
+from twin_assets.content.headings import heading_label
 from twin_assets.documents import Category, digest
 from twin_assets.features.answers import STOP, Answer, answers, plain_text, without_code, writing
 from twin_assets.features.boilerplate import boilerplate
@@ -68,7 +68,7 @@ REWRITTEN, FIRST_REWRITTEN = 0.3, 0.5
 A held-out document's first piece never is: drafts are compared with it.
 """
 
-_HEADING = re.compile(r"^#{2,4}[ \t]+(.+?)(?:[ \t]+#+)?[ \t]*$", re.MULTILINE)
+_HEADING = re.compile(r"^#{2,4}[ \t]+.+$", re.MULTILINE)
 _NOT_PROSE = re.compile(r"\s*(#{1,6}\s|[-*+|>]|\d+[.)]\s|!\[|<|\[\^|```|~~~|---|===)")
 _SENTENCE = re.compile(rf".+?{STOP}")
 _CLAUSE = re.compile(r"[;:]\s|\s[—–-]\s|,\s(?=(?:which|but|because|so|and|where|when|while|as|though|or)\s)|\s\(")
@@ -359,7 +359,7 @@ class _Asking:
 
     def _outline(self, text: str) -> list[str]:
         """The headings of a piece; where it has none to speak of, how each of its paragraphs begins, in flat words."""
-        headings = [_one_line(heading) for heading in _HEADING.findall(text)]
+        headings = [label for heading in _HEADING.findall(text) if (label := _one_line(heading_label(heading)))]
         if len(headings) >= 3:
             return headings
         parts = (" ".join(part.split()) for part in prose(text).split("\n\n"))
