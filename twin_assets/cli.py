@@ -632,14 +632,15 @@ def serve(host: str | None, port: int | None) -> None:
 @main.command()
 @click.option("--author", "author_id", default="wren", show_default=True, help="Author id.")
 @click.option("--source", "sources", default="", help="Feeds, sites, folders or zips; default: the sample.")
-@click.option("--recipe", default="tiny-cpu", show_default=True)
+@click.option("--recipe", help="How the model is trained; default: the small real model that lies on this machine.")
 @click.option("--serve/--no-serve", "with_servers", default=True, help="Serve the Dagster UI and the app afterwards.")
 @plain_errors
-def demo(author_id: str, sources: str, recipe: str, with_servers: bool) -> None:
+def demo(author_id: str, sources: str, recipe: str | None, with_servers: bool) -> None:
     """Take an author through the whole graph; what `make demo` calls."""
     from twin_assets.demo import run_demo
+    from twin_assets.documents import DEFAULT_RECIPE
 
-    run_demo(stores(), author_id, shlex.split(sources), recipe, with_servers)
+    run_demo(stores(), author_id, shlex.split(sources), recipe or DEFAULT_RECIPE, with_servers)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from twin_assets.collection import inbox
 from twin_assets.collection.crawler import INBOX, ArchiveCrawler, archive_platform, crawlers, lies_here, platform_for
 from twin_assets.collection.sensors import crawl_under_way
 from twin_assets.content.archives import is_archive, open_archive
-from twin_assets.documents import AUTHOR_ID, AuthorProfile, Consent, RecipeChoice, Source, Use, utcnow
+from twin_assets.documents import AUTHOR_ID, DEFAULT_RECIPE, AuthorProfile, Consent, RecipeChoice, Source, Use, utcnow
 from twin_assets.errors import BadInput, BadSource
 from twin_assets.serving.collecting import LeftOut, Overview, Phase, Place, Reading, Standing
 from twin_assets.stores import Stores
@@ -44,7 +44,7 @@ def add_author(stores: Stores, author: str, name: str, consent: Consent) -> Auth
         raise BadInput(f"author id {author!r}: use 1 to 63 of a-z, 0-9 and '-', not starting with '-'")
     if erasure.is_being_erased(stores, author):
         raise BadInput(f"the erasure of {author} has not ended: run `twin author erase {author}` first")
-    profile = AuthorProfile(id=author, name=name, consent=consent, recipes=[RecipeChoice(name="tiny-cpu")])
+    profile = AuthorProfile(id=author, name=name, consent=consent, recipes=[RecipeChoice(name=DEFAULT_RECIPE)])
     stores.warehouse.add_profile(profile)
     return profile
 

