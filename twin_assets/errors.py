@@ -7,7 +7,8 @@ TwinError                     every error this package raises on purpose; its te
 │   └── BadRecipe             a recipe with an unknown key, a wrong value, or a model that is not there
 ├── NotThere                  an author, version, table or model that does not exist
 ├── NotEnoughWriting          too few documents for what was asked
-└── AccessDenied              a key that may not see this author
+├── AccessDenied              a key that may not see this author
+└── Busy                      more is asked for at once than can be done; later it can
 """
 
 
@@ -41,3 +42,11 @@ class NotEnoughWriting(TwinError):
 
 class AccessDenied(TwinError):
     """A key that may not see this author."""
+
+
+class Busy(TwinError):
+    """More is asked for at once than can be done; worth trying again after `retry_after_s` seconds."""
+
+    def __init__(self, text: str, retry_after_s: int) -> None:
+        super().__init__(text)
+        self.retry_after_s = retry_after_s

@@ -107,6 +107,29 @@ class Settings(BaseSettings):
     max_drop: float = Field(default=0.5, gt=0, le=1, description="Largest unexplained share of rows a run may lose.")
 
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 …")
+    generation: Literal["in_process", "completions", "chat"] = Field(
+        default="in_process",
+        description="What writes drafts: this process, a completions server (vLLM) or a chat provider (LiteLLM).",
+    )
+    generation_engine: Literal["auto", "onnx", "torch"] = Field(
+        default="auto",
+        description="In this process: onnx (8 bits, CPU), torch, or auto: onnx on a CPU where it runs the model well.",
+    )
+    generation_memory_mib: int = Field(
+        default=0, ge=0, description="Memory for models, adapters and drafts under way; 0: half of what the device has."
+    )
+    generation_url: str | None = Field(default=None, description="Address of the completions server, with /v1.")
+    generation_adapters: str | None = Field(
+        default=None, description="Where that server sees the model registry's folder, if elsewhere than this machine."
+    )
+    chat_model: str | None = Field(default=None, description="LiteLLM name of the chat provider's model.")
+    chat_api_base: str | None = Field(default=None, description="Address of that provider, if your own.")
+    generation_key_env: str | None = Field(
+        default=None, description="NAME of the environment variable with the server's or provider's key."
+    )
+    max_open_drafts: int = Field(
+        default=32, gt=0, description="Drafts written or waiting at once; further ones get 429."
+    )
     tracking: Literal["offline", "online", "disabled"] = Field(default="offline", description="wandb's mode.")
     api_host: str = Field(default="127.0.0.1", description="Another host is refused until API keys exist.")
     api_port: int = Field(default=7860, ge=1, le=65535, description="Port of the app and the API.")

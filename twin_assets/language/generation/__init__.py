@@ -1,0 +1,13 @@
+"""Text from a model: one seam for drafting and evaluation, whatever runs behind it.
+
+    backend = open_backend(stores)                 in this process, or a server, as the settings say
+    with backend.open(manifest) as session:        holds the adapter until the session closes
+        for piece in session.stream(prompt, Sampling(seed=1)): ...
+
+session.py has the protocols, in_process.py what runs here, completions.py and chat.py what runs elsewhere.
+"""
+
+from twin_assets.language.generation.sampling import Sampling
+from twin_assets.language.generation.session import Backend, PieceStream, Session, open_backend
+
+__all__ = ["Backend", "PieceStream", "Sampling", "Session", "open_backend"]

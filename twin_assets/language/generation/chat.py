@@ -1,0 +1,108 @@
+"""Generation by a chat provider through LiteLLM: no adapter and no likelihoods, but a model that writes well.
+
+The provider applies a chat template of its own, so what its model sees is not, token for token, what ours are trained
+on; the session's name says so. Only what may be quoted is ever in a prompt, so private writing stays here.
+See: https://docs.litellm.ai/docs/completion/input
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from twin_assets.documents import ModelManifest
+from twin_assets.errors import BadInput, Busy, TwinError
+from twin_assets.language.base_models import BaseSpec, load_tokenizer, resolve_base
+from twin_assets.language.generation.sampling import Sampling
+from twin_assets.language.generation.session import OpenSession, PieceStream
+from twin_assets.language.prompts import EncodedPrompt, Window
+from twin_assets.settings import secret
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from twin_assets.stores import Stores
+
+CONTEXT_TOKENS = 8_192
+"""Taken for a model that LiteLLM does not know."""
+
+TIMEOUT_S = 120.0
+
+
+class Chat:
+    """The provider's one model."""
+
+    def __init__(self, stores: "Stores") -> None:
+        """Raises BadInput where the settings name no model."""
+        if not stores.settings.chat_model:
+            raise BadInput("TWIN_GENERATION=chat needs TWIN_CHAT_MODEL: LiteLLM's name of a model, provider/model")
+        self._stores = stores
+
+    def open(self, model: "ModelManifest | BaseSpec") -> "ChatSession":
+        """A session with the provider's model, whatever base is asked for.
+
+        base: only its tokenizer is used, to estimate lengths. Raises TwinError for a trained version.
+        """
+        if isinstance(model, ModelManifest):
+            raise TwinError(
+                f"{model.id} is an adapter, and a chat provider runs none: unset TWIN_GENERATION, or ask for "
+                f"{model.author}@untrained"
+            )
+        settings = self._stores.settings
+        key = secret(settings.generation_key_env) if settings.generation_key_env else None
+        options = {"model": settings.chat_model, "api_base": settings.chat_api_base, "api_key": key}
+        return ChatSession(options, load_tokenizer(resolve_base(model, settings).path))
+
+
+class ChatSession(OpenSession):
+    """A session with a provider's model."""
+
+    def __init__(self, options: dict[str, Any], tokenizer: "PreTrainedTokenizerBase") -> None:
+        """options: model, api_base and api_key, as litellm.completion takes them. tokenizer: for lengths alone."""
+        import litellm
+
+        self._options = {name: value for name, value in options.items() if value}
+        self.tokenizer = tokenizer
+        self.engine = f"{options['model']} (the provider's own template)"
+        self.context_tokens = CONTEXT_TOKENS
+        with suppress(Exception):  # it raises a bare Exception for a model that is not in its list
+            self.context_tokens = int(litellm.get_model_info(options["model"])["max_input_tokens"] or CONTEXT_TOKENS)
+
+    def _pieces(
+        self,
+        prompt: EncodedPrompt,
+        sampling: Sampling,
+        stop: threading.Event | None,
+        on_token: Callable[[], None] | None,
+    ) -> PieceStream:
+        import litellm
+        import openai
+
+        litellm.suppress_debug_info = True
+        request = {
+            "messages": list(prompt.messages),
+            "max_tokens": sampling.max_new_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            **({} if sampling.seed is None else {"seed": sampling.seed}),
+        }
+        try:
+            answer = litellm.completion(
+                **self._options, **request, stream=True, timeout=TIMEOUT_S, drop_params=True, num_retries=1
+            )
+            for chunk in answer:
+                if stop is not None and stop.is_set():
+                    return
+                text = chunk.choices[0].delta.content if chunk.choices else None
+                if text:
+                    if on_token is not None:
+                        on_token()
+                    yield text
+        except openai.RateLimitError as error:
+            raise Busy(f"{self._options['model']} is busy: try again in a moment", retry_after_s=10) from error
+        except openai.OpenAIError as error:
+            raise TwinError(f"{self._options['model']} did not answer: {str(error)[:300]}") from error
+
+    def score(self, windows: Sequence[Window]) -> None:
+        """A chat provider gives no likelihoods."""
+        return

@@ -1,0 +1,364 @@
+"""Generation in this process: the base models in memory, each with its scheduler and the adapters on it.
+
+Memory is counted: weights by the size of their files, adapters by theirs, caches by tokens. What nobody holds goes when
+room is needed, before something new is loaded; what a session holds stays until the session closes. A base that nobody
+has used for IDLE_S goes by itself, so that a server at rest leaves the memory, or the GPU, to training.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from twin_assets.documents import ModelManifest
+from twin_assets.errors import Busy, TwinError
+from twin_assets.language.base_models import (
+    BaseSpec,
+    ResolvedBase,
+    context_of,
+    device_of,
+    load_base,
+    load_tokenizer,
+    resolve_base,
+)
+from twin_assets.language.generation.engine import Adapter, AnyEngine, CannotApply
+from twin_assets.language.generation.onnx_export import NotExportable, exported, missing_packages
+from twin_assets.language.generation.sampling import Sampling, TokenSampler
+from twin_assets.language.generation.scheduler import Job, Scheduler
+from twin_assets.language.generation.session import OpenSession, PieceStream
+from twin_assets.language.generation.text import DecodedStream, end_ids
+from twin_assets.language.prompts import EncodedPrompt, Window
+
+if TYPE_CHECKING:
+    from transformers import GenerationConfig, PreTrainedTokenizerBase
+
+    from twin_assets.settings import Settings
+    from twin_assets.stores import Stores
+
+ADAPTER_FOLDER = "adapter"
+"""Where the adapter lies inside a version's folder."""
+
+IDLE_S = 600.0
+MEMORY_SHARE = 0.5
+"""Of the machine's memory, or the GPU's, for everything that generation holds, unless the settings say otherwise."""
+
+CACHE_SHARE = 0.25
+"""Of that memory, what the caches of one base's drafts may take."""
+
+SMALL_MODEL_BYTES = 64_000_000
+"""Below this torch is quick enough, and preparing a faster engine takes longer than it ever saves."""
+
+LARGE_SHARE = 0.2
+"""A model with more weights than this share of the machine's memory is not exported: that takes four times as much."""
+
+Tell = Callable[[str], None]
+
+
+@dataclass(eq=False)
+class _Loaded:
+    """An adapter on a base."""
+
+    adapter: Adapter
+    holders: int = 0
+    used_at: float = field(default_factory=time.monotonic)
+
+
+@dataclass(eq=False)
+class _Base:
+    """A base model in memory."""
+
+    engine: AnyEngine
+    scheduler: Scheduler
+    tokenizer: "PreTrainedTokenizerBase"
+    context_tokens: int
+    end_ids: frozenset[int]
+    adapters: dict[str, _Loaded] = field(default_factory=dict)
+    holders: int = 0
+    used_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def n_bytes(self) -> int:
+        return self.engine.weights_bytes + sum(one.adapter.n_bytes for one in self.adapters.values())
+
+
+Key = tuple[str, str, str, str]
+"""Name, revision and precision of a base, and its engine."""
+
+
+class InProcess:
+    """The models of one process. Safe to use from several threads."""
+
+    def __init__(self, stores: "Stores", memory_bytes: int | None = None, tell: Tell = lambda _: None) -> None:
+        """memory_bytes: for weights, adapters and caches together; None asks the settings, then the machine."""
+        self._stores = stores
+        self._settings: Settings = stores.settings
+        given = memory_bytes or self._settings.generation_memory_mib * 2**20
+        self._memory = given or int(_memory(self._settings) * MEMORY_SHARE)
+        self._tell = tell
+        self._bases: dict[Key, _Base] = {}
+        self._n_open = 0
+        self._lock = threading.Lock()
+        self._loading = threading.Lock()
+
+    def open(self, model: ModelManifest | BaseSpec) -> "LocalSession":
+        """A session with a version of the registry or a base model, which is loaded when it is not in memory."""
+        self._enter()
+        try:
+            if isinstance(model, BaseSpec):
+                return self._session(self._hold_base(model), None)
+            return self._open_version(model)
+        except BaseException:
+            self._leave()
+            raise
+
+    def _enter(self) -> None:
+        """Take one of the places. Raises Busy."""
+        with self._lock:
+            if self._n_open >= self._settings.max_open_drafts:
+                raise Busy(
+                    f"{self._n_open} drafts are being written or wait: try again in a moment",
+                    retry_after_s=5,
+                )
+            self._n_open += 1
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._n_open -= 1
+
+    def _open_version(self, manifest: ModelManifest) -> "LocalSession":
+        if manifest.serving != "adapter":
+            raise TwinError(f"{manifest.id} is served {manifest.serving}: this process serves adapters only")
+        folder = self._stores.models.local_folder(manifest, self._settings.cache_dir) / ADAPTER_FOLDER
+        ref = manifest.base
+        spec = BaseSpec(name=ref.name, revision=ref.revision, precision=ref.precision)
+        base = self._hold_base(spec)
+        try:
+            return self._session(base, self._hold_adapter(base, manifest.id, folder))
+        except CannotApply:
+            self._release(base, None)
+        except BaseException:
+            self._release(base, None)
+            raise
+        base = self._hold_base(spec, engine="torch")
+        try:
+            return self._session(base, self._hold_adapter(base, manifest.id, folder))
+        except BaseException:
+            self._release(base, None)
+            raise
+
+    def _session(self, base: _Base, loaded: _Loaded | None) -> "LocalSession":
+        def release() -> None:
+            self._release(base, loaded)
+            self._leave()
+
+        return LocalSession(base, loaded.adapter if loaded else None, release)
+
+    def _hold_base(self, spec: BaseSpec, engine: str | None = None) -> _Base:
+        """The base, which stays in memory until it is released."""
+        resolved = resolve_base(spec, self._settings, self._tell)
+        engine = engine or _engine_for(resolved, self._settings)
+        key = (resolved.name, resolved.revision, resolved.precision, engine)
+        with self._loading:
+            with self._lock:
+                if found := self._bases.get(key):
+                    return _held(found)
+            self._make_room(_files_bytes(resolved.path))
+            base = self._load(resolved, engine)
+            with self._lock:
+                self._bases[key] = _held(base)
+            threading.Thread(target=self._drop_when_idle, args=(key,), name="idle-base", daemon=True).start()
+            return base
+
+    def _load(self, resolved: ResolvedBase, engine: str) -> _Base:
+        made = load_engine(resolved, engine, self._settings, self._tell)
+        tokenizer = load_tokenizer(resolved.path)
+        return _Base(
+            engine=made,
+            scheduler=Scheduler(made, int(self._memory * CACHE_SHARE)),
+            tokenizer=tokenizer,
+            context_tokens=context_of(resolved),
+            end_ids=end_ids(_generation_config(resolved.path), tokenizer),
+        )
+
+    def _hold_adapter(self, base: _Base, name: str, folder: Path) -> _Loaded:
+        with self._loading:
+            with self._lock:
+                if found := base.adapters.get(name):
+                    return _held(found)
+            self._make_room(_files_bytes(folder))
+            adapter = base.scheduler.call(lambda: base.engine.load(folder))
+            with self._lock:
+                base.adapters[name] = _held(_Loaded(adapter))
+                return base.adapters[name]
+
+    def _release(self, base: _Base, loaded: _Loaded | None) -> None:
+        with self._lock:
+            for one in (base, loaded):
+                if one is not None:
+                    one.holders -= 1
+                    one.used_at = time.monotonic()
+
+    def _make_room(self, wanted: int) -> None:
+        """Let go of what nobody holds, unused for longest first, until `wanted` bytes fit or nothing is left to go."""
+        while True:
+            with self._lock:
+                used = sum(base.n_bytes for base in self._bases.values())
+                if used + wanted <= self._memory * (1 - CACHE_SHARE):
+                    return
+                act = self._oldest_idle()
+            if act is None:
+                return
+            act()
+
+    def _oldest_idle(self) -> Callable[[], object] | None:
+        """What frees the memory of the idle adapter or base that was used longest ago. The lock is held."""
+        idle: list[tuple[float, Callable[[], object]]] = []
+        for key, base in self._bases.items():
+            if not base.holders:
+                idle.append((base.used_at, lambda key=key: self._drop_base(key)))  # type: ignore[misc]
+            for name, one in base.adapters.items():
+                if not one.holders:
+                    idle.append((one.used_at, lambda base=base, name=name: self._drop_adapter(base, name)))  # type: ignore[misc]
+        return min(idle, key=lambda one: one[0])[1] if idle else None
+
+    def _drop_adapter(self, base: _Base, name: str) -> None:
+        with self._lock:
+            if base.adapters[name].holders:
+                return
+            gone = base.adapters.pop(name)
+        base.scheduler.call(lambda: base.engine.unload(gone.adapter))
+
+    def _drop_base(self, key: Key) -> None:
+        with self._lock:
+            if key not in self._bases or self._bases[key].holders:
+                return
+            base = self._bases.pop(key)
+        base.scheduler.close()
+
+    def _drop_when_idle(self, key: Key) -> None:
+        """Wait until nobody has held a base for IDLE_S, and drop it."""
+        while True:
+            with self._lock:
+                base = self._bases.get(key)
+                if base is None:
+                    return
+                left = IDLE_S if base.holders else base.used_at + IDLE_S - time.monotonic()
+            if left <= 0:
+                self._drop_base(key)
+            else:
+                time.sleep(left)
+
+    @property
+    def loaded(self) -> dict[str, list[str]]:
+        """Names of the bases in memory, each with those of its adapters."""
+        with self._lock:
+            return {key[0]: list(base.adapters) for key, base in self._bases.items()}
+
+
+Held = TypeVar("Held", _Base, _Loaded)
+
+
+def _held(one: Held) -> Held:
+    one.holders += 1
+    return one
+
+
+class LocalSession(OpenSession):
+    """A session with a model of this process."""
+
+    def __init__(self, base: _Base, adapter: Adapter | None, release: Callable[[], None]) -> None:
+        self._base = base
+        self._adapter = adapter
+        self._release: Callable[[], None] | None = release
+        self._once = threading.Lock()
+        self.context_tokens = base.context_tokens
+        self.tokenizer = base.tokenizer
+        self.engine = base.engine.name
+
+    def _pieces(
+        self,
+        prompt: EncodedPrompt,
+        sampling: Sampling,
+        stop: threading.Event | None,
+        on_token: Callable[[], None] | None,
+    ) -> PieceStream:
+        job = Job(
+            ids=prompt.ids,
+            sampler=TokenSampler(sampling),
+            max_new=min(sampling.max_new_tokens, self.context_tokens - len(prompt.ids)),
+            end_ids=self._base.end_ids,
+            adapter=self._adapter,
+        )
+        decoded = DecodedStream(self.tokenizer)
+        with closing(self._base.scheduler.tokens(job, stop)) as tokens:
+            for token in tokens:
+                if on_token is not None:
+                    on_token()
+                if piece := decoded.step(token):
+                    yield piece
+            if piece := decoded.rest():
+                yield piece
+
+    def score(self, windows: Sequence[Window]) -> list[float]:
+        """Nats of each window's masked tokens."""
+        base, adapter = self._base, self._adapter
+        return base.scheduler.call(lambda: base.engine.score(windows, adapter))
+
+    def close(self) -> None:
+        """Let go of base and adapter."""
+        with self._once:
+            release, self._release = self._release, None
+        if release is not None:
+            release()
+
+
+def _engine_for(base: ResolvedBase, settings: "Settings") -> str:
+    """`onnx` where it is asked for, or faster and possible; else `torch`."""
+    if settings.generation_engine != "auto":
+        return settings.generation_engine
+    if device_of(settings.device) != "cpu" or base.precision not in ("fp32", "bf16") or missing_packages():
+        return "torch"
+    size = _files_bytes(base.path)
+    return "onnx" if SMALL_MODEL_BYTES <= size <= LARGE_SHARE * _memory(settings) else "torch"
+
+
+def load_engine(base: ResolvedBase, engine: str, settings: "Settings", tell: Tell) -> AnyEngine:
+    """The base's weights, ready to compute; torch where ONNX Runtime cannot run the model as torch does."""
+    if engine == "onnx":
+        from twin_assets.language.generation.onnx_engine import OnnxEngine
+
+        try:
+            return OnnxEngine(exported(base.revision[:16], base.path, settings.cache_dir, tell))
+        except NotExportable as error:
+            tell(f"{error}; torch does the work, several times slower")
+    from twin_assets.language.generation.torch_engine import TorchEngine
+
+    return TorchEngine(load_base(base, settings.device)[0])
+
+
+def _generation_config(folder: Path) -> "GenerationConfig | None":
+    from transformers import GenerationConfig
+
+    try:
+        return GenerationConfig.from_pretrained(folder, local_files_only=True)
+    except OSError:
+        return None
+
+
+def _files_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+
+
+def _memory(settings: "Settings") -> int:
+    """Bytes of memory of the device that generates."""
+    device = device_of(settings.device)
+    if device == "cpu":
+        import psutil
+
+        return int(psutil.virtual_memory().total)
+    import torch
+
+    return int(torch.cuda.get_device_properties(device).total_memory)

@@ -1,0 +1,135 @@
+"""The seam: a backend opens a model, and a session with it drafts and, where the model can, scores."""
+
+import collections.abc
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
+
+from twin_assets.documents import ModelManifest
+from twin_assets.errors import BadInput
+from twin_assets.language.generation.sampling import Sampling
+from twin_assets.language.generation.text import until_marks
+from twin_assets.language.prompts import ROLE_MARKS, EncodedPrompt, Window, template_kind
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from twin_assets.language.base_models import BaseSpec
+    from twin_assets.stores import Stores
+
+PieceStream = collections.abc.Generator[str, None, None]
+"""Text as it comes; closing it frees what the draft holds."""
+
+
+class Session(Protocol):
+    """One model, base or adapter, held ready from opening to closing: what it drafts with cannot change meanwhile."""
+
+    context_tokens: int
+    """The longest sequence, prompt and draft together."""
+    tokenizer: "PreTrainedTokenizerBase"
+    engine: str
+    """What computes, in words: `onnxruntime, 8 bits`."""
+
+    def stream(
+        self,
+        prompt: EncodedPrompt,
+        sampling: Sampling,
+        stop: threading.Event | None = None,
+        on_token: Callable[[], None] | None = None,
+    ) -> PieceStream:
+        """The draft, piece by piece; closing the iterator, or setting `stop`, ends the work within a token.
+
+        on_token: called for each token of the draft; a piece may be several. Raises BadInput, before the first piece,
+        for a prompt that fills the context.
+        """
+
+    def generate(self, prompt: EncodedPrompt, sampling: Sampling) -> str:
+        """The whole draft, as `stream` gives it."""
+
+    def score(self, windows: Sequence[Window]) -> list[float] | None:
+        """Negative log-likelihood in nats of each window's masked tokens, in the order given; None if it cannot."""
+
+    def close(self) -> None:
+        """Let go of the model. A second call does nothing."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class OpenSession:
+    """What all sessions do alike."""
+
+    context_tokens: int
+    tokenizer: "PreTrainedTokenizerBase"
+    engine: str
+
+    def stream(
+        self,
+        prompt: EncodedPrompt,
+        sampling: Sampling,
+        stop: threading.Event | None = None,
+        on_token: Callable[[], None] | None = None,
+    ) -> PieceStream:
+        """See `Session.stream`."""
+        if len(prompt.ids) >= self.context_tokens:
+            raise BadInput(
+                f"the prompt is {len(prompt.ids)} tokens long and the model's context {self.context_tokens}: shorten it"
+            )
+        marks = ROLE_MARKS if template_kind(self.tokenizer) == "ours" else ()
+        return until_marks(self._pieces(prompt, sampling, stop, on_token), marks)
+
+    def _pieces(
+        self,
+        prompt: EncodedPrompt,
+        sampling: Sampling,
+        stop: threading.Event | None,
+        on_token: Callable[[], None] | None,
+    ) -> PieceStream:
+        raise NotImplementedError
+
+    def generate(self, prompt: EncodedPrompt, sampling: Sampling) -> str:
+        """The whole draft, as `stream` gives it."""
+        with closing(self.stream(prompt, sampling)) as pieces:
+            return "".join(pieces).strip()
+
+    def close(self) -> None:
+        """See `Session.close`; there may be nothing to let go of."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Backend(Protocol):
+    """Something that models run on."""
+
+    def open(self, model: "ModelManifest | BaseSpec") -> Session:
+        """A session with a version of the registry, or with a base model alone.
+
+        Raises Busy when too many sessions are open, NotThere or BadRecipe for a model that cannot be had.
+        """
+
+
+def open_backend(stores: "Stores") -> Backend:
+    """The backend that the settings name. Raises BadInput for settings that do not fit together."""
+    settings = stores.settings
+    if settings.generation == "completions":
+        from twin_assets.language.generation.completions import Completions
+
+        return Completions(stores)
+    if settings.generation == "chat":
+        from twin_assets.language.generation.chat import Chat
+
+        return Chat(stores)
+    from twin_assets.language.generation.in_process import InProcess
+
+    return InProcess(stores)

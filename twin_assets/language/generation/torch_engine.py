@@ -1,0 +1,226 @@
+"""torch: every architecture, every adapter, a GPU where there is one, and the reference that other engines are held to.
+
+peft keeps which adapter is active in the model itself, so each call says which it needs and switching is never left to
+what an earlier call did. A switch takes as long as a few tokens: hence `turn`.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twin_assets.errors import NotThere
+from twin_assets.language.generation.sampling import Logits
+from twin_assets.language.prompts import Window
+
+if TYPE_CHECKING:
+    from transformers import DynamicCache, PreTrainedModel
+
+SCORED_TOKENS = 2_048
+"""Tokens per forward pass when scoring, padding included: bounds the memory that logits take."""
+
+
+@dataclass(eq=False)
+class TorchAdapter:
+    """The name that peft knows it by."""
+
+    name: str
+    n_bytes: int
+
+
+@dataclass(eq=False)
+class _Batch:
+    """Sequences in one cache, one row each, padded on the left to the same length."""
+
+    cache: "DynamicCache"
+    rows: list["TorchCache"]
+    padding: list[int]
+
+
+@dataclass(eq=False)
+class TorchCache:
+    """A row of a batch."""
+
+    batch: _Batch
+    length: int = 0
+
+
+class TorchEngine:
+    """A model of transformers with peft's adapters."""
+
+    turn = 8
+
+    def __init__(self, model: "PreTrainedModel") -> None:
+        """model: a causal language model, with or without peft around it."""
+        # Any: a PreTrainedModel until the first adapter, then a PeftModel around it.
+        self._model: Any = model.eval()
+        config = model.config.get_text_config()
+        self.name = f"torch, {str(model.dtype).removeprefix('torch.')}"
+        self.vocabulary = int(config.vocab_size)
+        self.weights_bytes = int(model.get_memory_footprint())
+        heads = int(getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
+        size = int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+        self.bytes_per_token = config.num_hidden_layers * 2 * heads * size * model.dtype.itemsize
+        self._batches = _attends_to_everything(config)
+        self._names = itertools.count()
+        self._active: str | None = None
+        self._adapted = False
+
+    def close(self) -> None:
+        """Let go of the weights."""
+        del self._model
+
+    def load(self, folder: Path) -> TorchAdapter:
+        """Read an adapter. Raises NotThere without one in safetensors; a pickle is never read."""
+        file = folder / "adapter_model.safetensors"
+        if not file.is_file():
+            raise NotThere(f"no adapter_model.safetensors in {folder}: train it again")
+        from peft import PeftModel
+
+        name = f"adapter{next(self._names)}"
+        self._active = "unknown"  # whatever loading leaves active, the next call chooses anew
+        if self._adapted:
+            self._model.load_adapter(folder, adapter_name=name)
+        else:
+            self._model = PeftModel.from_pretrained(self._model, folder, adapter_name=name)
+            self._adapted = True
+        self._model.eval()
+        return TorchAdapter(name, file.stat().st_size)
+
+    def unload(self, adapter: TorchAdapter) -> None:
+        """Forget an adapter."""
+        self._model.delete_adapter(adapter.name)
+        self._active = "unknown"
+
+    def cache(self, max_tokens: int) -> TorchCache:
+        """The cache of a new sequence; it grows as it is read."""
+        from transformers import DynamicCache
+
+        batch = _Batch(DynamicCache(config=self._model.config), [], [0])
+        cache = TorchCache(batch)
+        batch.rows.append(cache)
+        return cache
+
+    def extend(self, cache: TorchCache, ids: Sequence[int], adapter: TorchAdapter | None) -> Logits:
+        """Read tokens into a sequence; the logits of what comes after them."""
+        import torch
+
+        if cache.batch.rows != [cache]:
+            self._together([cache])
+        given = torch.tensor([list(ids)], device=self._model.device)
+        logits = self._forward(adapter, input_ids=given, past_key_values=cache.batch.cache, use_cache=True)
+        cache.length += len(ids)
+        last: Logits = logits[0]
+        return last
+
+    def step(self, caches: Sequence[TorchCache], tokens: Sequence[int], adapter: TorchAdapter | None) -> Logits:
+        """Read one token into each sequence; logits (sequences, vocabulary)."""
+        import numpy as np
+        import torch
+
+        if len(caches) == 1 or not self._batches:
+            return np.stack([self.extend(cache, [token], adapter) for cache, token in zip(caches, tokens, strict=True)])
+        batch = caches[0].batch if caches[0].batch.rows == list(caches) else self._together(caches)
+        device = self._model.device
+        width = max(cache.length + padding for cache, padding in zip(caches, batch.padding, strict=True)) + 1
+        mask = (torch.arange(width)[None] >= torch.tensor(batch.padding)[:, None]).long()
+        logits = self._forward(
+            adapter,
+            input_ids=torch.tensor(list(tokens), device=device)[:, None],
+            attention_mask=mask.to(device),
+            position_ids=torch.tensor([cache.length for cache in caches], device=device)[:, None],
+            past_key_values=batch.cache,
+            use_cache=True,
+        )
+        for cache in caches:
+            cache.length += 1
+        return logits
+
+    def _together(self, caches: Sequence[TorchCache]) -> _Batch:
+        """Copy sequences into the rows of one cache."""
+        import torch
+        from transformers import DynamicCache
+
+        longest = max(cache.length for cache in caches)
+        merged = DynamicCache(config=self._model.config)
+        for layer in range(len(caches[0].batch.cache.layers)):
+            sides: tuple[list[Any], list[Any]] = ([], [])
+            for cache in caches:
+                row, of_layer = cache.batch.rows.index(cache), cache.batch.cache.layers[layer]
+                for side, kept in zip(sides, (of_layer.keys, of_layer.values), strict=True):
+                    own = kept[row : row + 1, :, kept.shape[2] - cache.length :]
+                    side.append(torch.nn.functional.pad(own, (0, 0, longest - cache.length, 0)))
+            merged.update(torch.cat(sides[0]), torch.cat(sides[1]), layer)
+        batch = _Batch(merged, list(caches), [longest - cache.length for cache in caches])
+        for cache in caches:
+            cache.batch = batch
+        return batch
+
+    def _forward(self, adapter: TorchAdapter | None, **given: Any) -> Logits:
+        """Logits of the last position of each row."""
+        import torch
+
+        with torch.inference_mode():
+            self._use(adapter)
+            logits = self._model(**given, logits_to_keep=1).logits[:, -1].float().cpu()
+        found: Logits = logits.numpy()
+        return found
+
+    def _use(self, adapter: TorchAdapter | None) -> None:
+        """Make an adapter, or the base model alone, answer the next forward pass."""
+        wanted = adapter.name if adapter else None
+        if not self._adapted or wanted == self._active:
+            return
+        if wanted is None:
+            self._model.base_model.disable_adapter_layers()
+        else:
+            self._model.base_model.enable_adapter_layers()
+            self._model.set_adapter(wanted, inference_mode=True)
+        self._active = wanted
+
+    def score(self, windows: Sequence[Window], adapter: TorchAdapter | None) -> list[float]:
+        """Nats of each window, windows of like length together."""
+        found: dict[int, float] = {}
+        for batch in _batches(windows, SCORED_TOKENS):
+            found.update(zip(batch, self._score([windows[n] for n in batch], adapter), strict=True))
+        return [found[n] for n in range(len(windows))]
+
+    def _score(self, batch: Sequence[Window], adapter: TorchAdapter | None) -> list[float]:
+        import torch
+
+        width = max(len(window.ids) for window in batch)
+        ids = torch.zeros(len(batch), width, dtype=torch.long)
+        mask = torch.zeros(len(batch), width, dtype=torch.long)
+        scored = torch.zeros(len(batch), width, dtype=torch.bool)
+        for row, window in enumerate(batch):
+            ids[row, : len(window.ids)] = torch.tensor(window.ids)
+            mask[row, : len(window.ids)] = 1
+            scored[row, : len(window.mask)] = torch.tensor(window.mask, dtype=torch.bool)
+        device = self._model.device
+        ids, mask, scored = ids.to(device), mask.to(device), scored[:, 1:].to(device)
+        with torch.inference_mode():
+            self._use(adapter)
+            logits = self._model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
+            nats = torch.nn.functional.cross_entropy(logits[scored].float(), ids[:, 1:][scored], reduction="none")
+        parts = torch.split(nats.double().cpu(), scored.sum(dim=1).tolist())
+        return [math.fsum(part.tolist()) for part in parts]
+
+
+def _attends_to_everything(config: Any) -> bool:
+    """True if every layer sees the whole sequence: caches with windows cannot be padded."""
+    kinds = getattr(config, "layer_types", None)
+    return all(kind == "full_attention" for kind in kinds) if kinds else getattr(config, "sliding_window", None) is None
+
+
+def _batches(windows: Sequence[Window], max_tokens: int) -> Iterator[list[int]]:
+    """Indexes of windows of like length together, at most `max_tokens` with padding, at least one."""
+    batch: list[int] = []
+    for n in sorted(range(len(windows)), key=lambda n: len(windows[n].ids)):
+        if batch and len(windows[n].ids) * (len(batch) + 1) > max_tokens:
+            yield batch
+            batch = []
+        batch.append(n)
+    if batch:
+        yield batch
