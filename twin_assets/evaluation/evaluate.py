@@ -32,7 +32,15 @@ from twin_assets.evaluation.result import (
 from twin_assets.evaluation.style import StyleSpace, blocks
 from twin_assets.language.empty_drafts import is_nearly_empty
 from twin_assets.language.generation import Generator, Generators, Sampling
-from twin_assets.language.prompts import DraftRequest, EncodedPrompt, encode_example, encode_prompt, room, windows
+from twin_assets.language.prompts import (
+    DraftRequest,
+    EncodedPrompt,
+    asked,
+    encode_example,
+    encode_prompt,
+    room,
+    windows,
+)
 from twin_assets.language.recitation import Recitation, recitation, words
 from twin_assets.stores import Stores, open_stores
 from twin_assets.stores.features import TableHandle
@@ -175,7 +183,7 @@ def _whole_drafts(drafts: Sequence[Draft]) -> list[WholeDrafts]:
 
 def _is_whole(draft: Draft, text: str) -> bool:
     """True if a draft is not nearly empty, or is as long as what the author wrote there."""
-    empty = is_nearly_empty(text, [draft.instruction], Category(draft.category))
+    empty = is_nearly_empty(text, asked(draft.instruction), Category(draft.category))
     return not empty or (bool(text.strip()) and len(words(text)) >= len(words(draft.author)))
 
 

@@ -11,7 +11,6 @@ from twin_assets.evaluation.evaluate import _recitation, _room, _styles, _Traini
 from twin_assets.evaluation.gates import gates, limits_of, verdict
 from twin_assets.evaluation.result import Copying, Evaluation, Options, store_evaluation, stored_evaluation
 from twin_assets.language.prompts import (
-    MIN_PROMPT_TOKENS,
     DraftRequest,
     Passage,
     encode_example,
