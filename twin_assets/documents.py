@@ -212,6 +212,8 @@ class ModelManifest(Stored):
     """Where its files lie: not stored, since they move with the data directory; the registry knows when it is read."""
     weights_sha256: str
     dataset: DatasetRef
+    preference_pairs: DatasetRef | None = None
+    """What a preference stage learned from; None: the recipe has none."""
     prompt_version: str
     prompt_template: Literal["tokenizer", "ours"]
     code_version: str
@@ -235,6 +237,16 @@ class ModelManifest(Stored):
     def passed(self) -> bool:
         """Evaluated, and through every gate."""
         return self.evaluation is not None and bool(self.gates) and all(gate.passed for gate in self.gates)
+
+    def prompt_warning(self, prompt_version: str) -> str | None:
+        """What to tell whoever drafts with it when prompts now are of another version than it learned from."""
+        if self.prompt_version == prompt_version:
+            return None
+        return (
+            f"version {self.version} was trained on prompts of version {self.prompt_version}, and prompts are now of "
+            f"version {prompt_version}: its drafts may be worse, train it again with `twin run {self.author} --recipe "
+            f"{self.recipe_name}`"
+        )
 
 
 class SeenPassage(Stored):
