@@ -12,12 +12,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from twin_assets.documents import Category, digest
-from twin_assets.errors import BadInput
+from twin_assets.errors import BadInput, BadRecipe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 PROMPT_VERSION = "2"
+
+MIN_PROMPT_TOKENS = 32
+"""A shorter prompt has no room for an instruction inside a chat template."""
 
 FORMATS: dict[Category, tuple[str, ...]] = {
     Category.ARTICLE: (
@@ -320,6 +323,24 @@ def _as_data(request: DraftRequest, tokenizer: "PreTrainedTokenizerBase") -> Dra
         tuple((broken(prompt), broken(draft)) for prompt, draft in request.history),
         tuple(broken(example) for example in request.examples),
     )
+
+
+def room(context_tokens: int, answer_tokens: int, base_context: int) -> tuple[int, int]:
+    """How many tokens a recipe's sequences and their prompts may have on a base model: (context, prompt).
+
+    context_tokens, answer_tokens: the recipe's. base_context: the positions that the base model has. Trainer,
+    evaluation and API all ask here, so that they cut the same prompt at the same place.
+    Raises BadRecipe when the answer leaves too little for a prompt.
+    """
+    context = min(context_tokens, base_context)
+    prompt = context - answer_tokens
+    if prompt < MIN_PROMPT_TOKENS:
+        raise BadRecipe(
+            f"answer_tokens {answer_tokens} leave {max(prompt, 0)} tokens for a prompt in a context of {context} "
+            f"(the recipe has {context_tokens}, its base model {base_context}): lower answer_tokens to at most "
+            f"{max(context - MIN_PROMPT_TOKENS, 0)}, or use a base model with a longer context"
+        )
+    return context, prompt
 
 
 def encode_prompt(tokenizer: "PreTrainedTokenizerBase", request: DraftRequest, max_tokens: int) -> EncodedPrompt:
