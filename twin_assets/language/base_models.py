@@ -203,3 +203,18 @@ def load_base(resolved: ResolvedBase, device: str = "auto") -> tuple["PreTrained
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model, tokenizer
+
+
+def context_limit(model: "PreTrainedModel") -> int:
+    """The longest sequence that the model has positions for, in tokens.
+
+    A multimodal model keeps it in its text model's configuration. Raises BadRecipe for a model that names no limit.
+    """
+    config = model.config.get_text_config()
+    limit = getattr(config, "max_position_embeddings", None)
+    if not isinstance(limit, int) or limit < 1:
+        raise BadRecipe(
+            f"base model {model.config.name_or_path or config.model_type} ({config.model_type}) names no "
+            "max_position_embeddings in its config.json: use a base model that does"
+        )
+    return limit
