@@ -36,7 +36,7 @@ from twin_assets.serving.copying import Originals, copied_text
 from twin_assets.serving.interactions import Record
 from twin_assets.serving.material import Found, Linked, example_pieces, link_passages, retrieve, whole_documents
 from twin_assets.serving.voice import Voice, choose_voice, earlier_voices
-from twin_assets.serving.writing import MAX_TRIES, Again, Writing
+from twin_assets.serving.writing import MAX_TRIES, Again, Waiting, Writing
 from twin_assets.stores import Stores
 
 T = TypeVar("T")
@@ -208,7 +208,7 @@ class Drafter:
             writing = _writing(ask, prepared, stop)
             with closing(writing.pieces()) as pieces:
                 for piece in pieces:
-                    yield Piece(piece) if isinstance(piece, str) else _trying(piece)
+                    yield Piece(piece) if isinstance(piece, str) else _waiting(piece)
             if stop.is_set():
                 record.cancelled(_written(writing, started))
                 return
@@ -343,8 +343,10 @@ def _writing(ask: Ask, prepared: _Prepared, stop: threading.Event) -> Writing:
     return Writing(draw, prepared.sampling, asked(prepared.request.instruction), ask.category, stop)
 
 
-def _trying(again: Again) -> Status:
-    return Status(f"the model wrote next to nothing: trying again ({again.number} of {MAX_TRIES})")
+def _waiting(event: Again | Waiting) -> Status:
+    if isinstance(event, Waiting):
+        return Status("the model begins to write")
+    return Status(f"the model wrote next to nothing: trying again ({event.number} of {MAX_TRIES})")
 
 
 def _opened(ask: Ask, voice: Voice) -> Interaction:

@@ -18,6 +18,9 @@ from twin_assets.language.generation import PieceStream, Sampling
 
 MAX_TRIES = 3
 
+HEARTBEAT_S = 2.0
+"""While a beginning is held back, a sign of life at least this often: clients that are gone are noticed by it."""
+
 Draw = Callable[[Sampling, Callable[[], None]], Iterator[str]]
 """draw(sampling, on_token): the pieces of one try; on_token is called for each of its tokens."""
 
@@ -27,6 +30,15 @@ class Again:
     """The last try came to next to nothing, and this one begins. number: 2 or more."""
 
     number: int
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The model writes, and what it has written is still held back."""
+
+
+Event = str | Again | Waiting
+"""A piece of the draft, or what it waits for; no piece comes before the last wait."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +77,7 @@ class Writing:
         """As OpenAI calls it."""
         return "length" if self.was_cut else "stop"
 
-    def pieces(self) -> Generator[str | Again, None, None]:
+    def pieces(self) -> Generator[Event, None, None]:
         """The draft, piece by piece; the best of the tries, all of it at once, when each one is nearly empty.
 
         Greedy drawing has one try: another one would be the same.
@@ -83,13 +95,13 @@ class Writing:
         if best.text:
             yield self._let_go(best.text)
 
-    def _try(self, number: int) -> Generator[str, None, _Held | None]:
+    def _try(self, number: int) -> Generator[Event, None, _Held | None]:
         """One try; what it held back to its end, or None when it was let go."""
         seed = self._sampling.seed
         sampling = self._sampling if seed is None else replace(self._sampling, seed=seed + number)
         before = self.n_tokens
         self.n_tries += 1
-        held, released = "", False
+        held, released, since = "", False, time.monotonic()
         with closing(cast(PieceStream, self._draw(sampling, self._count))) as drawn:
             for piece in trimmed(drawn):
                 if released:
@@ -99,6 +111,9 @@ class Writing:
                 if not is_nearly_empty(held, self._asked, self._category) and not may_be_echo(held, self._asked):
                     released = True
                     yield self._let_go(without_echo(held, self._asked))
+                elif time.monotonic() - since >= HEARTBEAT_S:
+                    since = time.monotonic()
+                    yield Waiting()
         self.was_cut = self.n_tokens - before >= sampling.max_new_tokens
         if released:
             return None

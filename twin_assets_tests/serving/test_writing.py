@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from twin_assets.documents import Category
 from twin_assets.language.generation import Sampling
-from twin_assets.serving.writing import MAX_TRIES, Again, Writing, trimmed
+from twin_assets.serving import writing as module
+from twin_assets.serving.writing import MAX_TRIES, Again, Waiting, Writing, trimmed
 
 ASKED = ("Write a post: why I check the tide gauge by hand",)
 WHOLE = "I check it by hand because the float sticks when the salt dries, and it always does. Nobody else has looked."
@@ -128,6 +129,14 @@ def test_pieces_come_as_soon_as_the_beginning_is_one():
     pieces = [piece for piece in writing(Model(WHOLE)).pieces() if isinstance(piece, str)]
     assert len(pieces[0].split()) == 12
     assert len(pieces) == len(WHOLE.split()) - 11
+
+
+def test_while_a_beginning_is_held_back_there_are_signs_of_life(monkeypatch):
+    monkeypatch.setattr(module, "HEARTBEAT_S", 0)
+    events = list(writing(Model(f"{'#tides ' * 30}{WHOLE}")).pieces())
+    kinds = [type(event) for event in events]
+    assert kinds == [Waiting] * kinds.count(Waiting) + [str] * kinds.count(str)
+    assert kinds.count(Waiting) > 30
 
 
 @settings(max_examples=200, deadline=None)
