@@ -115,6 +115,24 @@ def _problem(problem: Mapping[str, Any]) -> str:
     return f"{where}: {str(problem['msg']).removeprefix('Value error, ')}"
 
 
+NO_WEIGHTS: dict[str, Any] = {
+    "name": True,
+    "description": True,
+    "evaluation": True,
+    "gates": True,
+    "base": {"revision"},
+    "training": {
+        "save_steps",
+        "validation_windows",
+        "validation_steps",
+        "gradient_checkpointing",
+        "tokens_at_once",
+    },
+}
+"""What of a recipe changes no weight, but for the rounding of sums: how it is judged, saved, watched and fitted into
+memory. The base's revision is a part of the version's identity by itself, as what `main` was resolved to."""
+
+
 def recipe_hash(recipe: Recipe) -> str:
-    """Names a resolved recipe by what it does; its description is no part of that."""
-    return digest(recipe.model_dump(mode="json", exclude={"description"}), 16)
+    """Names a resolved recipe by what of it changes the weights."""
+    return digest(recipe.model_dump(mode="json", exclude=NO_WEIGHTS), 16)
