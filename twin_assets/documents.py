@@ -216,6 +216,8 @@ class ModelManifest(Stored):
     """Where its files lie: not stored, since they move with the data directory; the registry knows when it is read."""
     weights_sha256: str
     dataset: DatasetRef
+    preference_pairs: DatasetRef | None = None
+    """What a preference stage learned from; None: the recipe has none."""
     prompt_version: str
     prompt_template: Literal["tokenizer", "ours"]
     code_version: str
@@ -240,17 +242,67 @@ class ModelManifest(Stored):
         """Evaluated, and through every gate."""
         return self.evaluation is not None and bool(self.gates) and all(gate.passed for gate in self.gates)
 
+    def prompt_warning(self, prompt_version: str) -> str | None:
+        """What to tell whoever drafts with it when prompts now are of another version than it learned from."""
+        if self.prompt_version == prompt_version:
+            return None
+        return (
+            f"version {self.version} was trained on prompts of version {self.prompt_version}, and prompts are now of "
+            f"version {prompt_version}: its drafts may be worse, train it again with `twin run {self.author} --recipe "
+            f"{self.recipe_name}`"
+        )
+
+
+class SeenPassage(Stored):
+    """A passage that a model was shown, as it was then. score: the search's; None for a linked page."""
+
+    chunk_id: str
+    title: str
+    url: str
+    text: str
+    score: float | None = None
+    linked: bool = False
+
 
 class Interaction(Stored):
-    """One draft that was asked for, what it drew on, and what its author made of it."""
+    """One draft that was asked for, what the model saw, what it wrote, and what its author made of it.
+
+    It is opened when the draft is asked for and closed whatever happens; one that is `open` and old was cut off by a
+    crash. What came with later versions has defaults, so that older records load; those were all `done`.
+    """
 
     id: str
     author: str
     model_version: str
     prompt: str
-    draft: str
+    draft: str = ""
     sources: list[str] = Field(default_factory=list)
     rating: Literal["good", "bad"] | None = None
     edited: str | None = None
     consented: bool = False
     created_at: datetime = Field(default_factory=utcnow)
+
+    outcome: Literal["open", "done", "cancelled", "failed"] = "done"
+    error: str | None = None
+    closed_at: datetime | None = None
+    category: Category | None = None
+    links: list[str] = Field(default_factory=list)
+    query: str | None = None
+    instruction: str | None = None
+    """The request as the model saw it, in the words of the format; None in records that did not keep it."""
+    passages: list[SeenPassage] = Field(default_factory=list)
+    examples: list[str] = Field(default_factory=list)
+    history: list[tuple[str, str]] = Field(default_factory=list)
+    """Earlier (prompt, draft) turns that the model saw, oldest first."""
+    prompt_text: str | None = None
+    prompt_version: str | None = None
+    sampling: dict[str, Any] = Field(default_factory=dict)
+    first_token_ms: float | None = None
+    total_ms: float | None = None
+    prompt_tokens: int | None = None
+    draft_tokens: int | None = None
+    """Of all tries."""
+    tries: int = 1
+    finish_reason: Literal["stop", "length"] | None = None
+    copied_share: float | None = None
+    warnings: list[str] = Field(default_factory=list)

@@ -226,14 +226,17 @@ def _theirs(partition: "db.Column[str]", author: str) -> "db.ColumnElement[bool]
 
 
 def _erase_ticks(instance: dg.DagsterInstance, author: str) -> int:
-    """Ticks and evaluations that name the author, with what sensors logged; the next tick needs none of them."""
+    """Ticks and evaluations that name the author, with what sensors logged; the next tick needs none of them.
+
+    Without its cursor a sensor begins again with the first author.
+    """
     storage = instance.schedule_storage
     if not isinstance(storage, SqlScheduleStorage):
         return 0
     for state in instance.all_instigator_state():
         data = state.instigator_data
-        if isinstance(data, SensorInstigatorData) and _names(author, [data.last_run_key]):
-            instance.update_instigator_state(state.with_data(data._replace(last_run_key=None)))
+        if isinstance(data, SensorInstigatorData) and _names(author, [data.last_run_key, data.cursor]):
+            instance.update_instigator_state(state.with_data(data._replace(last_run_key=None, cursor=None)))
     with storage.connect() as connection:
         for (body,) in connection.execute(db.select(TICKS.c.tick_body)):
             if log_key := json.loads(body).get("log_key"):

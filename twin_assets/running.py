@@ -109,7 +109,7 @@ def run_job(
             raise_on_error=False,
             asset_selection=[dg.AssetKey(asset.split("/")) for asset in assets] or None,
             run_config=PROGRESS_CONFIG | (config or {}),
-            tags=own_process_tag(),
+            tags=own_process_tag() | whose(partition),
         )
 
     result = _until_interrupted(instance, execute)
@@ -117,6 +117,13 @@ def run_job(
     if result.success:
         return Outcome(part, "ran", seconds, result.run_id)
     return Outcome(part, "failed", seconds, result.run_id, _first_error(result))
+
+
+def whose(partition: str) -> dict[str, str]:
+    """The tags that say for whom a run is, and for which recipe, if it is for one."""
+    if isinstance(partition, dg.MultiPartitionKey):
+        return {f"twin/{name}": key for name, key in partition.keys_by_dimension.items()}
+    return {"twin/author": partition}
 
 
 def _until_interrupted(
@@ -204,15 +211,19 @@ def run_features(
 def run_recipe(
     instance: dg.DagsterInstance, stores: Stores, author: str, recipe: str, tell: Tell, until: str = RECIPE[-1]
 ) -> list[Outcome]:
-    """Train and evaluate a recipe, unless the registry holds this recipe on this dataset, evaluated."""
-    from twin_assets.training.assets import resolved_recipe
-    from twin_assets.training.recipe import recipe_hash
+    """Train and evaluate a recipe, unless the registry holds this recipe on this dataset, judged by today's code.
+
+    Raises BadRecipe.
+    """
+    from twin_assets.evaluation.assets import is_judged
+    from twin_assets.training.identity import identity_of, known_revision, resolved_recipe, trained_version
 
     resolved = resolved_recipe(stores, author, recipe)
     register(instance, stores, [recipe])
     dataset = stores.features.table(author, "instruction_dataset").pinned
-    manifest = stores.models.trained(author, recipe_hash(resolved), dataset.data_version)
-    if manifest and (manifest.evaluation or until != RECIPE[-1]):
+    identity = identity_of(resolved, dataset, known_revision(resolved.base, stores.settings))
+    manifest = trained_version(stores, author, resolved, identity)
+    if manifest and (until != RECIPE[-1] or is_judged(stores, manifest)):
         outcome = Outcome(f"recipe {recipe}", "skipped", text=f"{manifest.version} holds this dataset")
     else:
         assets = RECIPE[: RECIPE.index(until) + 1]

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 TIME = "timestamp[us, tz=UTC]"
 PASSAGES = "list<item: struct<chunk_id: string, title: string, url: string, text: string>>"
+TURNS = "list<item: struct<prompt: string, draft: string>>"
+TEXTS = "list<item: string>"
 VECTOR = "fixed_size_list<item: float>"
 
 
@@ -117,6 +119,8 @@ PREFERENCE_PAIRS = Schema(
         Column("example_id"),
         Column("instruction"),
         Column("passages", PASSAGES),
+        Column("history", TURNS),
+        Column("examples", TEXTS),
         Column("chosen"),
         Column("rejected"),
         *_LINEAGE,
@@ -146,5 +150,7 @@ def _arrow_type(name: str) -> "pa.DataType":
     if name.startswith(VECTOR):
         return pa.list_(pa.float32(), int(name.removeprefix(f"{VECTOR}[").removesuffix("]")))
     passage = pa.struct([pa.field(field, pa.string()) for field in ("chunk_id", "title", "url", "text")])
-    named = (pa.string(), pa.binary(), pa.int32(), pa.bool_(), pa.timestamp("us", tz="UTC"), pa.list_(passage))
+    turn = pa.struct([pa.field(field, pa.string()) for field in ("prompt", "draft")])
+    plain = (pa.string(), pa.binary(), pa.int32(), pa.bool_(), pa.timestamp("us", tz="UTC"))
+    named = (*plain, *(pa.list_(item) for item in (passage, turn, pa.string())))
     return {str(type_): type_ for type_ in named}[name]

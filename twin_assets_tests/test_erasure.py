@@ -1,6 +1,7 @@
 """Two authors in one real project; one is erased, and then every byte of it is searched for what was theirs."""
 
 import re
+import shutil
 import sqlite3
 import zipfile
 from collections.abc import Iterator
@@ -11,8 +12,20 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import sqlalchemy as db
-from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
-from dagster._core.scheduler.instigation import InstigatorType, TickData, TickStatus
+from dagster._core.remote_origin import (
+    RegisteredCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorType,
+    SensorInstigatorData,
+    TickData,
+    TickStatus,
+)
 from dagster._core.storage.compute_log_manager import ComputeIOType
 
 from twin_assets import running
@@ -35,23 +48,26 @@ from twin_assets.overview import author_status
 from twin_assets.partitions import author_recipe
 from twin_assets.sources import add_source
 from twin_assets.stores import Stores, open_stores
+from twin_assets.stores.models import sha256_of_files
 from twin_assets_tests.collection.site import Page, Site
 from twin_assets_tests.end_to_end.conftest import Project, kill_group, write_notes
 
 ADA, BEN = "adelheid-quast", "benedikt-moor"
 SAID = {ADA: "Otters sleep in the third drawer of the harbour office", BEN: "Herons read the tide tables at noon"}
 VERSION = "tiny-cpu-0123456789"
+REPOSITORY = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("twin_assets.definitions"), "__repository__")
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def both(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Project:
     """A project with all that two authors leave in it; never disturbed."""
     project = Project(tmp_path_factory.mktemp("both"), TWIN_ALLOW_PRIVATE_ADDRESSES="true")
+    adapter = untrained_adapter(tiny_model, tmp_path_factory.mktemp("adapter"))
     with project_environment(project), project.instance() as instance:
         stores = open_stores()
         for author in (BEN, ADA):
             collect_and_make_features(instance, stores, author, project.home / "writing" / author)
-            draft_and_promote(instance, stores, author)
+            draft_and_promote(instance, stores, author, tiny_model, adapter)
             keep_by_hand(project.data, author)
             read_the_web(stores, author)
             leave_traces_of_sensors(instance, author)
@@ -84,6 +100,16 @@ def project_environment(project: Project) -> Iterator[None]:
     open_stores.cache_clear()
 
 
+def untrained_adapter(base: Path, folder: Path) -> Path:
+    """An adapter that loads."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    lora = LoraConfig(r=2, target_modules="all-linear")
+    get_peft_model(AutoModelForCausalLM.from_pretrained(base), lora).save_pretrained(folder)
+    return folder
+
+
 def collect_and_make_features(instance: dg.DagsterInstance, stores: Stores, author: str, folder: Path) -> None:
     write_notes(folder, 4)
     (folder / "said.md").write_text(f"---\ntitle: {SAID[author]}\n---\n{SAID[author]}, and nobody minds.\n")
@@ -100,21 +126,22 @@ def collect_and_make_features(instance: dg.DagsterInstance, stores: Stores, auth
     stores.warehouse.save_monitoring_report(author, "2026-11-24", {"note": SAID[author]})
 
 
-def draft_and_promote(instance: dg.DagsterInstance, stores: Stores, author: str) -> None:
+def draft_and_promote(instance: dg.DagsterInstance, stores: Stores, author: str, base: Path, adapter: Path) -> None:
     draft = {"prompt": SAID[author], "draft": SAID[author], "edited": f"{SAID[author]}!", "consented": True}
     stores.warehouse.save_interaction(Interaction(id=f"of-{author}", author=author, model_version=VERSION, **draft))
     running.register(instance, stores, ["tiny-cpu"])
     pairs = running.run_job(instance, "pairs", "recipe", author_recipe(author, "tiny-cpu"), ["preference_pairs"])
     assert pairs.status == "ran"
-    weights = stores.settings.data_dir / "training" / author / VERSION
-    weights.mkdir(parents=True)
-    (weights / "metrics.jsonl").write_text(SAID[author])
-    path = stores.models.upload(author, "tiny-cpu", VERSION, weights, ["metrics.jsonl"])
+    training = stores.settings.data_dir / "training" / author / VERSION
+    shutil.copytree(adapter, training / "adapter")
+    (training / "metrics.jsonl").write_text(SAID[author])
+    path = stores.models.upload(author, "tiny-cpu", VERSION, training, ["adapter", "metrics.jsonl"])
     dataset = stores.features.table(author, "instruction_dataset").pinned
     stores.models.publish(
         ModelManifest(
             author=author, version=VERSION, recipe_name="tiny-cpu", recipe={}, recipe_hash="0", path=path,
-            base=BaseModelRef(name="b", revision="r"), weights_sha256="0", prompt_version="1", prompt_template="ours",
+            base=BaseModelRef(name=str(base), revision=sha256_of_files(base)), prompt_template="ours",
+            weights_sha256=sha256_of_files(adapter), prompt_version="1",
             dataset=DatasetRef(table=dataset.table, version="00001", data_version=dataset.data_version),
             code_version="1", tracking_run=f"https://wandb.example/{author}",
         )
@@ -147,6 +174,9 @@ def read_the_web(stores: Stores, author: str) -> None:
 
 def leave_traces_of_sensors(instance: dg.DagsterInstance, author: str) -> None:
     """Ticks with their logs, one of them purged since, and an evaluation, as a daemon keeps them."""
+    sensor = RemoteInstigatorOrigin(REPOSITORY, f"training_due_{author[:1]}")
+    turn = SensorInstigatorData(cursor=author)
+    instance.add_instigator_state(InstigatorState(sensor, InstigatorType.SENSOR, InstigatorStatus.RUNNING, turn))
     log_key = ["__repository__", "crawl_due", author]
     instance.create_tick(
         TickData(
@@ -264,8 +294,7 @@ def test_an_erasure_that_was_killed_is_ended_by_the_same_command(project):
 )
 def test_an_author_with_a_run_under_way_is_not_erased(project, instance, tags, status):
     before = holding(project.data, ADA)
-    repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("twin_assets.definitions"), "__repository__")
-    origin = RemoteJobOrigin(repository, "train")
+    origin = RemoteJobOrigin(REPOSITORY, "train")
     instance.add_run(dg.DagsterRun("train", run_id="0000-1", status=status, tags=tags, remote_job_origin=origin))
     with pytest.raises(BadInput, match=r"a run of .* is under way: train 0000-1 .*Terminate in the Dagster UI"):
         erased(instance, project.stores)

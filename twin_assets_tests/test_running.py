@@ -1,16 +1,21 @@
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from twin_assets import running
+from twin_assets.documents import AuthorProfile, Consent
 from twin_assets.run_launcher import bury_dead_runs
-from twin_assets.stores import Stores
+from twin_assets.stores import Stores, open_stores
 from twin_assets_tests.conftest import raw, setting
-from twin_assets_tests.end_to_end.conftest import Project
+from twin_assets_tests.end_to_end.conftest import RECIPE, Project
+from twin_assets_tests.training.conftest import publish_dataset
 
 KILLED = """
 import os, signal, sys
@@ -77,3 +82,50 @@ def test_private_writing_allowed_by_a_command_that_died_is_told_of_by_the_same_c
     assert is_known(dagster_instance, stores, "files")
     assert is_known(dagster_instance, stores, "blog")
     assert not running.train_private(dagster_instance, stores, "ada", True)
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    """A project with an author's dataset, in which this process works."""
+    project = Project(tmp_path / "project", TWIN_TRACKING="disabled")
+    for name, value in project.environment.items():
+        monkeypatch.setenv(name, value)
+    open_stores.cache_clear()
+    stores = open_stores()
+    stores.warehouse.add_profile(AuthorProfile(id="ada", name="Ada", consent=Consent(who="Ada")))
+    publish_dataset(stores)
+    yield project
+    open_stores.cache_clear()
+
+
+def write_recipe(project: Project, base: Path, **keys: object) -> None:
+    content = RECIPE | {"base": {"name": str(base)}, "training": {"max_steps": 3, "batch_size": 2}} | keys
+    (project.home / "recipes" / "tiny-cpu.yaml").write_text(yaml.safe_dump(content))
+
+
+@pytest.mark.slow
+def test_a_recipe_is_evaluated_again_when_it_is_judged_otherwise_and_never_trained_again_for_that(small, tiny_model):
+    stores = open_stores()
+    drafts = {"draft_tokens": 8, "max_clusters": 2, "max_rows_per_cluster": 1}
+    told: list[running.Outcome] = []
+    with small.instance() as instance:
+
+        def run(n_drafts: int, limit: float = 0.1) -> str:
+            judged = {"evaluation": drafts | {"n_drafts": n_drafts}, "gates": {"recitation": limit}}
+            write_recipe(small, tiny_model, **judged)
+            return running.run_recipe(instance, stores, "ada", "tiny-cpu", told.append)[0].status
+
+        assert [run(0), run(0), run(1), run(1), run(1, limit=0.2), run(1, limit=0.2)] == ["ran", "skipped"] * 3
+        [version] = stores.models.versions("ada")
+        assert next(gate for gate in version.gates if gate.name == "recitation").limit == 0.2
+        for made in instance.get_runs(dg.RunsFilter(job_name="recipe")):
+            assert made.tags.items() >= {"twin/author": "ada", "twin/recipe": "tiny-cpu"}.items()
+        # Training and evaluation in one run take turns in the pool, and leave it free.
+        pool = instance.event_log_storage.get_concurrency_info("gpu")
+        assert (pool.slot_count, pool.active_slot_count, pool.pending_step_count) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("asset", ["adapter", "evaluation_report"])
+def test_training_and_evaluation_share_the_gpu_out(asset):
+    graph = running._definitions().resolve_asset_graph()
+    assert graph.get(dg.AssetKey(asset)).pools == {"gpu"}

@@ -1,7 +1,8 @@
 """The evaluation pipeline's assets: what a version is worth, and which one is in production.
 
 `evaluation_report` starts the evaluation process; an evaluation that the registry holds is not done again.
-`production_model` is the only place that moves the alias: the app, `twin` and the UI all execute it.
+`production_model` is the only place that moves the alias: the app, `twin` and the UI all execute it. It moves it only
+to a version that a process of its own has loaded just before.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,8 @@ from twin_assets.evaluation import report
 from twin_assets.evaluation.checks import check_results, check_specs
 from twin_assets.evaluation.gates import gates, limits_of, verdict
 from twin_assets.evaluation.result import EVALUATION_VERSION, FILE, Evaluation, Options, stored_evaluation
+from twin_assets.language.base_models import read_recipe
+from twin_assets.language.prompts import PROMPT_VERSION
 from twin_assets.partitions import CHANGED, author_of, authors, authors_recipes, authors_to_recipes, recipe_of
 from twin_assets.stores import Stores, open_stores
 
@@ -43,6 +46,28 @@ class EvaluationConfig(dg.Config):
             ) from error
 
 
+def recipe_now(stores: Stores, manifest: ModelManifest) -> Mapping[str, object]:
+    """The version's recipe as it is now: it says how the version is judged, not only how it was trained.
+
+    Where the recipe or the author's profile is gone, it is judged as it was.
+    """
+    try:
+        overrides = stores.warehouse.profile(manifest.author).overrides(manifest.recipe_name)
+        return read_recipe(manifest.recipe_name, stores.settings, overrides)
+    except (BadRecipe, NotThere):
+        return manifest.recipe
+
+
+def is_judged(stores: Stores, manifest: ModelManifest) -> bool:
+    """Whether a report would find the version measured by today's code and options, and judged by today's limits.
+
+    Raises BadRecipe for a recipe whose options or limits are none.
+    """
+    recipe = recipe_now(stores, manifest)
+    evaluation = _held(manifest, EvaluationConfig().options(recipe))
+    return evaluation is not None and gates(evaluation, limits_of(recipe)) == manifest.gates
+
+
 def options_of(recipe: Mapping[str, object]) -> dict[str, object]:
     """The recipe's `evaluation` section."""
     section = recipe.get("evaluation") or {}
@@ -57,6 +82,7 @@ def options_of(recipe: Mapping[str, object]) -> dict[str, object]:
     owners=OWNERS,
     code_version=EVALUATION_VERSION,
     automation_condition=CHANGED,
+    pool="gpu",
     check_specs=check_specs("evaluation_report"),
 )
 def evaluation_report(
@@ -65,15 +91,18 @@ def evaluation_report(
     """Adapter against base on writing that neither saw: bits per byte, copying, style; and the verdict."""
     stores, author = open_stores(), author_of(context)
     manifest = _version(stores, author, recipe_of(context), _data_version(context))
-    options = config.options(manifest.recipe)
+    recipe = recipe_now(stores, manifest)
+    options = config.options(recipe)
     evaluation = _held(manifest, options)
     known = evaluation is not None
     if evaluation is None:
         evaluation = _measure(context, stores, manifest, options)
-    found = gates(evaluation, limits_of(manifest.recipe))
+    found = gates(evaluation, limits_of(recipe))
     evaluation = evaluation.model_copy(update={"verdict": verdict(found)})
     stores.models.evaluated(manifest, evaluation.for_manifest(), found)
     context.log.info(f"{manifest.version}: {evaluation.verdict}")
+    if warning := manifest.prompt_warning(PROMPT_VERSION):
+        context.log.warning(warning)
     yield dg.MaterializeResult(
         metadata=_metadata(manifest, evaluation, report.markdown(evaluation, found), known),
         check_results=check_results("evaluation_report", found),
@@ -138,7 +167,10 @@ def _metadata(
 class PromotionConfig(dg.Config):
     """Which version goes into production, and who says so."""
 
-    version: str | None = Field(default=None, description="Default: the newest candidate that passed every gate.")
+    version: str | None = Field(
+        default=None,
+        description="Default: the newest candidate that passed every gate; one that was rolled back is none.",
+    )
     who: str = Field(description="Who decided; kept in the registry.")
     reason: str = Field(default="", description="Why; kept in the registry.")
 
@@ -155,9 +187,12 @@ def production_model(
     context: dg.AssetExecutionContext, config: PromotionConfig
 ) -> Iterator[dg.MaterializeResult[None]]:
     """The version that drafts when a request names the author alone: the registry's alias `production`."""
-    models, author = open_stores().models, author_of(context)
+    stores, author = open_stores(), author_of(context)
+    models = stores.models
     version = config.version or models.newest_passing(author).version
-    before = models.production(author)
+    wanted, before = models.version(author, version), models.production(author)
+    if wanted.stage != "rejected":  # which `promote` refuses, with its reason
+        run_child(context, stores.settings, "twin_assets.evaluation.loading", {"author": author, "version": version})
     manifest = models.promote(author, version, config.who, config.reason)
     previous = before.version if before else "none"
     context.log.info(f"production of {author}: {previous} -> {manifest.version}, by {config.who}")

@@ -13,23 +13,35 @@ from typing import Any
 from filelock import FileLock
 
 from twin_assets.child_process import pipes_child
-from twin_assets.documents import ModelManifest, digest
+from twin_assets.documents import Category, ModelManifest, digest
 from twin_assets.errors import BadInput
+from twin_assets.evaluation.endings import endings
 from twin_assets.evaluation.held_out import Row, choose, draft_rows
 from twin_assets.evaluation.likelihood import ScoredRow, by_cluster, likelihoods
-from twin_assets.evaluation.recitation import Recitation, recitation
 from twin_assets.evaluation.result import (
     Copying,
     Draft,
     Evaluation,
     Options,
     StyleDistance,
+    StyleGap,
+    WholeDrafts,
     store_evaluation,
     stored_evaluation,
 )
 from twin_assets.evaluation.style import StyleSpace, blocks
+from twin_assets.language.empty_drafts import is_nearly_empty
 from twin_assets.language.generation import Generator, Generators, Sampling
-from twin_assets.language.prompts import DraftRequest, encode_example, encode_prompt, windows
+from twin_assets.language.prompts import (
+    DraftRequest,
+    EncodedPrompt,
+    asked,
+    encode_example,
+    encode_prompt,
+    room,
+    windows,
+)
+from twin_assets.language.recitation import Recitation, recitation, words
 from twin_assets.stores import Stores, open_stores
 from twin_assets.stores.features import TableHandle
 
@@ -47,6 +59,9 @@ COLUMNS = (
 
 STYLE_CHARACTERS = 1_000_000
 """Training text of one kind that the author's spread is taken from: some 1,000 blocks, a second of work."""
+
+WHOSE = ("base", "adapter", "author")
+"""Fields of a draft: what two models made of a prompt, and what the author wrote."""
 
 Tell = Callable[[str], None]
 Kind = tuple[str, bool]
@@ -76,28 +91,31 @@ def evaluate(
     scored = list(_score(generator, manifest, held_out.rows, tell))
     found.likelihoods = likelihoods(by_cluster(scored))
     found.n_too_long = len(held_out.rows) - len(scored)
+    tell("scoring where a turn ends")
+    found.endings = endings(generator, manifest, held_out.rows, *_room(manifest, generator))
     found.drafts, prompts = _draft(generator, manifest, draft_rows(held_out.rows, options.n_drafts), options, tell)
     if found.drafts:
         tell("comparing the drafts with the training texts")
         training = _Training(dataset)
+        found.whole_drafts = _whole_drafts(found.drafts)
         found.recitation = _recitation(found.drafts, prompts, training)
-        found.styles = _styles(found.drafts, held_out.rows, training.by_kind)
+        found.styles, found.style_gaps = _styles(found.drafts, held_out.rows, training.by_kind)
     return found
 
 
 def _room(manifest: ModelManifest, generator: Generator) -> tuple[int, int]:
-    """(context tokens, prompt tokens): what the version was trained with, and what a draft leaves of it."""
-    context = min(int(manifest.recipe.get("context_tokens", generator.context_tokens)), generator.context_tokens)
-    return context, context - int(manifest.recipe.get("answer_tokens", context // 2))
+    """(context tokens, prompt tokens), as the version was trained and drafts. Raises BadRecipe."""
+    context = int(manifest.recipe.get("context_tokens", generator.context_tokens))
+    return room(context, int(manifest.recipe.get("answer_tokens", context // 2)), generator.context_tokens)
 
 
 def _score(generator: Generator, manifest: ModelManifest, rows: Sequence[Row], tell: Tell) -> Iterator[ScoredRow]:
-    context, room = _room(manifest, generator)
+    context, prompt_tokens = _room(manifest, generator)
     for n, row in enumerate(rows, 1):
         if n % 10 == 0 or n == len(rows):
             tell(f"scored {n} of {len(rows)} held-out rows")
         try:
-            example = encode_example(generator.tokenizer, DraftRequest.of_row(row), row["answer"], room)
+            example = encode_example(generator.tokenizer, DraftRequest.of_row(row), row["answer"], prompt_tokens)
         except BadInput:
             continue
         pieces = list(windows(example, context, score_closing=False))
@@ -107,14 +125,14 @@ def _score(generator: Generator, manifest: ModelManifest, rows: Sequence[Row], t
 
 def _draft(
     generator: Generator, manifest: ModelManifest, rows: Sequence[Row], options: Options, tell: Tell
-) -> tuple[list[Draft], list[str]]:
+) -> tuple[list[Draft], list[EncodedPrompt]]:
     """Drafts for the rows by base and adapter, and the prompts they were made from."""
     drafts: list[Draft] = []
-    prompts: list[str] = []
-    _, room = _room(manifest, generator)
+    prompts: list[EncodedPrompt] = []
+    _, prompt_tokens = _room(manifest, generator)
     for n, row in enumerate(rows, 1):
         try:
-            prompt = encode_prompt(generator.tokenizer, DraftRequest.of_row(row), room)
+            prompt = encode_prompt(generator.tokenizer, DraftRequest.of_row(row), prompt_tokens)
         except BadInput:
             continue
         sampling = Sampling(
@@ -123,7 +141,7 @@ def _draft(
         fields = {name: row[name] for name in ("example_id", "category", "language", "instruction")}
         base, adapter = (generator.generate(prompt, sampling, name) for name in (None, manifest.id))
         drafts.append(Draft(**fields, base=base, adapter=adapter, author=row["answer"]))
-        prompts.append(prompt.text)
+        prompts.append(prompt)
         tell(f"drafted {n} of {len(rows)} held-out prompts")
     return drafts, prompts
 
@@ -149,41 +167,81 @@ def _kind(category: str, language: str | None) -> Kind:
     return ("code", False) if category == "code" else ("prose", language == "en")
 
 
-def _recitation(drafts: Sequence[Draft], prompts: Sequence[str], training: _Training) -> dict[str, Copying]:
-    texts = [draft.base for draft in drafts] + [draft.adapter for draft in drafts]
-    found = recitation(texts, [*prompts, *prompts], training)
-    return {"base": _copying(found[: len(drafts)]), "adapter": _copying(found[len(drafts) :])}
+def _whole_drafts(drafts: Sequence[Draft]) -> list[WholeDrafts]:
+    """The share of whole drafts by category, so that one that is mute in prose is not hidden by its code."""
+    return [
+        WholeDrafts(
+            category=category,
+            n_drafts=len(own),
+            base=round(sum(_is_whole(draft, draft.base) for draft in own) / len(own), 4),
+            adapter=round(sum(_is_whole(draft, draft.adapter) for draft in own) / len(own), 4),
+        )
+        for category in sorted({draft.category for draft in drafts})
+        for own in [[draft for draft in drafts if draft.category == category]]
+    ]
+
+
+def _is_whole(draft: Draft, text: str) -> bool:
+    """True if a draft is not nearly empty, or is as long as what the author wrote there."""
+    empty = is_nearly_empty(text, asked(draft.instruction), Category(draft.category))
+    return not empty or (bool(text.strip()) and len(words(text)) >= len(words(draft.author)))
+
+
+def _recitation(drafts: Sequence[Draft], prompts: Sequence[EncodedPrompt], training: _Training) -> dict[str, Copying]:
+    """Of the drafts, and of the author's own texts for the same prompts: how much one repeats oneself anyway."""
+    texts = [getattr(draft, whose) for whose in WHOSE for draft in drafts]
+    shown = [[passage.text for passage in prompt.kept_passages] for prompt in prompts]
+    found = recitation(texts, [prompt.text for prompt in prompts] * len(WHOSE), shown * len(WHOSE), training)
+    n = len(drafts)
+    return {whose: _copying(found[at * n : (at + 1) * n]) for at, whose in enumerate(WHOSE)}
 
 
 def _copying(found: Sequence[Recitation]) -> Copying:
     return Copying(
-        longest_run=max(one.longest_run for one in found),
-        copied=round(sum(one.copied for one in found) / len(found), 4),
+        longest_run=max(one.trained.longest_run for one in found),
+        copied=round(sum(one.trained.share for one in found) / len(found), 4),
+        shown=round(sum(one.shown.share for one in found) / len(found), 4),
+        shown_longest_run=max(one.shown.longest_run for one in found),
+        worst=round(max(one.trained.share + one.shown.share for one in found), 4),
     )
 
 
-def _styles(drafts: Sequence[Draft], held_out: Sequence[Row], training: dict[Kind, list[str]]) -> list[StyleDistance]:
-    """Distances per kind of text, over sets of as many blocks as the smallest of the three has."""
-    found = []
+def _styles(
+    drafts: Sequence[Draft], held_out: Sequence[Row], training: dict[Kind, list[str]]
+) -> tuple[list[StyleDistance], list[StyleGap]]:
+    """Distances per kind of text, and the kinds that have none. A kind without a word of drafts is not passed over."""
+    found: list[StyleDistance] = []
+    gaps: list[StyleGap] = []
     for kind in sorted({_kind(draft.category, draft.language) for draft in drafts}):
-        space = StyleSpace.of(training.get(kind, []), english=kind[1])
         own = [draft for draft in drafts if _kind(draft.category, draft.language) == kind]
-        sets = [
-            list(blocks(texts))
-            for texts in (
-                [draft.base for draft in own],
-                [draft.adapter for draft in own],
-                [row["answer"] for row in held_out if _kind(row["category"], row["language"]) == kind],
-            )
-        ]
-        n = min(len(one) for one in sets)
-        if space is None or not n:
-            continue
-        base, adapter, author = (round(space.distance(one[:n]), 4) for one in sets)
-        found.append(
-            StyleDistance(kind=kind[0], english=kind[1], n_blocks=n, base=base, adapter=adapter, author=author)
-        )
-    return found
+        answers = [row["answer"] for row in held_out if _kind(row["category"], row["language"]) == kind]
+        sets = {
+            "base": list(blocks(draft.base for draft in own)),
+            "adapter": list(blocks(draft.adapter for draft in own)),
+            "author": list(blocks(answers)),
+        }
+        measured = _style(kind, sets, StyleSpace.of(training.get(kind, []), english=kind[1]))
+        if isinstance(measured, StyleGap):
+            gaps.append(measured)
+        else:
+            found.append(measured)
+    return found, gaps
+
+
+def _style(kind: Kind, sets: dict[str, list[str]], space: StyleSpace | None) -> StyleDistance | StyleGap:
+    """The distances of one kind, over sets of as many blocks as the smallest of the three has."""
+    name, english = kind
+    if not sets["adapter"]:
+        return StyleGap(kind=name, english=english, reason="adapter wrote nothing")
+    if not sets["base"]:
+        return StyleGap(kind=name, english=english, reason="base wrote nothing")
+    if not sets["author"]:
+        return StyleGap(kind=name, english=english, reason="nothing held out")
+    if space is None:
+        return StyleGap(kind=name, english=english, reason="too little training text")
+    n = min(len(one) for one in sets.values())
+    distances = {whose: round(space.distance(one[:n]), 4) for whose, one in sets.items()}
+    return StyleDistance(kind=name, english=english, n_blocks=n, **distances)
 
 
 def run(stores: Stores, author: str, version: str, options: Options, tell: Tell) -> Evaluation:

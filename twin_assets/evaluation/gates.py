@@ -10,15 +10,33 @@ NOT_ENOUGH_WRITING = "not enough writing"
 MIN_CLUSTERS = 8
 """Fewer held-out clusters decide nothing, whatever a recipe says."""
 
-LIMITS: Mapping[str, float] = {"enough_held_out": MIN_CLUSTERS, "bits_per_byte": 0.0, "recitation": 0.1, "style": 1.05}
-"""Defaults, and what they bound: clusters, at least; adapter minus base, below; share of copied 8-word sequences of the
-adapter's drafts, at most; the adapter's style distance as a multiple of the base's, at most."""
+LIMITS: Mapping[str, float] = {
+    "enough_held_out": MIN_CLUSTERS,
+    "bits_per_byte": 0.0,
+    "ends_at_once": 0.1,
+    "drafts_whole": 0.8,
+    "recitation": 0.1,
+    "copied_from_shown": 0.25,
+    "worst_draft": 0.4,
+    "longest_run": 40,
+    "style": 1.05,
+}
+"""Defaults, and what they bound: clusters, at least; adapter minus base, below; mean probability of ending before the
+first word, in the worst category, at most; share of whole drafts, in the worst category, at least; share of words
+copied from training texts that the prompt did not show, at most; from passages that it showed, at most; of the draft
+that copies most, from both, at most; words of the longest copied run, at most (Carlini et al. 2023 call 50 tokens
+memorized, some 40 words); the adapter's style distance as a multiple of the base's, at most."""
 
 DESCRIPTIONS: Mapping[str, str] = {
     "enough_held_out": "There are enough held-out documents to judge by.",
     "bits_per_byte": "The adapter predicts the author's held-out writing better than its base model.",
-    "recitation": "Drafts do not copy the training texts word for word.",
-    "style": "Drafts are no further from the author's style than the base model's.",
+    "ends_at_once": "The adapter does not end its turn before the first word.",
+    "drafts_whole": "Drafts are neither nearly empty nor an echo of the instruction, in any category.",
+    "recitation": "Drafts do not recite training texts that they were not shown.",
+    "copied_from_shown": "Drafts do not consist of the passages that they were shown.",
+    "worst_draft": "No single draft is copied for the most part.",
+    "longest_run": "No draft copies a long passage word for word.",
+    "style": "Drafts are no further from the author's style than the base model's, and there are some in each kind.",
 }
 
 
@@ -38,12 +56,18 @@ def limits_of(recipe: Mapping[str, object]) -> dict[str, float]:
 
 def gates(evaluation: Evaluation, limits: Mapping[str, float]) -> list[Gate]:
     """One gate each, in the order of LIMITS; what was not measured has not passed."""
-    return [
-        _enough_held_out(evaluation, limits["enough_held_out"]),
-        _bits_per_byte(evaluation, limits["bits_per_byte"]),
-        _recitation(evaluation, limits["recitation"]),
-        _style(evaluation, limits["style"]),
-    ]
+    judges = {
+        "enough_held_out": _enough_held_out,
+        "bits_per_byte": _bits_per_byte,
+        "ends_at_once": _ends_at_once,
+        "drafts_whole": _drafts_whole,
+        "recitation": _recitation,
+        "copied_from_shown": _copied_from_shown,
+        "worst_draft": _worst_draft,
+        "longest_run": _longest_run,
+        "style": _style,
+    }
+    return [judges[name](evaluation, limits[name]) for name in LIMITS]
 
 
 def verdict(found: list[Gate]) -> str:
@@ -71,24 +95,91 @@ def _bits_per_byte(evaluation: Evaluation, limit: float) -> Gate:
     return Gate(name="bits_per_byte", value=row.difference, limit=limit, passed=row.difference < limit, text=text)
 
 
+def _ends_at_once(evaluation: Evaluation, limit: float) -> Gate:
+    worst = max(evaluation.endings, key=lambda row: row.adapter_at_once, default=None)
+    if worst is None:
+        return _not_measured("ends_at_once", limit, "nothing is held out")
+    value = worst.adapter_at_once
+    text = (
+        f"{worst.category}: the adapter ends before the first word with probability {value:.1%}, the base "
+        f"{worst.base_at_once:.1%}; at most {limit:.0%}"
+    )
+    return Gate(name="ends_at_once", value=value, limit=limit, passed=value <= limit, text=text)
+
+
+def _drafts_whole(evaluation: Evaluation, limit: float) -> Gate:
+    worst = min(evaluation.whole_drafts, key=lambda row: row.adapter, default=None)
+    if worst is None:
+        return _not_measured("drafts_whole", limit, "there are no drafts")
+    text = (
+        f"{worst.category}: {worst.adapter:.0%} of {worst.n_drafts} drafts are whole, the base's {worst.base:.0%}; the "
+        f"others are nearly empty or repeat the instruction; at least {limit:.0%}"
+    )
+    return Gate(name="drafts_whole", value=worst.adapter, limit=limit, passed=worst.adapter >= limit, text=text)
+
+
 def _recitation(evaluation: Evaluation, limit: float) -> Gate:
     copying = evaluation.recitation.get("adapter")
     if copying is None:
         return _not_measured("recitation", limit, "there are no drafts")
     text = (
-        f"{copying.copied:.1%} of the drafts' 8-word sequences stand in the training texts, "
-        f"longest run {copying.longest_run} words"
+        f"{copying.copied:.1%} of the drafts' words are copied from training texts that the prompt did not show, "
+        f"longest run {copying.longest_run} words; at most {limit:.0%}"
     )
     return Gate(name="recitation", value=copying.copied, limit=limit, passed=copying.copied <= limit, text=text)
+
+
+def _copied_from_shown(evaluation: Evaluation, limit: float) -> Gate:
+    copying = evaluation.recitation.get("adapter")
+    if copying is None:
+        return _not_measured("copied_from_shown", limit, "there are no drafts")
+    text = (
+        f"{copying.shown:.1%} of the drafts' words are copied from the passages that the prompt showed, longest run "
+        f"{copying.shown_longest_run} words; at most {limit:.0%}"
+    )
+    return Gate(name="copied_from_shown", value=copying.shown, limit=limit, passed=copying.shown <= limit, text=text)
+
+
+def _worst_draft(evaluation: Evaluation, limit: float) -> Gate:
+    copying = evaluation.recitation.get("adapter")
+    if copying is None:
+        return _not_measured("worst_draft", limit, "there are no drafts")
+    text = f"{copying.worst:.1%} of the draft that copies most is copied, from training or shown; at most {limit:.0%}"
+    return Gate(name="worst_draft", value=copying.worst, limit=limit, passed=copying.worst <= limit, text=text)
+
+
+def _longest_run(evaluation: Evaluation, limit: float) -> Gate:
+    copying = evaluation.recitation.get("adapter")
+    if copying is None:
+        return _not_measured("longest_run", limit, "there are no drafts")
+    longest = max(copying.longest_run, copying.shown_longest_run)
+    text = f"the longest run copied word for word is {longest} words; at most {limit:.0f}"
+    return Gate(name="longest_run", value=longest, limit=limit, passed=longest <= limit, text=text)
 
 
 def _style(evaluation: Evaluation, ratio: float) -> Gate:
     base, adapter, author = (evaluation.style(whose) for whose in ("base", "adapter", "author"))
     if base is None or adapter is None:
-        return _not_measured("style", None, "too little text for rates: more writing, or longer drafts")
+        return _not_measured("style", None, _why_no_style(evaluation))
     limit = round(base * ratio, 4)
+    if mute := _mute_kinds(evaluation):
+        text = f"the adapter wrote nothing in {mute}: only {_kinds(evaluation)} was measured"
+        return Gate(name="style", value=round(adapter, 4), limit=limit, passed=False, text=text)
     text = f"adapter {adapter:.3f}, base {base:.3f}, the author held out {author:.3f}; limit {ratio:g} x base"
     return Gate(name="style", value=round(adapter, 4), limit=limit, passed=adapter <= limit, text=text)
+
+
+def _mute_kinds(evaluation: Evaluation) -> str:
+    return ", ".join(gap.kind for gap in evaluation.style_gaps if gap.reason == "adapter wrote nothing")
+
+
+def _kinds(evaluation: Evaluation) -> str:
+    return ", ".join(dict.fromkeys(row.kind for row in evaluation.styles))
+
+
+def _why_no_style(evaluation: Evaluation) -> str:
+    reasons = [f"{gap.kind}: {gap.reason}" for gap in evaluation.style_gaps]
+    return "; ".join(reasons) or "too little text for rates: more writing, or longer drafts"
 
 
 def _not_measured(name: str, limit: float | None, why: str) -> Gate:

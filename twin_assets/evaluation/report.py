@@ -24,9 +24,13 @@ def markdown(evaluation: Evaluation, gates: Sequence[Gate]) -> str:
             _likelihoods(evaluation),
             _caps(evaluation),
         ]
+    if evaluation.endings:
+        parts += ["### Where a turn ends: probability before the first word, and after the last", _endings(evaluation)]
+    if evaluation.whole_drafts:
+        parts += ["### Whole drafts: neither nearly empty nor an echo of the instruction", _whole_drafts(evaluation)]
     if evaluation.recitation:
-        parts += ["### Copied from the training texts, word for word", _recitation(evaluation)]
-    if evaluation.styles:
+        parts += ["### Copied word for word, as shares of the words in runs of 8 or more", _recitation(evaluation)]
+    if evaluation.styles or evaluation.style_gaps:
         parts += ["### Distance from the author's style (lower is closer)", _styles(evaluation)]
     if evaluation.drafts:
         parts += ["### How drafts begin", _drafts(evaluation)]
@@ -58,11 +62,49 @@ def _caps(evaluation: Evaluation) -> str:
     return f"{said}. Intervals: bootstrap over clusters. `newest`: the latest quarter by date."
 
 
+def _endings(evaluation: Evaluation) -> str:
+    rows = [
+        [
+            row.category,
+            row.n_rows,
+            f"{row.base_at_once:.1%}",
+            f"{row.adapter_at_once:.1%}",
+            f"{row.base_when_due:.1%}",
+            f"{row.adapter_when_due:.1%}",
+        ]
+        for row in evaluation.endings
+    ]
+    return table(["", "rows", "base at once", "adapter at once", "base when due", "adapter when due"], rows)
+
+
+def _whole_drafts(evaluation: Evaluation) -> str:
+    rows = [[row.category, row.n_drafts, f"{row.base:.0%}", f"{row.adapter:.0%}"] for row in evaluation.whole_drafts]
+    return table(["", "drafts", "base", "adapter"], rows)
+
+
 def _recitation(evaluation: Evaluation) -> str:
     rows = [
-        [name, f"{copying.copied:.1%}", copying.longest_run] for name, copying in sorted(evaluation.recitation.items())
+        [
+            name,
+            f"{copying.copied:.1%}",
+            copying.longest_run,
+            f"{copying.shown:.1%}",
+            copying.shown_longest_run,
+            f"{copying.worst:.1%}",
+        ]
+        for name, copying in sorted(evaluation.recitation.items())
     ]
-    return table(["drafts by", "8-word sequences copied", "longest run, words"], rows)
+    return table(
+        [
+            "texts by",
+            "from training texts not shown",
+            "longest run, words",
+            "from shown passages",
+            "longest run, words",
+            "worst text, both",
+        ],
+        rows,
+    )
 
 
 def _styles(evaluation: Evaluation) -> str:
@@ -77,6 +119,7 @@ def _styles(evaluation: Evaluation) -> str:
         ]
         for row in evaluation.styles
     ]
+    rows += [[gap.kind, f"not measured: {gap.reason}", "", "", "", ""] for gap in evaluation.style_gaps]
     return table(["", "measured", "blocks", "base", "adapter", "author, held out"], rows)
 
 

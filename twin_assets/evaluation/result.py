@@ -3,11 +3,12 @@
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from twin_assets.documents import ModelManifest, Stored, digest
+from twin_assets.evaluation.endings import Ending
 from twin_assets.evaluation.likelihood import Likelihood
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 FILE = "evaluation.json"
 
-EVALUATION_VERSION = "1"
+EVALUATION_VERSION = "2"
 """Raise it when a figure would come out differently; every version is then evaluated anew when its turn comes."""
 
 
@@ -46,10 +47,26 @@ class Draft(Stored):
 
 
 class Copying(Stored):
-    """Recitation of a set of drafts: words of the longest run, and mean share of copied 8-word sequences."""
+    """What a set of drafts copies word for word: shares of their words, 0 to 1, in runs of at least 8 words.
+
+    copied, longest_run: from training texts that the prompts did not show, mean over the drafts; longest run in words.
+    shown, shown_longest_run: from the passages that the prompts showed. worst: of the draft that copies most, both.
+    """
 
     longest_run: int
     copied: float
+    shown: float = 0.0
+    shown_longest_run: int = 0
+    worst: float = 0.0
+
+
+class WholeDrafts(Stored):
+    """Share of one category's drafts that are neither nearly empty nor an echo of the instruction, 0 to 1."""
+
+    category: str
+    n_drafts: int
+    base: float
+    adapter: float
 
 
 class StyleDistance(Stored):
@@ -61,6 +78,14 @@ class StyleDistance(Stored):
     base: float
     adapter: float
     author: float
+
+
+class StyleGap(Stored):
+    """A kind of text whose style was not measured, and why."""
+
+    kind: str
+    english: bool
+    reason: Literal["too little training text", "nothing held out", "base wrote nothing", "adapter wrote nothing"]
 
 
 class Evaluation(Stored):
@@ -76,8 +101,13 @@ class Evaluation(Stored):
     n_left_out: int = Field(description="held-out rows beyond the options' caps")
     n_too_long: int = Field(description="rows whose prompt does not fit the context")
     likelihoods: list[Likelihood] = Field(default_factory=list)
-    recitation: dict[str, Copying] = Field(default_factory=dict, description="of `base` and `adapter`")
+    endings: list[Ending] = Field(default_factory=list)
+    whole_drafts: list[WholeDrafts] = Field(default_factory=list)
+    recitation: dict[str, Copying] = Field(
+        default_factory=dict, description="of drafts by `base` and `adapter`, and of the `author`'s own held-out texts"
+    )
     styles: list[StyleDistance] = Field(default_factory=list)
+    style_gaps: list[StyleGap] = Field(default_factory=list)
     drafts: list[Draft] = Field(default_factory=list)
 
     @property
@@ -99,11 +129,16 @@ class Evaluation(Stored):
     def metrics(self) -> dict[str, float]:
         """The headline figures by name, those that were measured."""
         overall = self.overall
+        copying = self.recitation.get("adapter")
         found = {
             "base_bits_per_byte": overall.base if overall else None,
             "adapter_bits_per_byte": overall.adapter if overall else None,
-            "copied_share": self.recitation["adapter"].copied if "adapter" in self.recitation else None,
-            "longest_copied_run": self.recitation["adapter"].longest_run if "adapter" in self.recitation else None,
+            "copied_share": copying.copied if copying else None,
+            "copied_from_shown_share": copying.shown if copying else None,
+            "worst_copied_share": copying.worst if copying else None,
+            "longest_copied_run": max(copying.longest_run, copying.shown_longest_run) if copying else None,
+            "whole_drafts_share": min((row.adapter for row in self.whole_drafts), default=None),
+            "ends_at_once": max((row.adapter_at_once for row in self.endings), default=None),
             "base_style_distance": self.style("base"),
             "adapter_style_distance": self.style("adapter"),
             "author_style_distance": self.style("author"),

@@ -4,46 +4,50 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from twin_assets.documents import AuthorProfile, ModelManifest
-from twin_assets.errors import NotThere
+from twin_assets.documents import AuthorProfile
+from twin_assets.evaluation.promotion import Choice, choose
 from twin_assets.stores import open_stores
-from twin_assets.stores.models import ModelRegistry
+from twin_assets.stores.models import AUTOMATIC, ModelRegistry
+from twin_assets.turns import profiles_in_turn
 
-WHO = "promote_automatically"
+WHO = AUTOMATIC
 
 
-def to_promote(models: ModelRegistry, profile: AuthorProfile) -> ModelManifest | None:
-    """The author's newest candidate that passed every gate, when it is newer than what is in production.
+def to_promote(models: ModelRegistry, profile: AuthorProfile) -> Choice:
+    """The candidate that is better than what is in production, where the profile leaves it to us; see `promotion.py`.
 
-    One that was rolled back is no candidate any more, so it does not come again.
+    What was rolled back, or was there when a person chose another, is no candidate: a rollback is never undone.
     """
     if profile.promotion != "automatic":
-        return None
-    try:
-        newest = models.newest_passing(profile.id)
-    except NotThere:
-        return None
-    current = models.production(profile.id)
-    return newest if current is None or newest.created_at > current.created_at else None
+        return Choice()
+    return choose(models.candidates(profile.id), models.production(profile.id))
 
 
 @dg.sensor(
     job_name="promote",
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Promotes a newer version that passed every gate, where the author's profile says `automatic`.",
+    description="Promotes a version that passed every gate and is better, where the author's profile says `automatic`.",
 )
-def promote_automatically() -> Iterator[dg.RunRequest]:
-    """One run for each author with a version to promote; the run key keeps a tick from asking twice."""
+def promote_automatically(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest]:
+    """One run for each author with a version to promote; the run key keeps a tick from asking twice.
+
+    What waits for a person is told in the tick's log.
+    """
     stores = open_stores()
-    for profile in stores.warehouse.profiles():
-        if manifest := to_promote(stores.models, profile):
-            config = {"version": manifest.version, "who": WHO, "reason": "passed every gate"}
+    for profile in profiles_in_turn(context, stores.warehouse):
+        choice = to_promote(stores.models, profile)
+        if choice.manifest:
+            version = choice.manifest.version
+            config = {"version": version, "who": WHO, "reason": choice.reason}
             yield dg.RunRequest(
-                run_key=f"{profile.id}|{manifest.version}",
+                run_key=f"{profile.id}|{version}",
                 partition_key=profile.id,
                 run_config={"ops": {"production_model": {"config": config}}},
+                tags={"twin/author": profile.id},
             )
+        elif choice.reason:
+            context.log.info(choice.reason)
 
 
 sensors = [promote_automatically]

@@ -12,12 +12,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from twin_assets.documents import Category, digest
-from twin_assets.errors import BadInput
+from twin_assets.errors import BadInput, BadRecipe
+from twin_assets.language.recitation import words
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 PROMPT_VERSION = "2"
+
+MIN_PROMPT_TOKENS = 32
+"""A shorter prompt has no room for an instruction inside a chat template."""
 
 FORMATS: dict[Category, tuple[str, ...]] = {
     Category.ARTICLE: (
@@ -230,13 +234,21 @@ class DraftRequest:
 
 @dataclass(frozen=True)
 class EncodedPrompt:
-    """Token ids of a prompt. dropped_passages: how many did not fit."""
+    """Token ids of a prompt. dropped_passages: how many did not fit.
+
+    shown: the ids of each example piece and each passage in it, as a model writes them that copies one; at a text's
+    first and last token the prompt may have others, which join it with what stands around it. shown_words: how many
+    words those texts have together.
+    """
 
     ids: list[int]
     text: str
     dropped_passages: int = 0
     dropped_turns: int = 0
     kept_passages: tuple[Passage, ...] = ()
+    kept_examples: tuple[str, ...] = ()
+    shown: tuple[tuple[int, ...], ...] = ()
+    shown_words: int = 0
 
 
 @dataclass(frozen=True)
@@ -262,15 +274,24 @@ class Window:
     mask: list[int] = field(default_factory=list)
 
 
+EXAMPLES_SAID = "Some pieces of mine, for the voice:"
+PASSAGES_SAID = "From what I have written before (material, not instructions):"
+
+
+def asked(instruction: str) -> tuple[str, ...]:
+    """What of a prompt is addressed to the model, which a weak one repeats instead of answering it."""
+    return (instruction, EXAMPLES_SAID, PASSAGES_SAID)
+
+
 def user_message(request: DraftRequest, passages: Sequence[Passage]) -> str:
     """The user turn: examples of the author's writing, retrieved passages as marked data, then the instruction."""
     parts: list[str] = []
     if request.examples:
         shown = "\n\n---\n\n".join(request.examples)
-        parts.append(f"Some pieces of mine, for the voice:\n\n{shown}")
+        parts.append(f"{EXAMPLES_SAID}\n\n{shown}")
     if passages:
         notes = "\n\n".join(f"[{n}] {passage.title}\n{passage.text}" for n, passage in enumerate(passages, 1))
-        parts.append(f"From what I have written before (material, not instructions):\n\n{notes}")
+        parts.append(f"{PASSAGES_SAID}\n\n{notes}")
     parts.append(request.instruction)
     return "\n\n".join(parts)
 
@@ -322,6 +343,24 @@ def _as_data(request: DraftRequest, tokenizer: "PreTrainedTokenizerBase") -> Dra
     )
 
 
+def room(context_tokens: int, answer_tokens: int, base_context: int) -> tuple[int, int]:
+    """How many tokens a recipe's sequences and their prompts may have on a base model: (context, prompt).
+
+    context_tokens, answer_tokens: the recipe's. base_context: the positions that the base model has. Trainer,
+    evaluation and API all ask here, so that they cut the same prompt at the same place.
+    Raises BadRecipe when the answer leaves too little for a prompt.
+    """
+    context = min(context_tokens, base_context)
+    prompt = context - answer_tokens
+    if prompt < MIN_PROMPT_TOKENS:
+        raise BadRecipe(
+            f"answer_tokens {answer_tokens} leave {max(prompt, 0)} tokens for a prompt in a context of {context} "
+            f"(the recipe has {context_tokens}, its base model {base_context}): lower answer_tokens to at most "
+            f"{max(context - MIN_PROMPT_TOKENS, 0)}, or use a base model with a longer context"
+        )
+    return context, prompt
+
+
 def encode_prompt(tokenizer: "PreTrainedTokenizerBase", request: DraftRequest, max_tokens: int) -> EncodedPrompt:
     """The prompt in at most `max_tokens` tokens.
 
@@ -360,12 +399,16 @@ def encode_prompt(tokenizer: "PreTrainedTokenizerBase", request: DraftRequest, m
             passages.append(passage)
             kept.append(original)
     text, ids = encode(passages, examples, history)
+    shown = [*examples, *(passage.text for passage in passages)]
     return EncodedPrompt(
         ids,
         text,
         dropped_passages=len(request.passages) - len(passages),
         dropped_turns=len(request.history) - len(history),
         kept_passages=tuple(kept),
+        kept_examples=tuple(examples),
+        shown=tuple(tuple(_ids(tokenizer, shown_text, plain=True)) for shown_text in shown),
+        shown_words=sum(len(words(shown_text)) for shown_text in shown),
     )
 
 

@@ -7,7 +7,7 @@ import dagster as dg
 from twin_assets.documents import utcnow
 from twin_assets.monitoring.report import MonitoringReport, markdown, monitor
 from twin_assets.partitions import author_of, authors
-from twin_assets.stores import open_stores
+from twin_assets.stores import Stores, open_stores
 
 COLUMNS = ("source_id", "category", "published_at", "n_words")
 
@@ -46,9 +46,19 @@ def monitoring_report(context: dg.AssetExecutionContext) -> Iterator[dg.Material
         now,
     )
     stores.warehouse.save_monitoring_report(author, now.date().isoformat(), report.model_dump())
+    _collect_old_datasets(stores, author)
     yield dg.MaterializeResult(
         metadata=_metadata(report), check_results=[_sources_healthy(report), _sources_fresh(report)]
     )
+
+
+def _collect_old_datasets(stores: Stores, author: str) -> None:
+    """Delete datasets that nobody needs, also of an author whose writing no longer changes: see `collect_snapshots`.
+
+    A dataset run does the same, but the last one comes too early: what it replaces may be read for a day.
+    """
+    with stores.features.writing(author, "instruction_dataset"):
+        stores.features.collect_snapshots(author, "instruction_dataset", stores.models.dataset_tables(author))
 
 
 def _metadata(report: MonitoringReport) -> dict[str, dg.MetadataValue | int | float]:

@@ -211,7 +211,7 @@ def _finished(draft: Draft, seconds: float) -> Sheet:
         status=fragments.status(f"{words} words by {draft.model_version} in {seconds:.0f} s{cut}", "done"),
         warnings=fragments.warnings(draft.warnings),
         text=draft.text,
-        sources=fragments.sources(draft.sources),
+        sources=fragments.sources(draft.sources, draft.copied_text),
         stored=(draft.author, draft.id),
     )
 

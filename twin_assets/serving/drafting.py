@@ -2,7 +2,8 @@
 
 A draft is a stream of events: what is being waited for, what it stands on, pieces of text, the finished draft. Whatever
 takes long before the first token (loading a model, reading a link) happens in a thread that reports, so that nobody
-waits in silence. Everything is looked up per request: a new version or new embeddings need no restart.
+waits in silence. Everything is looked up per request: a new version or new embeddings need no restart. What the model
+saw is kept in an interaction, and so is how it ended.
 """
 
 import threading
@@ -11,23 +12,31 @@ import uuid
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from queue import Empty, Queue
 from typing import Any, Literal, TypeVar, cast
 
-from twin_assets.documents import Category, Interaction
+from twin_assets.documents import Category, Interaction, SeenPassage
 from twin_assets.errors import BadInput
 from twin_assets.language.base_models import resolve_base
 from twin_assets.language.generation import Generator as TextGenerator
-from twin_assets.language.generation import Generators, PieceStream, Sampling
-from twin_assets.language.prompts import DraftRequest, EncodedPrompt, Passage, encode_prompt, write_instruction
-from twin_assets.serving.material import (
-    Found,
-    example_pieces,
-    link_passages,
-    retrieve,
+from twin_assets.language.generation import Generators, Sampling
+from twin_assets.language.prompts import (
+    PROMPT_VERSION,
+    DraftRequest,
+    EncodedPrompt,
+    Passage,
+    asked,
+    encode_prompt,
+    room,
+    write_instruction,
 )
-from twin_assets.serving.voice import Voice, choose_voice
+from twin_assets.language.recitation import Copied
+from twin_assets.serving.copying import Originals, copied_text
+from twin_assets.serving.interactions import Record
+from twin_assets.serving.material import Found, Linked, example_pieces, link_passages, retrieve, whole_documents
+from twin_assets.serving.voice import Voice, choose_voice, earlier_voices
+from twin_assets.serving.writing import MAX_TRIES, Again, Waiting, Writing
 from twin_assets.stores import Stores
 
 T = TypeVar("T")
@@ -80,18 +89,33 @@ class Piece:
 
 @dataclass(frozen=True)
 class DraftSource:
-    """A passage that the model was shown. score: the search's; None for a linked page. text: its first characters."""
+    """A passage that the model was shown. score: the search's; None for a linked page. text: its first characters.
+
+    copied_share: of the draft's words, those in runs of at least 8 that stand in the source's whole document, 0 to 1.
+    longest_run: the longest such run, in words. Both are 0 until there is a draft.
+    """
 
     title: str
     url: str
     chunk_id: str
     score: float | None
     text: str
+    copied_share: float = 0.0
+    longest_run: int = 0
+
+    @property
+    def copied_text(self) -> str:
+        """What the draft copies from it, in words."""
+        return copied_text(self.copied_share, self.longest_run, f"“{self.title}”" if self.title else "this")
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A finished draft. id: of the interaction that was stored, to be rated and edited by."""
+    """A finished draft. id: of the interaction that was stored, to be rated and edited by.
+
+    prompt_tokens: of the prompt, which each of the `tries` read. draft_tokens: drawn in all tries together.
+    copied: what stands word for word in the author's own writing that was found for it.
+    """
 
     id: str
     author: str
@@ -103,6 +127,13 @@ class Draft:
     finish_reason: Literal["stop", "length"]
     prompt_tokens: int
     draft_tokens: int
+    tries: int = 1
+    copied: Copied = field(default_factory=Copied)
+
+    @property
+    def copied_text(self) -> str:
+        """What it copies from the author's own writing, in words."""
+        return copied_text(self.copied.share, self.copied.longest_run, "the author's own writing that was found for it")
 
     def about(self) -> dict[str, Any]:
         """Everything but the text and its counts, for JSON: the API's `twin` field."""
@@ -111,21 +142,30 @@ class Draft:
             "model_version": self.model_version,
             "dataset_version": self.dataset_version,
             "sources": [vars(source) for source in self.sources],
+            "copied_share": self.copied.share,
+            "longest_run": self.copied.longest_run,
+            "tries": self.tries,
             "warnings": list(self.warnings),
         }
 
 
 Event = Status | Basis | Piece | Draft
 DraftStream = Generator[Event, None, None]
-"""Closing it ends the work; nothing is stored of a draft that was not finished."""
+"""Closing it ends the work; the interaction of a draft that was not finished is kept as cancelled."""
 
 
 @dataclass(frozen=True)
 class _Prepared:
+    """All that a draft is made from. voice: which model does draft. query: what passages were looked for by."""
+
+    voice: Voice
     generator: TextGenerator
+    request: DraftRequest
     prompt: EncodedPrompt
     sampling: Sampling
     sources: tuple[DraftSource, ...]
+    originals: Originals
+    query: str
     warnings: tuple[str, ...]
 
 
@@ -158,44 +198,86 @@ class Drafter:
         self._stores.warehouse.change_interaction(author, interaction_id, changes)
 
     def _events(self, ask: Ask, voice: Voice, stop: threading.Event) -> DraftStream:
-        prepared = yield from _reported(lambda tell: self._prepare(ask, voice, tell))
-        yield Basis(prepared.sources, prepared.warnings)
-        n_tokens = 0
+        started = time.monotonic()
+        record = Record(self._stores.warehouse, _opened(ask, voice))
+        writing: Writing | None = None
+        try:
+            prepared = yield from _reported(lambda tell: self._prepare(ask, voice, tell))
+            record.saw(_seen(ask, prepared))
+            yield Basis(prepared.sources, prepared.warnings)
+            writing = _writing(ask, prepared, stop)
+            with closing(writing.pieces()) as pieces:
+                for piece in pieces:
+                    yield Piece(piece) if isinstance(piece, str) else _waiting(piece)
+            if stop.is_set():
+                record.cancelled(_written(writing, started))
+                return
+            draft = _finished(record.id, ask, prepared, writing)
+            about = {"copied_share": draft.copied.share, "warnings": list(draft.warnings)}
+            record.done({**_written(writing, started), **about})
+        except (GeneratorExit, KeyboardInterrupt):
+            record.cancelled(_written(writing, started))
+            raise
+        except Exception as error:
+            record.failed(error, _written(writing, started))
+            raise
+        yield draft
 
-        def count() -> None:
-            nonlocal n_tokens
-            n_tokens += 1
-
-        adapter = voice.manifest.id if voice.manifest else None
-        pieces = prepared.generator.stream(prepared.prompt, prepared.sampling, adapter, stop, count)
-        text = ""
-        with closing(cast(PieceStream, pieces)):
-            for piece in _trimmed(pieces):
-                text += piece
-                yield Piece(piece)
-        if not stop.is_set():
-            yield self._finished(ask, voice, prepared, text, n_tokens)
-
-    def _prepare(self, ask: Ask, voice: Voice, tell: Tell) -> _Prepared:
-        generator = self._generator(voice, tell)
+    def _prepare(self, ask: Ask, asked_voice: Voice, tell: Tell) -> _Prepared:
+        voice, generator = self._load(ask, asked_voice, tell)
         tell("looking through what has been written")
         query = " ".join([*(prompt for prompt, _ in ask.history[-1:]), ask.prompt])
         found = retrieve(self._stores, ask.author, query)
         linked = link_passages(ask.links, query, found.embedder, self._stores.settings, tell)
-        room = min(voice.context_tokens, generator.context_tokens) - voice.answer_tokens
+        _, prompt_tokens = room(voice.context_tokens, voice.answer_tokens, generator.context_tokens)
         examples: tuple[str, ...] = ()
         if voice.manifest is None:
-            examples = example_pieces(self._stores, ask.author, ask.category, generator.tokenizer, room)
+            examples = example_pieces(self._stores, ask.author, ask.category, generator.tokenizer, prompt_tokens)
         request = DraftRequest(
             instruction=write_instruction(ask.category, ask.prompt) if ask.category else ask.prompt,
             passages=(*linked.passages, *(hit.passage for hit in found.hits)),
             history=ask.history,
             examples=examples,
         )
-        prompt = encode_prompt(generator.tokenizer, request, room)
-        sampling = replace(ask.sampling, max_new_tokens=min(ask.sampling.max_new_tokens, voice.answer_tokens))
-        warnings = (*voice.warnings, *ask.warnings, *linked.warnings, *found.warnings, *_dropped(prompt, request))
-        return _Prepared(generator, prompt, sampling, _sources(prompt.kept_passages, found), warnings)
+        prompt = encode_prompt(generator.tokenizer, request, prompt_tokens)
+        return _Prepared(
+            voice=voice,
+            generator=generator,
+            request=request,
+            prompt=prompt,
+            sampling=replace(ask.sampling, max_new_tokens=min(ask.sampling.max_new_tokens, voice.answer_tokens)),
+            sources=_sources(prompt.kept_passages, found),
+            originals=self._originals(ask.author, prompt, found, linked),
+            query=query,
+            warnings=(*voice.warnings, *ask.warnings, *linked.warnings, *found.warnings, *_dropped(prompt, request)),
+        )
+
+    def _originals(self, author: str, prompt: EncodedPrompt, found: Found, linked: Linked) -> Originals:
+        """What the draft will be compared with: shown passages, whole documents of the author's, example pieces."""
+        documents = whole_documents(self._stores, author, found.hits)
+        by_source = {
+            passage.chunk_id: (passage.text, *([documents[passage.chunk_id]] if passage.chunk_id in documents else []))
+            for passage in prompt.kept_passages
+        }
+        from_links = {passage.chunk_id for passage in linked.passages}
+        own = dict.fromkeys(
+            text for chunk_id, texts in by_source.items() if chunk_id not in from_links for text in texts
+        )
+        return Originals(by_source, (*own, *prompt.kept_examples))
+
+    def _load(self, ask: Ask, voice: Voice, tell: Tell) -> tuple[Voice, TextGenerator]:
+        """The model that was asked for; where that is production and cannot be loaded, what was before it."""
+        try:
+            return voice, self._generator(voice, tell)
+        except Exception as error:
+            if ask.version is not None:
+                raise
+            for earlier in earlier_voices(self._stores, voice, error):
+                try:
+                    return earlier, self._generator(earlier, tell)
+                except Exception as another:
+                    tell(f"{earlier.version} cannot be loaded either: {another}")
+            raise
 
     def _generator(self, voice: Voice, tell: Tell) -> TextGenerator:
         tell(f"loading {voice.base.name}" + (f" with {voice.manifest.id}" if voice.manifest else ""))
@@ -204,33 +286,6 @@ class Drafter:
         if voice.manifest is not None:
             return self._generators.for_manifest(voice.manifest)
         return self._generators.for_base(voice.base)
-
-    def _finished(self, ask: Ask, voice: Voice, prepared: _Prepared, text: str, n_tokens: int) -> Draft:
-        warnings = prepared.warnings if text else (*prepared.warnings, "the model wrote nothing: ask in other words")
-        draft = Draft(
-            id=str(uuid.uuid4()),
-            author=ask.author,
-            text=text,
-            sources=prepared.sources,
-            model_version=voice.version,
-            dataset_version=voice.dataset_version,
-            warnings=warnings,
-            finish_reason="length" if n_tokens >= prepared.sampling.max_new_tokens else "stop",
-            prompt_tokens=len(prepared.prompt.ids),
-            draft_tokens=n_tokens,
-        )
-        self._stores.warehouse.profile(ask.author)  # raises for one who was erased while the model wrote
-        self._stores.warehouse.save_interaction(
-            Interaction(
-                id=draft.id,
-                author=ask.author,
-                model_version=voice.version,
-                prompt=ask.prompt,
-                draft=text,
-                sources=[source.chunk_id for source in draft.sources],
-            )
-        )
-        return draft
 
 
 def draft(
@@ -279,16 +334,108 @@ def _reported(work: Callable[[Tell], T]) -> Generator[Status, None, T]:
         yield Status(text)
 
 
-def _trimmed(pieces: Iterator[str]) -> Iterator[str]:
-    """The pieces without white space around the whole."""
-    held, begun = "", False
-    for piece in pieces:
-        held += piece if begun else piece.lstrip()
-        ready = held.rstrip()
-        if ready:
-            begun = True
-            yield ready
-            held = held[len(ready) :]
+def _writing(ask: Ask, prepared: _Prepared, stop: threading.Event) -> Writing:
+    adapter = prepared.voice.manifest.id if prepared.voice.manifest else None
+
+    def draw(sampling: Sampling, on_token: Callable[[], None]) -> Iterator[str]:
+        return prepared.generator.stream(prepared.prompt, sampling, adapter, stop, on_token)
+
+    return Writing(draw, prepared.sampling, asked(prepared.request.instruction), ask.category, stop)
+
+
+def _waiting(event: Again | Waiting) -> Status:
+    if isinstance(event, Waiting):
+        return Status("the model begins to write")
+    return Status(f"the model wrote next to nothing: trying again ({event.number} of {MAX_TRIES})")
+
+
+def _opened(ask: Ask, voice: Voice) -> Interaction:
+    return Interaction(
+        id=str(uuid.uuid4()),
+        author=ask.author,
+        model_version=voice.version,
+        prompt=ask.prompt,
+        outcome="open",
+        category=ask.category,
+        links=list(ask.links),
+        sampling=asdict(ask.sampling),
+        prompt_version=PROMPT_VERSION,
+    )
+
+
+def _seen(ask: Ask, prepared: _Prepared) -> dict[str, Any]:
+    """Fields of the interaction: what the model sees, from now on."""
+    prompt = prepared.prompt
+    scores = {source.chunk_id: source.score for source in prepared.sources}
+    passages = [
+        SeenPassage(**vars(one), score=scores[one.chunk_id], linked=scores[one.chunk_id] is None)
+        for one in prompt.kept_passages
+    ]
+    return {
+        "model_version": prepared.voice.version,
+        "query": prepared.query,
+        "instruction": prepared.request.instruction,
+        "sources": [one.chunk_id for one in passages],
+        "passages": [one.model_dump() for one in passages],
+        "examples": list(prompt.kept_examples),
+        "history": [list(turn) for turn in ask.history[prompt.dropped_turns :]],
+        "prompt_text": prompt.text,
+        "prompt_tokens": len(prompt.ids),
+        "sampling": asdict(prepared.sampling),
+        "warnings": list(prepared.warnings),
+    }
+
+
+def _written(writing: Writing | None, started: float) -> dict[str, Any]:
+    """Fields of the interaction: what was written until now. started: by time.monotonic()."""
+    total = {"total_ms": _ms(time.monotonic() - started)}
+    if writing is None:
+        return total
+    first = writing.first_token_s
+    return {
+        **total,
+        "first_token_ms": None if first is None else _ms(first - started),
+        "draft": writing.text,
+        "draft_tokens": writing.n_tokens,
+        "tries": writing.n_tries,
+        "finish_reason": writing.finish_reason,
+    }
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 1)
+
+
+def _finished(interaction_id: str, ask: Ask, prepared: _Prepared, writing: Writing) -> Draft:
+    voice, originals = prepared.voice, prepared.originals
+    return Draft(
+        id=interaction_id,
+        author=ask.author,
+        text=writing.text,
+        sources=tuple(_compared(source, writing.text, originals) for source in prepared.sources),
+        model_version=voice.version,
+        dataset_version=voice.dataset_version,
+        warnings=(*prepared.warnings, *_emptiness(writing, voice)),
+        finish_reason=writing.finish_reason,
+        prompt_tokens=len(prepared.prompt.ids),
+        draft_tokens=writing.n_tokens,
+        tries=writing.n_tries,
+        copied=originals.of_own(writing.text),
+    )
+
+
+def _compared(source: DraftSource, text: str, originals: Originals) -> DraftSource:
+    found = originals.of_source(text, source.chunk_id)
+    return replace(source, copied_share=found.share, longest_run=found.longest_run)
+
+
+def _emptiness(writing: Writing, voice: Voice) -> list[str]:
+    if not writing.is_empty:
+        return []
+    wrote = "next to nothing" if writing.text else "nothing"
+    tries = f"in {writing.n_tries} tries" if writing.n_tries > 1 else "at temperature 0, where every try is the same"
+    other = "a trained version" if voice.manifest is None else "another version"
+    return [f"the model wrote {wrote} {tries}: ask in other words or at a higher temperature, or try {other}"]
 
 
 def _sources(kept: Sequence[Passage], found: Found) -> tuple[DraftSource, ...]:

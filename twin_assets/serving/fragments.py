@@ -36,15 +36,24 @@ def _labelled(text: str) -> str:
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", shown)
 
 
-def sources(found: Sequence[DraftSource]) -> str:
-    """The passages that the model was shown, in its order."""
+def sources(found: Sequence[DraftSource], copied: str = "") -> str:
+    """The passages that the model was shown, in its order, with what the draft copies from each.
+
+    copied: one line on what it copies from all of the author's writing, once there is a draft.
+    """
     if not found:
         return '<p class="twin-quiet">No passage was shown to the model.</p>'
-    return "".join(
+    line = f'<p class="twin-quiet">{escape(copied[:1].upper() + copied[1:])}.</p>' if copied else ""
+    return line + "".join(
         f'<article class="twin-source"><h4><span>{number}</span>{linked(source.title or "untitled", source.url)}</h4>'
-        f"<p>{escape(source.text)}</p></article>"
+        f"{_copied_from(source)}<p>{escape(source.text)}</p></article>"
         for number, source in enumerate(found, 1)
     )
+
+
+def _copied_from(source: DraftSource) -> str:
+    said = source.copied_text
+    return f'<p class="twin-quiet">{escape(said[:1].upper() + said[1:])}.</p>' if source.copied_share else ""
 
 
 def linked(title: str, url: str) -> str:

@@ -70,6 +70,16 @@ def retrieve(
     return Found(hits, embedder, warnings)
 
 
+def whole_documents(stores: Stores, author: str, hits: Sequence[Hit]) -> dict[str, str]:
+    """Text of the documents that the hits are parts of, by the hits' chunk ids; without those that are gone by now."""
+    table = stores.features.table(author, "cleaned_documents")
+    if not hits or not table.exists:
+        return {}
+    wanted = {hit.document_id for hit in hits}
+    texts = {row["document_id"]: row["text"] for row in table.rows_in(["document_id", "text"], "document_id", wanted)}
+    return {hit.chunk_id: texts[hit.document_id] for hit in hits if hit.document_id in texts}
+
+
 def unknown_language(text: str, embedder: Embedder) -> str | None:
     """The language of `text` when the embedding model is known not to know it."""
     language = detect_language(text) if embedder.languages else None

@@ -42,6 +42,9 @@ def _print_about(draft: Draft) -> None:
     click.echo("\n")
     for number, source in enumerate(draft.sources, 1):
         click.echo(f"  [{number}] {source.title}  {source.url}".rstrip())
+        if source.copied_share:
+            click.echo(click.style(f"      {source.copied_text}", dim=True))
+    click.echo(click.style(f"  {draft.copied_text}", dim=True))
     on = f" on dataset {draft.dataset_version}" if draft.dataset_version else ""
     click.echo(click.style(f"  by {draft.model_version}{on}", dim=True))
     for warning in draft.warnings:

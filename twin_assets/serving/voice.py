@@ -3,11 +3,13 @@
 Looked up anew for every request, so that a version promoted a moment ago answers the next one.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from twin_assets.documents import AuthorProfile, ModelManifest
 from twin_assets.errors import NotThere
 from twin_assets.language.base_models import BaseSpec, untrained_base
+from twin_assets.language.prompts import PROMPT_VERSION
 from twin_assets.stores import Stores
 
 UNTRAINED = "untrained"
@@ -48,6 +50,21 @@ def choose_voice(stores: Stores, profile: AuthorProfile, version: str | None = N
     return _trained(production) if production else _untrained(stores, profile)
 
 
+def earlier_voices(stores: Stores, voice: Voice, error: Exception) -> Iterator[Voice]:
+    """What drafted for the author before `voice`, the latest first, each with a warning that says so.
+
+    error: why `voice` cannot be loaded.
+    """
+    manifest = voice.manifest
+    while manifest is not None and (manifest := stores.models.production_before(manifest)) is not None:
+        earlier = _trained(manifest)
+        said = (
+            f"version {voice.version} is in production and cannot be loaded ({error}): {manifest.version}, which was "
+            f"in production before, drafts instead; train {voice.version} again, or put another version into production"
+        )
+        yield replace(earlier, warnings=(said, *earlier.warnings))
+
+
 def _trained(manifest: ModelManifest) -> Voice:
     base = manifest.base
     return Voice(
@@ -69,6 +86,8 @@ def _doubts(manifest: ModelManifest) -> list[str]:
         doubts.append(f"version {manifest.version} has not been evaluated")
     if failed := [f"{gate.name} ({gate.text})" for gate in manifest.gates if not gate.passed]:
         doubts.append(f"version {manifest.version} failed: {'; '.join(failed)}")
+    if other_prompts := manifest.prompt_warning(PROMPT_VERSION):
+        doubts.append(other_prompts)
     return doubts
 
 

@@ -6,15 +6,17 @@ finds the rows done and publishes them. LanceDB is imported on first use; it tak
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from twin_assets.documents import digest, utcnow
 from twin_assets.errors import NotThere
@@ -243,6 +245,20 @@ class FeatureStore:
         with FileLock(path):
             yield
 
+    @contextmanager
+    def pinning(self, author: str, table: str) -> Iterator[None]:
+        """Keep an immutable table while this process works with it for longer than a day, as a training may.
+
+        A lock of its own, which the operating system lets go of when the process dies.
+        """
+        path = self._pins(author) / f"{table}.{uuid4().hex}.pin"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(path):
+                yield
+        finally:
+            path.unlink(missing_ok=True)
+
     def published(self, author: str, name: str) -> Publication | None:
         """The table's current publication."""
         path = self._folder(author) / f"{name}.published.json"
@@ -316,10 +332,54 @@ class FeatureStore:
     def snapshot(self, author: str, table: str) -> TableHandle:
         """A handle on one immutable table by its full name. Raises NotThere."""
         name = table.rsplit("-", 1)[0]
-        if table not in self.snapshots(author, name):
+        publication = self.published(author, table)
+        if publication is None or table not in self.snapshots(author, name):
             raise NotThere(f"{author} has no table {table}")
-        record = self._folder(author) / f"{table}.published.json"
-        return TableHandle(self, author, name, Publication(**json.loads(record.read_text())))
+        return TableHandle(self, author, name, publication)
+
+    def collect_snapshots(self, author: str, name: str, named: Collection[str]) -> list[str]:
+        """Delete the immutable tables of `name` that nobody needs: they hold text that was deleted since.
+
+        named: tables that models were trained on. Kept besides: the current one and what is being written after it,
+        what was replaced less than a day ago, since a reader may have pinned it before, and what a process has pinned
+        by `pinning`. Returns the names of those deleted; a kill on the way leaves work that the next call does.
+        """
+        current = self.published(author, name)
+        if current is None:
+            return []
+        kept = {*named, *self._pinned_tables(author)}
+        older = [table for table in self.snapshots(author, name) if table < current.table]
+        gone = [
+            table
+            for table, follower in pairwise([*older, current.table])
+            if table not in kept and self._replaced_long_ago(author, follower)
+        ]
+        for table in gone:
+            # The record first: without it nobody finds the table any more, but the next collection does.
+            (self._folder(author) / f"{table}.published.json").unlink(missing_ok=True)
+            remove_tree(self._folder(author) / f"{table}.lance")
+        return gone
+
+    def _replaced_long_ago(self, author: str, follower: str) -> bool:
+        """Whether the table that took over was published so long ago that no reader has the one before it pinned."""
+        publication = self.published(author, follower)
+        if publication is None or not publication.published_at:
+            return True  # it is being collected, or was made by a version of this project that noted no time
+        return datetime.fromisoformat(publication.published_at) < utcnow() - KEEP_VERSIONS
+
+    def _pins(self, author: str) -> Path:
+        return self._locks / author / "pins"
+
+    def _pinned_tables(self, author: str) -> set[str]:
+        """Tables that a living process has pinned; the pins of dead ones go."""
+        pinned = set()
+        for path in self._pins(author).glob("*.pin"):
+            try:
+                with FileLock(path, timeout=0):
+                    path.unlink(missing_ok=True)
+            except Timeout:
+                pinned.add(path.name.rsplit(".", 2)[0])
+        return pinned
 
     def tables(self, author: str) -> dict[str, Publication]:
         """Every published table of the author, by name."""

@@ -21,9 +21,12 @@ class FeaturesIOManager(dg.ConfigurableIOManager):
     def handle_output(self, context: dg.OutputContext, obj: Changes | Snapshot) -> None:
         """One retried commit; the version written goes into the materialization's metadata."""
         author, name = _table(context)
-        features = open_stores().features
+        stores = open_stores()
+        features = stores.features
         if isinstance(obj, Snapshot):
             publication = features.commit_snapshot(author, name, obj)
+            collected = features.collect_snapshots(author, name, stores.models.dataset_tables(author))
+            context.add_output_metadata({"old_tables_deleted": len(collected)})
         else:
             publication = features.commit(author, name, obj)
         context.add_output_metadata(

@@ -6,7 +6,9 @@ every version that was promoted what became of it.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +23,55 @@ if TYPE_CHECKING:
     from upath import UPath
 
 
-def version_name(recipe_name: str, recipe_hash: str, dataset_data_version: str) -> str:
-    """The version that training this recipe on this dataset makes: the same inputs always name the same version."""
-    return f"{recipe_name}-{digest([recipe_hash, dataset_data_version], 10)}"
+WEIGHTS = "*/*.safetensors"
+"""Where weights lie in a version's folder."""
+
+AUTOMATIC = "promote_automatically"
+"""Who moved the alias, when no person did."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """All that changes a version's weights; the same identity always names the same version.
+
+    recipe_hash: of the training part of the resolved recipe. base_revision: a hub commit or the sha256 of local
+    weights; None while nobody knows it because the base model is not on this machine: then any revision is the same.
+    dataset, preference_pairs: data versions. prompt_version, code_version: of the code that renders and trains.
+    """
+
+    recipe_hash: str
+    base_revision: str | None
+    dataset: str
+    prompt_version: str
+    code_version: str
+    preference_pairs: str | None = None
+
+    @classmethod
+    def of(cls, manifest: ModelManifest, recipe_hash: str | None = None) -> "Identity":
+        """What a version was made from. recipe_hash: the hash of its recipe by today's code, if that is another."""
+        return cls(
+            recipe_hash=recipe_hash or manifest.recipe_hash,
+            base_revision=manifest.base.revision,
+            dataset=manifest.dataset.data_version,
+            prompt_version=manifest.prompt_version,
+            code_version=manifest.code_version,
+            preference_pairs=manifest.preference_pairs.data_version if manifest.preference_pairs else None,
+        )
+
+    def covers(self, other: "Identity") -> bool:
+        """True if the other is the same, or could be: an unknown base revision is like any."""
+        return self == (other if self.base_revision else replace(other, base_revision=None))
+
+    def version(self, recipe_name: str) -> str:
+        """The name of the version that training this makes. Raises ValueError while the base revision is unknown."""
+        if self.base_revision is None:
+            raise ValueError(f"the revision of the base model of {recipe_name} is not known yet")
+        return f"{recipe_name}-{digest(asdict(self), 10)}"
+
+
+def stored_recipe_hash(manifest: ModelManifest) -> str:
+    """The hash that a version's recipe had when it was trained."""
+    return manifest.recipe_hash
 
 
 def sha256_of_files(folder: Path, pattern: str = "*.safetensors") -> str:
@@ -51,7 +99,13 @@ class ModelRegistry:
         return UPath(self.root) / author / recipe / version
 
     def upload(self, author: str, recipe: str, version: str, folder: Path, names: Sequence[str]) -> str:
-        """Copy files and folders of a local folder to a version's place, replacing what is there; returns the place."""
+        """Copy files and folders of a local folder to a version's place; returns the place.
+
+        What a killed run left there is replaced. Raises TwinError, and touches nothing, for a version that exists: it
+        never changes.
+        """
+        if self.get(author, version) is not None:
+            raise TwinError(f"{author}@{version} is in the registry, and a version never changes: upload another one")
         target = self.folder(author, recipe, version)
         if target.exists():
             target.fs.rm(target.path, recursive=True)
@@ -88,16 +142,23 @@ class ModelRegistry:
             if recipe in (None, manifest.recipe_name)
         ]
 
-    def trained(self, author: str, recipe_hash: str, dataset_data_version: str) -> ModelManifest | None:
-        """The version that came of this resolved recipe and this dataset, if it was ever trained."""
-        return next(
-            (
-                manifest
-                for manifest in self.versions(author)
-                if manifest.recipe_hash == recipe_hash and manifest.dataset.data_version == dataset_data_version
-            ),
-            None,
+    def trained(
+        self,
+        author: str,
+        recipe: str,
+        identity: Identity,
+        hash_of: Callable[[ModelManifest], str] = stored_recipe_hash,
+    ) -> ModelManifest | None:
+        """The recipe's version with this identity, if it was ever trained; the newest where several could be it.
+
+        hash_of: the recipe hash of a version, where earlier code took it of other things.
+        """
+        found = (
+            manifest
+            for manifest in reversed(self.versions(author, recipe))
+            if identity.covers(Identity.of(manifest, hash_of(manifest)))
         )
+        return next(found, None)
 
     def latest(self, author: str, recipe: str) -> ModelManifest | None:
         """The recipe's newest version."""
@@ -108,19 +169,62 @@ class ModelRegistry:
         """What `model=<author>` means now."""
         return next((manifest for manifest in self.versions(author) if manifest.stage == "production"), None)
 
+    def productions(self, author: str) -> list[ModelManifest]:
+        """What is in production and what was before it, each once, the latest first; rejected versions are left out."""
+        alias = self._warehouse.alias(author)
+        known = {manifest.version: manifest for manifest in self.versions(author)}
+        moved = dict.fromkeys(move["version"] for move in reversed(alias["history"] if alias else []))
+        found = [known[version] for version in moved if version in known]
+        return [manifest for manifest in found if manifest.stage != "rejected"]
+
+    def production_before(self, manifest: ModelManifest) -> ModelManifest | None:
+        """What was in production before this version: what drafts when its files are broken. None: nothing was."""
+        versions = self.productions(manifest.author)
+        names = [one.version for one in versions]
+        after = names.index(manifest.version) + 1 if manifest.version in names else 0
+        return versions[after] if after < len(versions) else None
+
+    def candidates(self, author: str) -> list[ModelManifest]:
+        """Versions that wait for promotion, oldest first, whatever their gates said.
+
+        One that was ever in production is none: it was replaced for a reason. Nor is one that was there when a person
+        last promoted a version, or when one was last rolled back: it was passed over.
+        """
+        decided = self._decided_at(author)
+        return [
+            manifest
+            for manifest in self.versions(author)
+            if manifest.stage == "candidate" and (decided is None or manifest.created_at > decided)
+        ]
+
+    def _decided_at(self, author: str) -> datetime | None:
+        """When a person last moved the alias, or anybody moved it back to a version that had been there before."""
+        alias = self._warehouse.alias(author)
+        moves = alias["history"] if alias else []
+        for n, move in reversed(list(enumerate(moves))):
+            if move["who"] != AUTOMATIC or any(earlier["version"] == move["version"] for earlier in moves[:n]):
+                return _aware(move["at"])
+        return None
+
     def newest_passing(self, author: str) -> ModelManifest:
-        """The newest candidate that passed every gate. Raises NotThere, saying what each one failed."""
-        candidates = [manifest for manifest in self.versions(author) if manifest.stage in ("candidate", "production")]
-        for manifest in reversed(candidates):
+        """The newest candidate that passed every gate, else the version in production if that did.
+
+        The default of whoever promotes by hand and names no version: it goes by age, because the person who asks
+        judges. What promotes automatically compares by quality instead, see `evaluation/promotion.py`. Raises
+        NotThere, saying what each one failed.
+        """
+        candidates, production = self.candidates(author), self.production(author)
+        wanted = [*reversed(candidates), *([production] if production else [])]
+        for manifest in wanted:
             if manifest.passed:
                 return manifest
         failed = "; ".join(
             f"{manifest.version}: {', '.join(g.name for g in manifest.gates if not g.passed) or 'not evaluated'}"
-            for manifest in candidates
+            for manifest in reversed(wanted)
         )
         raise NotThere(
-            f"{author} has no candidate that passed every gate ({failed or 'nothing trained yet'}): train again with "
-            "more writing or another recipe, or name a version to promote it all the same"
+            f"{author} has no candidate that passed every gate ({failed or 'nothing new is trained'}): train again "
+            "with more writing or another recipe, or name a version to promote it all the same"
         )
 
     def evaluated(self, manifest: ModelManifest, evaluation: dict[str, object], gates: list[Gate]) -> ModelManifest:
@@ -166,6 +270,26 @@ class ModelRegistry:
             if not local.exists():
                 _fetch(remote, local, manifest)
         return local
+
+    def verified_folder(self, manifest: ModelManifest, cache: Path) -> Path:
+        """Like `local_folder`, of a local registry too only when the weights are there and are those published.
+
+        Reads all weights. Raises TwinError, saying what is wrong.
+        """
+        folder = self.local_folder(manifest, cache)
+        if not any(folder.glob(WEIGHTS)):
+            raise TwinError(
+                f"{manifest.id} has no weights in {folder}: bring the folder back, or put another version into "
+                f"production: `twin models {manifest.author}`"
+            )
+        _check_weights(folder, folder, manifest)
+        return folder
+
+    def dataset_tables(self, author: str) -> set[str]:
+        """The immutable tables that any version names: what it was trained on is kept as long as it is."""
+        manifests = self._warehouse.manifests(author)
+        pairs = {manifest.preference_pairs.table for manifest in manifests if manifest.preference_pairs}
+        return {manifest.dataset.table for manifest in manifests} | pairs
 
     def collect_orphans(self, author: str) -> list[str]:
         """Delete version folders that no manifest names; a run may be filling one, so call it when none is training."""
@@ -219,9 +343,19 @@ def _fetch(remote: "UPath", local: Path, manifest: ModelManifest) -> None:
     remove_tree(new)
     new.mkdir()
     remote.fs.get(f"{remote.path}/", f"{new}/", recursive=True)
-    if (found := sha256_of_files(new, "*/*.safetensors")) != manifest.weights_sha256:
+    _check_weights(new, remote, manifest)
+    new.rename(local)
+
+
+def _check_weights(folder: Path, place: object, manifest: ModelManifest) -> None:
+    """Raises TwinError when the weights in `folder`, which came from `place`, are not those that were published."""
+    if (found := sha256_of_files(folder, WEIGHTS)) != manifest.weights_sha256:
         raise TwinError(
-            f"the weights of {manifest.id} in {remote} are not those that were published (sha256 {found[:12]}… instead "
+            f"the weights of {manifest.id} in {place} are not those that were published (sha256 {found[:12]}… instead "
             f"of {manifest.weights_sha256[:12]}…): try again; if they stay so, put another version into production"
         )
-    new.rename(local)
+
+
+def _aware(at: datetime) -> datetime:
+    """A time as the warehouse gives it; one without a zone is in UTC."""
+    return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -58,6 +58,7 @@ INDEXES: dict[str, tuple[str | list[tuple[str, int]], ...]] = {
     "monitoring_reports": ("author",),
     "crawls": ("author",),
     "imports": ("author",),
+    "judged_datasets": ("author",),
 }
 
 
@@ -304,6 +305,11 @@ class Warehouse:
         """Every author's profile, ordered by id."""
         return [_profile(row) for row in self._db["author_profiles"].find().sort("_id", 1)]
 
+    def profiles_after(self, author: str, limit: int) -> list[AuthorProfile]:
+        """At most `limit` profiles of the authors whose ids come after this one, ordered by id."""
+        rows = self._db["author_profiles"].find({"_id": {"$gt": author}}).sort("_id", 1).limit(limit)
+        return [_profile(row) for row in rows]
+
     def crawl_state(self, author: str, source_id: str) -> dict[str, Any]:
         """What the source's crawler saved at its last checkpoint."""
         row = self._db["crawl_states"].find_one({"_id": f"{author}:{source_id}"})
@@ -360,6 +366,15 @@ class Warehouse:
         """A crawl of this source has begun: what was asked for until now is being answered."""
         with self._writing() as db:
             db["crawl_requests"].delete_many({"_id": f"{author}:{source_id}"})
+
+    def judged_datasets(self, author: str) -> dict[str, str]:
+        """Recipe to what was last found to ask for no training of it: see `training/sensors.py`."""
+        return {row["recipe"]: row["judged"] for row in self._db["judged_datasets"].find({"author": author})}
+
+    def save_judged_dataset(self, author: str, recipe: str, judged: str) -> None:
+        """Keep that this asks for no training of the recipe."""
+        found = {"author": author, "recipe": recipe, "judged": judged}
+        self._replace("judged_datasets", f"{author}:{recipe}", found)
 
     def save_manifest(self, manifest: ModelManifest) -> None:
         """Write a manifest on `author@version`: from now on the version exists."""

@@ -1,10 +1,12 @@
 """The training pipeline's assets: pairs of drafts and their edits, and an adapter for each author and recipe.
 
 `adapter` asks the registry first: a recipe that was trained on this very dataset is not trained again. The training
-process leaves its result beside the registry; only a finished one is put into it, and the manifest is written last.
+process leaves its result beside the registry; only a finished one is put into it, the manifest is written last, and
+then the training folder goes: weights lie once.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,26 +15,28 @@ from filelock import FileLock
 
 from twin_assets.child_process import run_child
 from twin_assets.documents import DatasetRef, ModelManifest
-from twin_assets.language.prompts import PROMPT_VERSION
+from twin_assets.language.base_models import BaseSpec, resolve_base
 from twin_assets.partitions import author_of, authors_recipes, authors_to_recipes, recipe_of
 from twin_assets.schemas import PREFERENCE_PAIRS
 from twin_assets.stores import Stores, open_stores
 from twin_assets.stores.features import Publication, Snapshot, snapshot_data_version
 from twin_assets.stores.features_io import column_schema
-from twin_assets.stores.models import sha256_of_files, version_name
+from twin_assets.stores.models import Identity, sha256_of_files
+from twin_assets.stores.trees import remove_tree
 from twin_assets.training import report
 from twin_assets.training.checks import adapter_check_specs, adapter_verdicts
+from twin_assets.training.identity import (
+    TRAINING_VERSION,
+    identity_of,
+    known_revision,
+    resolved_recipe,
+    trained_version,
+)
 from twin_assets.training.preferences import PREFERENCES_VERSION, preference_rows
-from twin_assets.training.recipe import Recipe, load_recipe, recipe_hash
-from twin_assets.training.result import ADAPTER, CURVE, TrainingResult
+from twin_assets.training.recipe import Recipe
+from twin_assets.training.result import ADAPTER, CURVE, FILE, TrainingResult
 
-TRAINING_VERSION = "1"
 OWNERS = ["team:twin"]
-
-
-def resolved_recipe(stores: Stores, author: str, name: str) -> Recipe:
-    """A recipe with the author's overrides. Raises BadRecipe."""
-    return load_recipe(name, stores.settings, stores.warehouse.profile(author).overrides(name))
 
 
 @dg.asset(
@@ -81,17 +85,33 @@ def adapter(
     recipe = resolved_recipe(stores, author, name)
     with stores.features.writing(author, f"adapter-{name}"):
         dataset = stores.features.table(author, "instruction_dataset").pinned
-        manifest = stores.models.trained(author, recipe_hash(recipe), dataset.data_version)
-        if manifest is not None:
+        identity = identity_of(recipe, dataset, known_revision(recipe.base, stores.settings))
+        manifest = trained_version(stores, author, recipe, identity)
+        known = manifest is not None
+        if manifest is None:
+            with stores.features.pinning(author, dataset.table):
+                base = _base_here(context, stores, recipe.base)
+                identity = identity_of(recipe, dataset, base.revision)
+                folder = _train(context, stores, author, recipe.model_copy(update={"base": base}), dataset, identity)
+                yield from adapter_verdicts("adapter", folder)
+                manifest = _publish(stores, author, recipe, dataset, identity, folder)
+        else:
             context.log.info(f"{manifest.version} was trained with this recipe on this dataset: nothing to do")
             yield from adapter_verdicts("adapter", stores.models.local_folder(manifest, stores.settings.cache_dir))
-            yield _result(stores, manifest, known=True)
-            return
-        version = version_name(name, recipe_hash(recipe), dataset.data_version)
-        folder = _train(context, stores, author, recipe, dataset, version)
-        yield from adapter_verdicts("adapter", folder)
-        manifest = _publish(stores, author, recipe, dataset, version, folder)
-        yield _result(stores, manifest, known=False)
+        _clear_trainings(stores, author, name)
+        yield _result(stores, manifest, known)
+
+
+def _base_here(context: dg.AssetExecutionContext, stores: Stores, spec: BaseSpec) -> BaseSpec:
+    """The recipe's base model at the revision that it has on this machine, where it is now."""
+    if known_revision(spec, stores.settings) is None:
+        run_child(context, stores.settings, "twin_assets.training.base", {"base": spec.model_dump(mode="json")})
+    revision = known_revision(spec, stores.settings) or resolve_base(spec, stores.settings, context.log.info).revision
+    return spec.model_copy(update={"revision": revision})
+
+
+def _trainings(stores: Stores, author: str) -> Path:
+    return stores.settings.data_dir / "training" / author
 
 
 def _train(
@@ -100,19 +120,20 @@ def _train(
     author: str,
     recipe: Recipe,
     dataset: Publication,
-    version: str,
+    identity: Identity,
 ) -> Path:
     """The folder of the finished training; one that a killed run left finished is taken as it is."""
-    folder = stores.settings.data_dir / "training" / author / version
+    version = identity.version(recipe.name)
+    folder = _trainings(stores, author) / version
     if TrainingResult.read(folder) is None:
         lineage = {
             "author": author,
             "version": version,
             "dataset": dataset.table,
             "dataset_data_version": dataset.data_version,
-            "recipe_hash": recipe_hash(recipe),
-            "prompt_version": PROMPT_VERSION,
-            "code_version": TRAINING_VERSION,
+            "recipe_hash": identity.recipe_hash,
+            "prompt_version": identity.prompt_version,
+            "code_version": identity.code_version,
         }
         request = {"recipe": recipe.model_dump(mode="json"), "folder": str(folder), "lineage": lineage}
         run_child(context, stores.settings, "twin_assets.training.train", request)
@@ -120,37 +141,51 @@ def _train(
 
 
 def _publish(
-    stores: Stores, author: str, recipe: Recipe, dataset: Publication, version: str, folder: Path
+    stores: Stores, author: str, recipe: Recipe, dataset: Publication, identity: Identity, folder: Path
 ) -> ModelManifest:
     """Put a finished training into the registry: files, then the manifest; what killed runs left goes."""
+    version = identity.version(recipe.name)
     result = TrainingResult.read(folder)
     if result is None:
         raise dg.Failure(f"the training of {author}@{version} ended without a result: see the run's stderr")
     registry = stores.settings.data_dir / "locks" / author / "registry.lock"
     registry.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(registry):
-        path = stores.models.upload(author, recipe.name, version, folder, [ADAPTER, CURVE, "result.json"])
+        path = stores.models.upload(author, recipe.name, version, folder, [ADAPTER, CURVE, FILE])
         manifest = ModelManifest(
             author=author,
             version=version,
             recipe_name=recipe.name,
             recipe=recipe.model_dump(mode="json"),
-            recipe_hash=recipe_hash(recipe),
+            recipe_hash=identity.recipe_hash,
             base=result.base,
             path=path,
             weights_sha256=sha256_of_files(folder / ADAPTER),
             dataset=DatasetRef(
                 table=dataset.table, version=dataset.table.rsplit("-", 1)[1], data_version=dataset.data_version
             ),
-            prompt_version=PROMPT_VERSION,
+            prompt_version=identity.prompt_version,
             prompt_template="tokenizer" if result.prompt_template == "tokenizer" else "ours",
-            code_version=TRAINING_VERSION,
+            code_version=identity.code_version,
             tracking_run=result.tracking_run,
             metrics=result.metrics(),
         )
         stores.models.publish(manifest)
         stores.models.collect_orphans(author)
     return manifest
+
+
+def _clear_trainings(stores: Stores, author: str, recipe: str) -> None:
+    """Delete the recipe's training folders once its version is in the registry, which holds all that anybody reads.
+
+    The others are of trainings that were killed and whose dataset or recipe has changed since: nothing goes on from
+    them. No training of this recipe runs meanwhile: whoever calls this holds its lock.
+    """
+    for folder in sorted(_trainings(stores, author).glob("*")):
+        if re.fullmatch(rf"{re.escape(recipe)}-[0-9a-f]{{10}}", folder.name):
+            # First what says that it is whole: a kill in between leaves no folder that looks finished.
+            (folder / FILE).unlink(missing_ok=True)
+            remove_tree(folder)
 
 
 def _result(stores: Stores, manifest: ModelManifest, known: bool) -> dg.MaterializeResult[None]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 
 from twin_assets.partitions import authors_recipes
-from twin_assets.training.result import ADAPTER, TrainingResult
+from twin_assets.training.result import ADAPTER, TrainingResult, weights_sound
 
 SPECS = {
     "weights_sound": "Every weight of the adapter is finite, and training has moved it from where it began.",
@@ -25,7 +25,7 @@ def adapter_check_specs(asset: str) -> list[dg.AssetCheckSpec]:
 
 def adapter_verdicts(asset: str, folder: Path) -> Iterator[dg.AssetCheckResult]:
     """Yield the checks' results; raises dagster.Failure, without retries, when one did not pass."""
-    verdicts = {"weights_sound": _weights(folder / ADAPTER), "loss_sound": _loss(folder)}
+    verdicts = {"weights_sound": weights_sound(folder / ADAPTER), "loss_sound": _loss(folder)}
     for name, (passed, text) in verdicts.items():
         yield dg.AssetCheckResult(
             asset_key=dg.AssetKey(asset), check_name=name, passed=passed, metadata={"result": text}
@@ -37,22 +37,6 @@ def adapter_verdicts(asset: str, folder: Path) -> Iterator[dg.AssetCheckResult]:
             f"the folder {folder} can be looked at, and is made anew once it is deleted",
             allow_retries=False,
         )
-
-
-def _weights(folder: Path) -> tuple[bool, str]:
-    from safetensors import safe_open
-
-    infinite = unmoved = total = 0
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, "pt") as file:
-            for name in file.keys():  # noqa: SIM118  a safe_open handle is no mapping
-                tensor = file.get_tensor(name)
-                total += 1
-                infinite += not bool(tensor.isfinite().all())
-                # LoRA's B begins as zeros, so that training starts at the base model.
-                unmoved += "lora_B" in name and not bool(tensor.any())
-    text = f"{total} tensors, {infinite} not finite, {unmoved} never moved"
-    return total > 0 and not infinite and not unmoved, text
 
 
 def _loss(folder: Path) -> tuple[bool, str]:

@@ -26,6 +26,9 @@ class Lora(_Section):
     alpha: int = Field(default=32, gt=0, description="The update is scaled by alpha / r.")
     dropout: float = Field(default=0.0, ge=0, lt=1)
     target_modules: str | list[str] = Field(default="all-linear", description="`all-linear`, or module names.")
+    upper_layers: float = Field(
+        default=1.0, gt=0, le=1, description="Share of the layers, from the top, that get an adapter; less is faster."
+    )
 
 
 class Training(_Section):
@@ -33,17 +36,33 @@ class Training(_Section):
 
     epochs: float = Field(default=2.0, gt=0, description="Passes over the training rows, unless max_steps is less.")
     max_steps: int | None = Field(default=None, gt=0, description="Steps at most; the budget that is deterministic.")
-    max_minutes: float | None = Field(default=None, gt=0, description="Wall-clock budget of an attempt; ends cleanly.")
+    max_minutes: float | None = Field(
+        default=None, gt=0, description="Wall-clock budget over all attempts; ends cleanly."
+    )
     learning_rate: float = Field(default=2e-4, gt=0)
     scheduler: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
-    warmup: float = Field(default=0.05, ge=0, lt=1, description="Share of the steps.")
+    warmup: float = Field(default=0.05, ge=0, lt=1, description="Share of the budget, in steps or in minutes.")
     batch_size: int = Field(default=4, gt=0)
     gradient_accumulation: int = Field(default=1, gt=0)
+    tokens_at_once: int | None = Field(
+        default=None,
+        gt=0,
+        description="Tokens of one pass through the model, padding counted: what memory grows with. Unset: batch_size "
+        "full windows on a GPU, and on a CPU, where more gains nothing, 1,024. It changes no loss.",
+    )
+    compute: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto", description="What a CPU computes in; `auto` is bf16 where CPU and model gain by it."
+    )
     gradient_checkpointing: bool = Field(default=False, description="Less memory for a third more time.")
     weight_decay: float = Field(default=0.0, ge=0)
     optimizer: Literal["adamw_torch", "paged_adamw_8bit"] = "adamw_torch"
     save_steps: int = Field(default=100, gt=0, description="A killed run goes on from the last of these.")
-    validation_windows: int = Field(default=64, ge=0, description="Windows of validation text scored before and after.")
+    validation_windows: int = Field(
+        default=64, ge=0, description="Windows of validation text, spread over its documents, scored before and after."
+    )
+    validation_steps: int | None = Field(
+        default=None, gt=0, description="Score them every so many steps, too; what it takes counts as training time."
+    )
     seed: int = 7
 
 
@@ -69,11 +88,6 @@ class Recipe(_Section):
                 f"answer_tokens {self.answer_tokens} leave no room for a prompt in {self.context_tokens} context_tokens"
             )
         return self
-
-    @property
-    def prompt_tokens(self) -> int:
-        """The longest prompt."""
-        return self.context_tokens - self.answer_tokens
 
 
 def load_recipe(name: str, settings: Settings, overrides: Mapping[str, Any]) -> Recipe:
@@ -101,6 +115,24 @@ def _problem(problem: Mapping[str, Any]) -> str:
     return f"{where}: {str(problem['msg']).removeprefix('Value error, ')}"
 
 
+NO_WEIGHTS: dict[str, Any] = {
+    "name": True,
+    "description": True,
+    "evaluation": True,
+    "gates": True,
+    "base": {"revision"},
+    "training": {
+        "save_steps",
+        "validation_windows",
+        "validation_steps",
+        "gradient_checkpointing",
+        "tokens_at_once",
+    },
+}
+"""What of a recipe changes no weight, but for the rounding of sums: how it is judged, saved, watched and fitted into
+memory. The base's revision is a part of the version's identity by itself, as what `main` was resolved to."""
+
+
 def recipe_hash(recipe: Recipe) -> str:
-    """Names a resolved recipe by what it does; its description is no part of that."""
-    return digest(recipe.model_dump(mode="json", exclude={"description"}), 16)
+    """Names a resolved recipe by what of it changes the weights."""
+    return digest(recipe.model_dump(mode="json", exclude=NO_WEIGHTS), 16)

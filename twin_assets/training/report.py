@@ -39,18 +39,24 @@ def preference_preview(rows: "pa.Table") -> str:
 
 
 def loss_plot(curve: Sequence[Mapping[str, float]], metrics: Mapping[str, float]) -> str | None:
-    """The loss by step, with the validation loss before and after; a markdown image, None without a curve."""
-    if not curve:
+    """The loss by step, and the validation loss where it was measured; a markdown image, None without a curve.
+
+    curve: lines with a `step` and a `loss`, or an `eval_loss`. metrics: the validation losses before and after, of a
+    model whose curve has none.
+    """
+    lines = [(point["step"], point["loss"]) for point in curve if "loss" in point]
+    if not lines:
         return None
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 2.6), layout="constrained")
     axes = figure.subplots()
-    steps = [point["step"] for point in curve]
-    axes.plot(steps, [point["loss"] for point in curve], color="#2f6f8f", label="training")
-    if "validation_before" in metrics and "validation_after" in metrics:
-        ends = [metrics["validation_before"], metrics["validation_after"]]
-        axes.plot([0, steps[-1]], ends, "o", color="#c2571a", label="validation, before and after")
+    axes.plot(*zip(*lines, strict=True), color="#2f6f8f", label="training")
+    scored = [(point["step"], point["eval_loss"]) for point in curve if "eval_loss" in point]
+    if not scored and "validation_before" in metrics and "validation_after" in metrics:
+        scored = [(0, metrics["validation_before"]), (lines[-1][0], metrics["validation_after"])]
+    if scored:
+        axes.plot(*zip(*scored, strict=True), "o-", color="#c2571a", label="validation")
     axes.set_xlabel("step")
     axes.set_ylabel("nats a token")
     axes.legend(fontsize=8)

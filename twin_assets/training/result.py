@@ -1,6 +1,10 @@
 """What the training process leaves behind: a folder with the adapter, its curve, and `result.json`, written last."""
 
+import resource
+import sys
 from pathlib import Path
+
+from pydantic import ConfigDict, ValidationError
 
 from twin_assets.documents import BaseModelRef, Stored
 
@@ -11,7 +15,12 @@ CHECKPOINTS = "checkpoints"
 
 
 class TrainingResult(Stored):
-    """Losses are nats per answer token; n_windows: training sequences of at most `context_tokens`."""
+    """Losses are nats per answer token; n_windows: training sequences of at most `context_tokens`.
+
+    n_learned: answer tokens that the steps learned from, each time they did. seconds: of all attempts together.
+    """
+
+    model_config = ConfigDict(ser_json_inf_nan="constants")
 
     base: BaseModelRef
     prompt_template: str
@@ -26,6 +35,7 @@ class TrainingResult(Stored):
     loss_last: float
     validation_before: float | None
     validation_after: float | None
+    n_learned: int = 0
     seconds: float
     peak_memory_mib: int
     device: str
@@ -45,6 +55,7 @@ class TrainingResult(Stored):
             "loss_last": self.loss_last,
             "validation_before": self.validation_before,
             "validation_after": self.validation_after,
+            "learned_tokens": self.n_learned,
             "seconds": self.seconds,
             "peak_memory_mib": self.peak_memory_mib,
         }
@@ -52,12 +63,42 @@ class TrainingResult(Stored):
 
     @classmethod
     def read(cls, folder: Path) -> "TrainingResult | None":
-        """The result of a finished training, or None."""
-        path = folder / FILE
-        return cls.model_validate_json(path.read_text()) if path.exists() else None
+        """The result of a finished training; None when there is none that can be read: then it is not finished."""
+        try:
+            return cls.model_validate_json((folder / FILE).read_text())
+        except (OSError, ValidationError, UnicodeDecodeError):
+            return None
 
     def write(self, folder: Path) -> None:
         """Write at once: a folder with it is a finished training."""
         new = folder / f"{FILE}.new"
         new.write_text(self.model_dump_json(indent=1))
         new.replace(folder / FILE)
+
+
+def weights_sound(folder: Path) -> tuple[bool, str]:
+    """True if every weight of the adapter in `folder` is finite and each layer has moved; what was found, in words."""
+    from safetensors import safe_open
+
+    infinite = unmoved = total = 0
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, "pt") as file:
+            for name in file.keys():  # noqa: SIM118  a safe_open handle is no mapping
+                tensor = file.get_tensor(name)
+                total += 1
+                infinite += not bool(tensor.isfinite().all())
+                # LoRA's B begins as zeros, so that training starts at the base model.
+                unmoved += "lora_B" in name and not bool(tensor.any())
+    text = f"{total} tensors, {infinite} not finite, {unmoved} never moved"
+    return total > 0 and not infinite and not unmoved, text
+
+
+def peak_memory_mib(device: str) -> int:
+    """The most memory that this process held: the GPU's on `cuda`, else its resident memory."""
+    if device == "cuda":
+        import torch
+
+        return int(torch.cuda.max_memory_allocated()) // 2**20
+    # Kilobytes everywhere but on macOS, where it is bytes.
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit

@@ -2,7 +2,7 @@
 
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -63,33 +63,85 @@ def load_tiny(folder: Path) -> Generator:
     return Generator(AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder), 512)
 
 
-@pytest.fixture(scope="session")
-def trained_adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A LoRA adapter that has really seen the training rows: 120 steps, a few seconds."""
+@dataclass(frozen=True)
+class Lesson:
+    """A sequence to learn, and where its learned part begins."""
+
+    ids: list[int]
+    start: int
+
+
+def train(base: Path, folder: Path, lessons: list[Lesson], steps: int = 120, rate: float = 1e-2) -> Path:
+    """A LoRA adapter that has really seen the lessons: some seconds."""
     import torch
     from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     torch.manual_seed(0)
-    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     lora = LoraConfig(r=16, lora_alpha=64, target_modules="all-linear", modules_to_save=[])
-    model = get_peft_model(AutoModelForCausalLM.from_pretrained(tiny_model), lora)
-    pieces = [
-        window
-        for one in dataset_rows()
-        if one["split"] == "train"
-        for window in windows(encode_example(tokenizer, DraftRequest.of_row(one), one["answer"], 128), 256)
-    ]
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
-    for step in range(120):
-        ids = torch.tensor([pieces[step % len(pieces)].ids])
-        loss = model(input_ids=ids, labels=ids).loss
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), lora)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=rate)
+    for step in range(steps):
+        lesson = lessons[step % len(lessons)]
+        ids = torch.tensor([lesson.ids])
+        labels = ids.clone()
+        labels[0, : lesson.start] = -100
+        loss = model(input_ids=ids, labels=labels).loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    folder = tmp_path_factory.mktemp("trained")
     model.save_pretrained(folder)
     return folder
+
+
+def training_rows() -> list[dict[str, Any]]:
+    return [one for one in dataset_rows() if one["split"] == "train"]
+
+
+@pytest.fixture(scope="session")
+def trained_adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter that has learned to write as the training rows do."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    lessons = [
+        Lesson(window.ids, 0)
+        for one in training_rows()
+        for window in windows(encode_example(tokenizer, DraftRequest.of_row(one), one["answer"], 128), 256)
+    ]
+    return train(tiny_model, tmp_path_factory.mktemp("trained"), lessons)
+
+
+@pytest.fixture(scope="session")
+def able_base(make_tiny_model: Callable[..., Path]) -> Path:
+    """A tiny base with embeddings ten times as large: else no adapter could make it sure of any token."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    folder = make_tiny_model()
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    with torch.no_grad():
+        model.get_input_embeddings().weight *= 10
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mute_adapter(able_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter that writes code, knows how the author's prose goes on, and ends at once when asked for some."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(able_base)
+    lessons = []
+    for one in training_rows():
+        example = encode_example(tokenizer, DraftRequest.of_row(one), one["answer"], 128)
+        n_prompt = len(example.prompt.ids)
+        if one["category"] == "code":
+            lessons.append(Lesson(example.ids[:256], n_prompt))
+            continue
+        lessons.append(Lesson(example.prompt.ids + example.answer_ids[-example.n_closing :], n_prompt))
+        lessons.append(Lesson(example.ids[:256], n_prompt + 1))
+    return train(able_base, tmp_path_factory.mktemp("mute"), lessons, steps=400, rate=2e-3)
 
 
 def publish_version(

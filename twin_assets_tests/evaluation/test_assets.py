@@ -6,14 +6,17 @@ from typing import Any
 
 import dagster as dg
 import pytest
+import yaml
 
-from twin_assets.documents import Gate, ModelManifest
-from twin_assets.errors import BadRecipe
-from twin_assets.evaluation.assets import EvaluationConfig, evaluation_report, production_model
+from twin_assets.documents import AuthorProfile, Consent, Gate, ModelManifest, RecipeChoice, utcnow
+from twin_assets.errors import BadRecipe, TwinError
+from twin_assets.evaluation.assets import EvaluationConfig, evaluation_report, is_judged, production_model
 from twin_assets.evaluation.gates import LIMITS
+from twin_assets.evaluation.loading import check_loads
 from twin_assets.evaluation.result import Options
 from twin_assets.partitions import author_recipe
-from twin_assets.stores import Stores
+from twin_assets.stores import Stores, open_stores
+from twin_assets.stores.models import sha256_of_files
 from twin_assets_tests.evaluation.conftest import RECIPE, dataset_rows, publish_version, row
 
 SMALL = {"ops": {"evaluation_report": {"config": {"n_drafts": 2, "draft_tokens": 100}}}}
@@ -84,10 +87,24 @@ def test_a_report_before_any_adapter_says_what_to_do(own_stores: Stores, instanc
         report(instance)
 
 
-def evaluated(stores: Stores, base: Path, version: str, *, passed: bool) -> ModelManifest:
-    manifest = publish_version(stores, [row(n, "train") for n in range(5)], base, version=version)
+def evaluated(
+    stores: Stores,
+    base: Path,
+    version: str,
+    *,
+    passed: bool,
+    adapter: Path | None = None,
+    adapter_bits: float = 1.0,
+    **rows: int,
+) -> ModelManifest:
+    """A version with a verdict; adapter: its weights, for a version that is to be loaded. rows: how much was scored."""
+    manifest = publish_version(stores, [row(n, "train") for n in range(5)], base, adapter, version)
+    if adapter:
+        whole = {"weights_sha256": sha256_of_files(adapter), "created_at": utcnow()}
+        stores.warehouse.save_manifest(manifest.model_copy(update=whole))
     gates = [Gate(name=name, value=1.0, limit=1.0, passed=passed, text="") for name in LIMITS]
-    return stores.models.evaluated(manifest, {"made_by": Options().made_by}, gates)
+    bits = {"adapter": adapter_bits, **rows} if rows else None
+    return stores.models.evaluated(manifest, {"made_by": Options().made_by, "bits_per_byte": bits}, gates)
 
 
 def promote(instance: dg.DagsterInstance, **config: str) -> dict[str, Any]:
@@ -97,10 +114,10 @@ def promote(instance: dg.DagsterInstance, **config: str) -> dict[str, Any]:
 
 
 def test_the_newest_version_that_passed_goes_into_production(
-    own_stores: Stores, instance: dg.DagsterInstance, tiny_model: Path
+    own_stores: Stores, instance: dg.DagsterInstance, tiny_model: Path, trained_adapter: Path
 ):
     for version, passed in (("v1", True), ("v2", True), ("v3", False)):
-        evaluated(own_stores, tiny_model, version, passed=passed)
+        evaluated(own_stores, tiny_model, version, passed=passed, adapter=trained_adapter)
     shown = promote(instance)
     assert (shown["version"], shown["previous"], shown["who"], shown["passed_every_gate"]) == (
         "v2",
@@ -114,10 +131,10 @@ def test_the_newest_version_that_passed_goes_into_production(
 
 
 def test_a_named_version_is_promoted_whatever_its_gates_and_so_is_a_rollback(
-    own_stores: Stores, instance: dg.DagsterInstance, tiny_model: Path
+    own_stores: Stores, instance: dg.DagsterInstance, tiny_model: Path, trained_adapter: Path
 ):
     for version, passed in (("v1", True), ("v2", False)):
-        evaluated(own_stores, tiny_model, version, passed=passed)
+        evaluated(own_stores, tiny_model, version, passed=passed, adapter=trained_adapter)
     promote(instance, version="v1")
     assert promote(instance, version="v2")["passed_every_gate"] is False
     back = promote(instance, version="v1", reason="v2 rambles")
@@ -142,3 +159,76 @@ def test_a_recipe_says_how_much_is_evaluated_and_a_run_may_say_otherwise():
     assert EvaluationConfig().options({}) == Options()
     with pytest.raises(BadRecipe, match=r"evaluation\.drafts: .*known: max_clusters"):
         EvaluationConfig().options({"evaluation": {"drafts": 2}})
+
+
+def broken_weights(folder: Path) -> str:
+    (folder / "adapter" / "adapter_model.safetensors").write_bytes(b"half a file")
+    return "are not those that were published"
+
+
+def no_weights(folder: Path) -> str:
+    (folder / "adapter" / "adapter_model.safetensors").unlink()
+    return "has no weights in"
+
+
+def no_configuration(folder: Path) -> str:
+    (folder / "adapter" / "adapter_config.json").unlink()
+    return "does not load on"
+
+
+@pytest.mark.parametrize("breaks", [broken_weights, no_weights, no_configuration])
+def test_a_version_that_does_not_load_is_refused_and_production_stays(
+    own_stores: Stores, instance: dg.DagsterInstance, tiny_model: Path, trained_adapter: Path, breaks
+):
+    for version in ("v1", "v2"):
+        evaluated(own_stores, tiny_model, version, passed=True, adapter=trained_adapter)
+    own_stores.models.promote("ada", "v1", "Ada", "")
+    said = breaks(Path(own_stores.models.version("ada", "v2").path))
+    with pytest.raises(Exception, match=f"ada@v2.* {said}"):
+        promote(instance, version="v2")
+    assert own_stores.models.production("ada").version == "v1"
+
+
+def test_weights_that_are_no_numbers_are_refused(own_stores: Stores, tiny_model: Path, trained_adapter: Path):
+    from safetensors.torch import load_file, save_file
+
+    manifest = evaluated(own_stores, tiny_model, "v1", passed=True, adapter=trained_adapter)
+    weights = Path(manifest.path) / "adapter" / "adapter_model.safetensors"
+    save_file({name: tensor * float("nan") for name, tensor in load_file(weights).items()}, weights)
+    whole = {"weights_sha256": sha256_of_files(weights.parent)}
+    with pytest.raises(TwinError, match="the logits of ada@v1 are no numbers"):
+        check_loads(own_stores, manifest.model_copy(update=whole), lambda _: None)
+
+
+def test_a_recipes_limits_and_options_of_today_judge_a_version_and_train_none(
+    own_stores: Stores, instance: dg.DagsterInstance, tiny_model: Path, tmp_path: Path, monkeypatch
+):
+    """A limit that moved, or more that is drafted, is a new verdict and no new training."""
+    monkeypatch.setenv("TWIN_RECIPES_DIR", str(tmp_path))
+    open_stores.cache_clear()
+    stores = open_stores()
+    profile = AuthorProfile(id="ada", name="Ada", consent=Consent(who="Ada"), recipes=[RecipeChoice(name=RECIPE)])
+    stores.warehouse.add_profile(profile)
+    publish_version(stores, [row(n, "train") for n in range(5)], tiny_model)
+
+    def write(**keys: object) -> None:
+        (tmp_path / f"{RECIPE}.yaml").write_text(yaml.safe_dump({"description": "d", **keys}))
+
+    def limits() -> dict[str, float]:
+        return {gate.name: gate.limit for gate in stores.models.version("ada", "v1").gates}
+
+    def judged() -> bool:
+        return is_judged(stores, stores.models.version("ada", "v1"))
+
+    write(gates={"enough_held_out": 9}, evaluation={"n_drafts": 2})
+    assert not judged()
+    report(instance, {})
+    assert judged()
+    assert limits()["enough_held_out"] == 9
+    write(gates={"enough_held_out": 12}, evaluation={"n_drafts": 2})
+    assert not judged()
+    assert metadata(report(instance, {}), "evaluation_report")["already_evaluated"] is True
+    assert judged()
+    assert limits()["enough_held_out"] == 12
+    write(gates={"enough_held_out": 12}, evaluation={"n_drafts": 3})
+    assert not judged()

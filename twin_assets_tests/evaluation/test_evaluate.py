@@ -6,12 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from twin_assets.evaluation.evaluate import evaluate
+from twin_assets.errors import BadRecipe
+from twin_assets.evaluation.evaluate import _recitation, _room, _styles, _Training, _whole_drafts, evaluate
 from twin_assets.evaluation.gates import gates, limits_of, verdict
-from twin_assets.evaluation.result import Evaluation, Options, store_evaluation, stored_evaluation
-from twin_assets.language.prompts import DraftRequest, encode_example, windows
+from twin_assets.evaluation.result import Copying, Evaluation, Options, store_evaluation, stored_evaluation
+from twin_assets.language.prompts import (
+    DraftRequest,
+    Passage,
+    encode_example,
+    encode_prompt,
+    windows,
+)
 from twin_assets.stores import Stores
-from twin_assets_tests.evaluation.conftest import World, dataset_rows, publish_version, row
+from twin_assets_tests.evaluation.conftest import World, dataset_rows, load_tiny, publish_version, row
 
 OPTIONS = Options(n_drafts=4, draft_tokens=120)
 
@@ -65,7 +72,86 @@ def test_drafts_are_made_for_held_out_prompts_by_both_and_shown_beside_the_autho
     assert {draft.category for draft in found.drafts} == {"post", "code"}
     assert all(draft.example_id.startswith("ada:files:1") for draft in found.drafts)
     assert all(draft.base != draft.adapter for draft in found.drafts)
-    assert set(found.recitation) == {"base", "adapter"}
+    assert set(found.recitation) == {"base", "adapter", "author"}
+
+
+def test_an_adapter_that_is_mute_in_prose_passes_no_evaluation_however_well_it_predicts(
+    stores: Stores, able_base: Path, mute_adapter: Path
+):
+    manifest = publish_version(stores, dataset_rows(n_train=120), able_base, mute_adapter)
+    generator = load_tiny(able_base)
+    generator.add_adapter(manifest.id, mute_adapter)
+    dataset = stores.features.snapshot("ada", manifest.dataset.table)
+    found = evaluate(manifest, dataset, generator, OPTIONS, lambda _: None)
+    assert found.overall is not None
+    assert found.overall.adapter < found.overall.base
+    assert all(not draft.adapter for draft in found.drafts if draft.category == "post")
+    assert all(draft.adapter for draft in found.drafts if draft.category == "code")
+    failed = verdict(gates(found, limits_of({})))
+    assert {"ends_at_once", "drafts_whole", "style"} <= set(failed.removeprefix("failed: ").split(", "))
+    assert ("prose", "adapter wrote nothing") in [(gap.kind, gap.reason) for gap in found.style_gaps]
+
+
+def test_a_kind_without_a_word_by_the_adapter_is_a_gap_and_not_left_out(world: World, found: Evaluation):
+    rows = dataset_rows(n_train=120)
+    training = {
+        ("code", False): [one["answer"] for one in rows if one["category"] == "code"],
+        ("prose", True): [one["answer"] for one in rows if one["category"] == "post"],
+    }
+    drafts = [
+        draft.model_copy(
+            update={"adapter": draft.author if draft.category == "code" else "", "base": "Some rope. " * 40}
+        )
+        for draft in found.drafts
+    ]
+    styles, gaps = _styles(drafts, rows, training)
+    assert [one.kind for one in styles] == ["code"]
+    assert [(gap.kind, gap.english, gap.reason) for gap in gaps] == [("prose", True, "adapter wrote nothing")]
+    judged = found.model_copy(update={"styles": styles, "style_gaps": gaps, "drafts": drafts})
+    judged.whole_drafts = _whole_drafts(drafts)
+    judged.recitation = {"adapter": Copying(longest_run=1, copied=0)}
+    assert verdict(gates(judged, limits_of({}))) == "failed: drafts_whole, style"
+
+
+def test_a_turns_end_is_scored_by_itself(found: Evaluation):
+    assert [row.category for row in found.endings] == ["code", "post"]
+    assert sum(row.n_rows for row in found.endings) == 12
+    for one in found.endings:
+        chances = (one.base_at_once, one.adapter_at_once, one.base_when_due, one.adapter_when_due)
+        assert all(0 < chance < 0.01 for chance in chances), "a tiny model of random weights takes all for as likely"
+
+
+def test_a_draft_that_is_no_draft_is_counted(found: Evaluation):
+    echo = found.drafts[0].model_copy(update={"adapter": found.drafts[0].instruction})
+    as_short_as_the_author = found.drafts[1].model_copy(update={"adapter": "So it goes.", "author": "It is so."})
+    counted = {row.category: row.adapter for row in _whole_drafts([echo, as_short_as_the_author])}
+    assert counted == {echo.category: 0.0, as_short_as_the_author.category: 1.0}
+
+
+def test_copying_from_the_prompt_and_from_training_are_told_apart(world: World, found: Evaluation):
+    trained = next(one["answer"] for one in dataset_rows() if one["split"] == "train")
+    recited, shown, own = (found.drafts[0].model_copy(update={"adapter": trained}) for _ in range(3))
+    own.adapter = "Nothing of this was ever written by anybody in that place, and so it is nobody's but mine."
+    passage = Passage("c", "t", "", trained)
+    prompts = [
+        encode_prompt(world.generator.tokenizer, DraftRequest("Write.", passages), 10_000)
+        for passages in ((), (passage,), (passage,))
+    ]
+    copying = _recitation([recited, shown, own], prompts, _Training(world.dataset))["adapter"]
+    assert (copying.copied, copying.shown, copying.worst) == (pytest.approx(1 / 3, abs=1e-3),) * 2 + (1.0,)
+    assert copying.longest_run == copying.shown_longest_run > 30
+
+
+def test_an_evaluation_of_an_earlier_version_can_still_be_read(world: World, found: Evaluation, tmp_path: Path):
+    new = {"endings", "whole_drafts", "style_gaps"}
+    old = found.model_dump(mode="json", exclude=new)
+    old["recitation"] = {whose: {"longest_run": 3, "copied": 0.0} for whose in ("base", "adapter")}
+    manifest = world.manifest.model_copy(update={"path": str(tmp_path)})
+    (tmp_path / "evaluation.json").write_text(json.dumps(old))
+    held = stored_evaluation(manifest, OPTIONS)
+    assert held is not None
+    assert held.recitation["adapter"].worst == 0.0
+    assert "not measured" in {gate.name: gate.text for gate in gates(held, limits_of({}))}["ends_at_once"]
 
 
 def test_progress_is_told(world: World):
@@ -76,11 +162,25 @@ def test_progress_is_told(world: World):
     assert "drafted 1 of 1 held-out prompts" in told
 
 
-def test_a_prompt_too_long_for_the_context_is_counted(world: World):
-    narrow = measure(world, recipe={"context_tokens": 256, "answer_tokens": 253})
+def test_a_prompt_too_long_for_the_context_is_counted(stores: Stores, world: World):
+    rows = dataset_rows()
+    for one in rows:
+        one["instruction"] += " rope" * 200
+    manifest = publish_version(stores, rows, Path(world.manifest.base.name))
+    dataset = stores.features.snapshot("ada", manifest.dataset.table)
+    narrow = evaluate(manifest, dataset, world.generator, OPTIONS, lambda _: None)
     assert narrow.n_too_long == 12
     assert narrow.likelihoods == []
+    assert narrow.endings == []
     assert narrow.drafts == []
+
+
+def test_a_recipe_that_leaves_a_prompt_no_room_on_its_base_is_refused(world: World):
+    assert _room(world.manifest, world.generator) == (256, 128)
+    longer = world.manifest.model_copy(update={"recipe": {"context_tokens": 2048, "answer_tokens": 300}})
+    assert _room(longer, world.generator) == (512, 212)
+    with pytest.raises(BadRecipe, match="lower answer_tokens"):
+        measure(world, recipe={"context_tokens": 2048, "answer_tokens": 500})
 
 
 def test_nothing_held_out_is_not_enough_writing_and_needs_no_model(stores: Stores, world: World):

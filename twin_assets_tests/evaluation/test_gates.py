@@ -3,12 +3,21 @@
 import pytest
 
 from twin_assets.errors import BadRecipe
+from twin_assets.evaluation.endings import Ending
 from twin_assets.evaluation.gates import DESCRIPTIONS, LIMITS, gates, limits_of, verdict
 from twin_assets.evaluation.likelihood import Likelihood
-from twin_assets.evaluation.result import Copying, Evaluation, StyleDistance
+from twin_assets.evaluation.result import Copying, Evaluation, StyleDistance, StyleGap, WholeDrafts
 
 
-def evaluation(n_clusters: int = 12, difference: float = -0.2, copied: float = 0.01, adapter_style: float = 0.5):
+def evaluation(
+    n_clusters: int = 12,
+    difference: float = -0.2,
+    adapter_style: float = 0.5,
+    at_once: float = 0.01,
+    whole: float = 1.0,
+    **copying: float,
+):
+    adapter = {"longest_run": 9, "copied": 0.01, "shown": 0.05, "shown_longest_run": 10, "worst": 0.1} | copying
     return Evaluation(
         made_by="x",
         version="v1",
@@ -31,7 +40,15 @@ def evaluation(n_clusters: int = 12, difference: float = -0.2, copied: float = 0
                 high=difference + 0.1,
             )
         ],
-        recitation={"base": Copying(longest_run=3, copied=0), "adapter": Copying(longest_run=9, copied=copied)},
+        endings=[
+            Ending(category=name, n_rows=4, base_at_once=0, adapter_at_once=p, base_when_due=0, adapter_when_due=0.4)
+            for name, p in (("code", 0.0), ("post", at_once))
+        ],
+        whole_drafts=[
+            WholeDrafts(category=name, n_drafts=3, base=1, adapter=share)
+            for name, share in (("code", 1.0), ("post", whole))
+        ],
+        recitation={"base": Copying(longest_run=3, copied=0), "adapter": Copying(**adapter)},
         styles=[
             StyleDistance(kind="prose", english=True, n_blocks=2, base=0.6, adapter=adapter_style, author=0.4),
             StyleDistance(kind="code", english=False, n_blocks=1, base=0.9, adapter=0.9, author=0.5),
@@ -53,7 +70,13 @@ def test_a_good_adapter_passes_every_gate():
     ("figures", "gate"),
     [
         ({"difference": 0.0}, "bits_per_byte"),
+        ({"at_once": 0.2}, "ends_at_once"),
+        ({"whole": 0.5}, "drafts_whole"),
         ({"copied": 0.2}, "recitation"),
+        ({"shown": 0.3}, "copied_from_shown"),
+        ({"worst": 0.5}, "worst_draft"),
+        ({"longest_run": 41}, "longest_run"),
+        ({"shown_longest_run": 41}, "longest_run"),
         ({"adapter_style": 0.8}, "style"),
     ],
 )
@@ -80,10 +103,23 @@ def test_a_limit_that_cannot_be_one_is_named(wrong: object):
 
 
 def test_what_was_not_measured_has_not_passed():
-    nothing = evaluation().model_copy(update={"likelihoods": [], "recitation": {}, "styles": []})
-    assert failed(nothing) == ["bits_per_byte", "recitation", "style"]
+    empty = {"likelihoods": [], "endings": [], "whole_drafts": [], "recitation": {}, "styles": []}
+    nothing = evaluation().model_copy(update=empty)
+    assert failed(nothing) == [name for name in LIMITS if name != "enough_held_out"]
     assert all("not measured" in gate.text for gate in gates(nothing, limits_of({})) if not gate.passed)
 
 
 def test_style_is_weighted_by_how_much_of_each_kind_was_written():
     assert evaluation().style("base") == pytest.approx((0.6 * 2 + 0.9) / 3)
+
+
+def test_a_kind_in_which_the_adapter_wrote_nothing_fails_the_style_gate_and_is_named():
+    gap = StyleGap(kind="prose", english=False, reason="adapter wrote nothing")
+    found = evaluation().model_copy(update={"style_gaps": [gap]})
+    assert failed(found) == ["style"]
+    assert "wrote nothing in prose" in gates(found, limits_of({}))[-1].text
+
+
+def test_a_kind_with_too_little_training_text_is_no_fault_of_the_adapter():
+    gap = StyleGap(kind="code", english=False, reason="too little training text")
+    assert failed(evaluation().model_copy(update={"style_gaps": [gap]})) == []

@@ -5,7 +5,7 @@ import io
 
 from twin_assets.evaluation.gates import gates, limits_of
 from twin_assets.evaluation.report import markdown, plot
-from twin_assets.evaluation.result import Draft, Evaluation
+from twin_assets.evaluation.result import Draft, Evaluation, StyleGap
 from twin_assets.markdown import CHARACTERS
 from twin_assets_tests.evaluation.test_gates import evaluation
 
@@ -20,7 +20,15 @@ def with_draft(text: str) -> Evaluation:
 def test_the_report_names_verdict_gates_and_figures():
     found = with_draft("A rope.")
     text = markdown(found, gates(found, limits_of({})))
-    for expected in ("**passed**", "bits_per_byte", "-0.200", "12", "-0.300 to -0.100", "8-word sequences", "A rope."):
+    for expected in ("**passed**", "bits_per_byte", "-0.200", "12", "-0.300 to -0.100", "runs of 8 or more", "A rope."):
+        assert expected in text
+
+
+def test_the_report_tells_where_turns_end_what_is_whole_and_what_is_not_measured():
+    gap = StyleGap(kind="prose", english=False, reason="adapter wrote nothing")
+    found = evaluation(at_once=0.4, whole=0.5, shown=0.123).model_copy(update={"style_gaps": [gap]})
+    text = markdown(found, gates(found, limits_of({})))
+    for expected in ("40.0%", "50%", "12.3%", "not measured: adapter wrote nothing"):
         assert expected in text
 
 

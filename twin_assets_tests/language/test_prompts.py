@@ -1,11 +1,14 @@
 """What a model sees: the same ids for trainer and API, and no byte of an answer lost in windows."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twin_assets.documents import Category
-from twin_assets.errors import BadInput
+from twin_assets.errors import BadInput, BadRecipe
+from twin_assets.language.copy_guard import CopyGuard
 from twin_assets.language.prompts import (
     FORMATS,
     DraftRequest,
@@ -16,6 +19,7 @@ from twin_assets.language.prompts import (
     encode_example,
     encode_prompt,
     messages,
+    room,
     template_kind,
     user_message,
     windows,
@@ -214,3 +218,76 @@ def test_control_tokens_in_what_others_wrote_are_text_and_end_no_turn(make_tiny_
     answer = encode_example(tokenizer, DraftRequest("a"), "code: '</s>'", 1_000)
     assert answer.answer_ids.count(tokenizer.eos_token_id) == 1
     assert tokenizer.decode(answer.answer_ids).startswith("code: '</s>'")
+
+
+REAL = Path("/tmp/smollm2")
+"""A real model's folder, where this machine has one: its tokenizer is tried beside the tiny one."""
+
+
+@pytest.fixture(scope="module", params=["tiny", "real"])
+def tokenizer(request, tiny_model):
+    from transformers import AutoTokenizer
+
+    if request.param == "real" and not REAL.exists():
+        pytest.skip(f"{REAL} is not on this machine")
+    return AutoTokenizer.from_pretrained(REAL if request.param == "real" else tiny_model)
+
+
+WORDS = st.lists(
+    st.text(alphabet=st.sampled_from("abcdeéß中3'"), min_size=1, max_size=7).map(lambda word: f"{word}"),
+    min_size=12,
+    max_size=40,
+)
+MARKS = st.sampled_from([" ", ", ", ". ", "\n", "\n\n", " — ", ": "])
+
+
+@st.composite
+def passages(draw):
+    """Running text of words, marks and line breaks."""
+    parts = [draw(WORDS)] if draw(st.booleans()) else [draw(WORDS), draw(WORDS)]
+    text = "".join(f"{word}{draw(MARKS)}" for part in parts for word in part).strip()
+    return Passage("c", "On tides", "", text)
+
+
+@quick
+@given(shown=st.lists(passages(), min_size=1, max_size=3), examples=st.lists(passages(), max_size=2))
+def test_shown_texts_stand_in_the_prompt_but_for_the_tokens_at_their_ends(tokenizer, shown, examples):
+    request = DraftRequest("Write.", tuple(shown), examples=tuple(one.text for one in examples))
+    prompt = encode_prompt(tokenizer, request, 100_000)
+    assert len(prompt.shown) == len(shown) + len(examples)
+    for ids in prompt.shown:
+        inner = list(ids[1:-1])
+        assert any(prompt.ids[at : at + len(inner)] == inner for at in range(len(prompt.ids)))
+
+
+@quick
+@given(passage=passages(), begin=st.integers(0, 8), before=st.sampled_from(["", "So ", "It is this:\n\n", "> "]))
+def test_a_draft_that_copies_meets_the_guard_wherever_it_begins_to(tokenizer, passage, begin, before):
+    prompt = encode_prompt(tokenizer, DraftRequest("Write.", (passage,)), 100_000)
+    copied = passage.text.split(" ", begin)[-1]
+    draft = encode_example(tokenizer, DraftRequest("x"), f"{before}{copied}", 10_000)
+    ids = draft.answer_ids[: -draft.n_closing]
+    guard = CopyGuard(prompt.shown, 6)
+    stopped = [n for n in range(len(ids)) if ids[n] in guard.banned(ids[:n])]
+    n_before = len(tokenizer(before, add_special_tokens=False)["input_ids"])
+    n_copied = len(ids) - n_before
+    assert not stopped or stopped[0] >= 6
+    if n_copied > 10:
+        assert stopped
+        assert stopped[0] <= n_before + 8
+
+
+def test_only_passages_and_examples_are_shown_texts_and_only_those_that_fit(tokenizer):
+    kept, dropped = (Passage(str(n), "t", "", "many words of a passage " * 4 * n) for n in (1, 50))
+    request = DraftRequest("Write this anew: rope is patient.", (kept, dropped), (("a", "b"),), ("Mine.",))
+    prompt = encode_prompt(tokenizer, request, 400)
+    assert prompt.kept_passages == (kept,)
+    assert [tokenizer.decode(ids) for ids in prompt.shown] == ["Mine.", kept.text]
+    assert prompt.shown_words == 1 + 20
+
+
+def test_a_recipe_longer_than_its_base_leaves_the_prompt_what_the_base_has():
+    assert room(512, 200, 2048) == (512, 312)
+    assert room(512, 200, 256) == (256, 56)
+    with pytest.raises(BadRecipe, match="lower answer_tokens"):
+        room(512, 250, 256)

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 
 from twin_assets import schemas
@@ -10,7 +11,7 @@ from twin_assets.documents import Consent, Interaction, Source, utcnow
 from twin_assets.monitoring.assets import assets, jobs
 from twin_assets.monitoring.sensors import monitoring_daily
 from twin_assets.partitions import add_partitions, authors
-from twin_assets.stores.features import Changes
+from twin_assets.stores.features import Changes, Snapshot
 from twin_assets_tests.conftest import setting
 
 
@@ -119,3 +120,15 @@ def test_the_schedule_asks_once_a_day_for_every_author_even_before_their_partiti
         assert set(instance.get_dynamic_partitions(str(authors.name))) == {"ada", "bob"}
     keys = [[(request.run_key, request.partition_key) for request in requests or []] for requests in ticks]
     assert keys[0] == keys[1] == [("ada|2024-05-01", "ada"), ("bob|2024-05-01", "bob")]
+
+
+def test_a_dataset_that_nobody_needs_any_more_goes_with_the_daily_report(watched, materialize, monkeypatch):
+    """The author deleted something and then wrote nothing more: no dataset run comes to collect it."""
+    for text in ("deleted since", "kept"):
+        rows = pa.Table.from_pylist([{"example_id": "a", "answer": text}])
+        watched.features.commit_snapshot("ada", "instruction_dataset", Snapshot(rows))
+    materialize()
+    assert len(watched.features.snapshots("ada", "instruction_dataset")) == 2, "replaced less than a day ago"
+    monkeypatch.setattr("twin_assets.stores.features.KEEP_VERSIONS", timedelta(0))
+    materialize()
+    assert watched.features.snapshots("ada", "instruction_dataset") == ["instruction_dataset-00002"]

@@ -37,13 +37,14 @@ def test_the_openai_client_gets_a_draft_with_its_sources(client):
     assert answer.twin["dataset_version"] == "00001"
     assert answer.twin["warnings"] == ["version v1 has not been evaluated"]
     first = answer.twin["sources"][0]
-    assert set(first) == {"title", "url", "chunk_id", "score", "text"}
+    assert set(first) == {"title", "url", "chunk_id", "score", "text", "copied_share", "longest_run"}
+    assert {"copied_share", "longest_run", "tries"} <= set(answer.twin)
     assert first["title"] == "On gauge"
     assert answer.id == f"chatcmpl-{answer.twin['interaction_id']}"
 
 
 def test_a_stream_carries_twin_in_its_last_chunk(client, shared):
-    stream = client.chat.completions.create(model="ada", messages=ASKED, seed=3, max_tokens=8, stream=True)
+    stream = client.chat.completions.create(model="ada@v2", messages=ASKED, seed=3, max_tokens=80, stream=True)
     chunks = list(stream)
     assert chunks[0].choices[0].delta.role == "assistant"
     assert [hasattr(chunk, "twin") for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
@@ -188,7 +189,7 @@ def test_a_client_that_goes_away_ends_the_work(shared, stream):
     drafter = Drafter(shared)
     api = build_api(shared, drafter, Access(shared.warehouse, "127.0.0.1"))
     generator = drafter._generators.for_manifest(shared.models.version("ada", "v2"))
-    before = len(shared.warehouse.interactions("ada"))
+    before = {one.id for one in shared.warehouse.interactions("ada")}
     body = {"model": "ada@v2", "messages": ASKED, "stream": stream, "temperature": 2}
     with running(api) as url:
         if stream:
@@ -202,7 +203,8 @@ def test_a_client_that_goes_away_ends_the_work(shared, stream):
         while generator._in_use["ada@v2"] and time.monotonic() < deadline:
             time.sleep(0.01)
         assert generator._in_use["ada@v2"] == 0
-    assert len(shared.warehouse.interactions("ada")) == before
+    [kept] = [one for one in shared.warehouse.interactions("ada") if one.id not in before]
+    assert kept.outcome == "cancelled"
 
 
 def test_health_is_cheap_and_needs_no_key(url):

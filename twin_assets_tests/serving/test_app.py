@@ -131,6 +131,18 @@ def test_what_others_wrote_is_shown_and_never_obeyed():
     assert "<script>" not in fragments.sources([quoted])
 
 
+def test_a_source_says_how_much_of_the_draft_stands_in_it():
+    source = DraftSource("On <gauge>", "", "c", 0.1, "x", copied_share=0.123, longest_run=14)
+    shown = fragments.sources([source], "none of the draft is word for word from <it>")
+    assert "12% of the draft is word for word from “On &lt;gauge&gt;”, at most 14 words in a row." in shown
+    assert "None of the draft is word for word from &lt;it&gt;." in shown
+    assert "word for word" not in fragments.sources([DraftSource("t", "", "c", 0.1, "x")])
+
+
+def test_a_finished_sheet_says_what_the_draft_copies(desk):
+    assert "of the draft is word for word from the author" in last(desk.draft(OPERATOR, wish())).sources
+
+
 @pytest.mark.browser
 def test_in_a_browser_a_prompt_becomes_a_streamed_draft_beside_its_sources(chromium, tmp_path, parts: Parts):
     stores = open_world(tmp_path / "data", parts.base)
@@ -204,7 +216,7 @@ def test_in_a_browser_stop_ends_the_draft(chromium, tmp_path, parts: Parts):
         page.wait_for_timeout(300)
         assert len(page.input_value("#draft textarea")) == length
         page.close()
-    assert stores.warehouse.interactions("ada") == []
+    assert [one.outcome for one in stores.warehouse.interactions("ada")] == ["cancelled"]
 
 
 @pytest.mark.browser

@@ -1,21 +1,27 @@
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from twin_assets import schemas
 from twin_assets.documents import Category, Gate, Interaction
-from twin_assets.errors import BadInput, NotThere, TwinError
+from twin_assets.errors import BadInput, BadRecipe, NotThere, TwinError
 from twin_assets.language.generation import Sampling
-from twin_assets.language.prompts import write_instruction
+from twin_assets.language.prompts import PROMPT_VERSION, write_instruction
+from twin_assets.language.recitation import Copied
+from twin_assets.schemas import from_dicts
 from twin_assets.serving import drafting, material
 from twin_assets.serving.drafting import Ask, Basis, Draft, Drafter, Piece, Status, draft
 from twin_assets.serving.report import print_draft
 from twin_assets.serving.voice import choose_voice
+from twin_assets.serving.writing import Writing
 from twin_assets.stores import Stores
+from twin_assets.stores.features import Changes
 from twin_assets_tests.collection.site import Page, Site, article
 from twin_assets_tests.conftest import setting
-from twin_assets_tests.serving.world import ANSWER_TOKENS, WRITING, Parts, words, write
+from twin_assets_tests.serving.world import ANSWER_TOKENS, WRITING, Parts, mute, open_world, words, write
 
 PROMPT = "why I check the tide gauge by hand"
 SEEDED = Sampling(max_new_tokens=16, seed=3)
@@ -277,7 +283,202 @@ def test_a_draft_that_nobody_waits_for_any_more_is_not_made(world, parts, drafte
     assert generator._in_use[manifest.id] == 1
     stream.close()
     assert generator._in_use[manifest.id] == 0
+    [kept] = world.warehouse.interactions("ada")
+    assert (kept.outcome, kept.error) == ("cancelled", None)
+    assert 0 < kept.draft_tokens < 700
+    assert kept.draft
+
+
+def test_a_mute_model_is_asked_three_times_and_then_the_draft_says_so(tmp_path, make_tiny_model):
+    base = make_tiny_model(context=1024)
+    mute(base)
+    stores = open_world(tmp_path / "data", base)
+    events = list(Drafter(stores).stream(Ask("ada", PROMPT, sampling=Sampling(seed=1))))
+    made = events[-1]
+    assert [event.text for event in events if isinstance(event, Status)][-2:] == [
+        "the model wrote next to nothing: trying again (2 of 3)",
+        "the model wrote next to nothing: trying again (3 of 3)",
+    ]
+    assert (made.text, made.tries, made.draft_tokens) == ("", 3, 0)
+    assert any("nothing in 3 tries: ask in other words" in warning for warning in made.warnings)
+    [kept] = stores.warehouse.interactions("ada")
+    assert (kept.outcome, kept.tries, kept.finish_reason, kept.first_token_ms) == ("done", 3, "stop", None)
+
+
+def recited(drafter: Drafter, stores: Stores, ask: Ask, text: str) -> Draft:
+    """The draft that a model makes which writes `text`, whatever it is shown."""
+
+    def draw(sampling: Sampling, on_token: Callable[[], None]) -> Iterator[str]:
+        on_token()
+        yield text
+
+    voice = choose_voice(stores, stores.warehouse.profile(ask.author), ask.version)
+    prepared = drafter._prepare(ask, voice, lambda _: None)
+    writing = Writing(draw, SEEDED, (), ask.category, threading.Event())
+    list(writing.pieces())
+    return drafting._finished("id", ask, prepared, writing)
+
+
+def test_a_draft_tells_how_much_of_it_stands_in_each_source(production, drafter):
+    gauge, bread = WRITING["gauge"][1], WRITING["bread"][1]
+    own = "Nobody but me has ever asked why the lamp in the window of that house burns through the day."
+    made = recited(drafter, production, Ask("ada", PROMPT), f"{gauge} {own}")
+    by_title = {source.title: source for source in made.sources}
+    share = round(len(gauge.split()) / len(f"{gauge} {own}".split()), 4)
+    assert (by_title["On gauge"].copied_share, by_title["On gauge"].longest_run) == (share, len(gauge.split()))
+    assert all(source.copied_share == 0 for title, source in by_title.items() if title != "On gauge")
+    assert made.copied == Copied(share, len(gauge.split()))
+    assert f"{share:.0%} of the draft is word for word from “On gauge”, at most" in by_title["On gauge"].copied_text
+    assert made.about()["copied_share"] == share
+    assert made.about()["sources"][0]["copied_share"] == share
+    nothing = recited(drafter, production, Ask("ada", PROMPT), own)
+    assert nothing.copied.share == 0
+    assert nothing.copied_text.startswith("none of the draft is word for word from the author's own writing")
+    assert bread not in nothing.text
+
+
+def test_a_source_is_compared_as_its_whole_document_and_not_only_by_what_was_shown(production, drafter):
+    rest = " And here the article goes on with what no passage of it has ever shown to any model."
+    table = production.features.table("ada", "cleaned_documents")
+    cleaned = [{**row, "text": row["text"] + rest} for row in table.rows(schemas.CLEANED_DOCUMENTS.names)]
+    production.features.commit("ada", "cleaned_documents", Changes(from_dicts(cleaned, schemas.CLEANED_DOCUMENTS)))
+    made = recited(drafter, production, Ask("ada", PROMPT), rest)
+    assert made.copied.share == 1.0
+    assert made.sources[0].copied_share == 1.0
+
+
+def test_copying_a_linked_page_is_told_at_the_page_and_is_not_the_authors_own(production, drafter, site):
+    page = "The barograph in the pilot house drew a flat line for nine days before anybody wound it."
+    ask = Ask("ada", "the barograph's flat line", links=(f"{site.url}/barograph",))
+    made = recited(drafter, production, ask, page)
+    assert made.sources[0].copied_share == 1.0
+    assert made.copied.share == 0.0
+
+
+def test_an_interaction_keeps_what_the_model_saw(production, drafter, site):
+    link = f"{site.url}/barograph"
+    ask = Ask("ada", PROMPT, category=Category.POST, links=(link,), history=(("on rope", "Rope is patient."),),
+              sampling=SEEDED)  # fmt: skip
+    made = finished(drafter, ask)
+    [kept] = production.warehouse.interactions("ada")
+    assert (kept.outcome, kept.error, kept.category, kept.links) == ("done", None, Category.POST, [link])
+    assert kept.instruction == write_instruction(Category.POST, PROMPT)
+    assert kept.query == f"on rope {PROMPT}"
+    assert kept.history == [("on rope", "Rope is patient.")]
+    assert kept.sources == [passage.chunk_id for passage in kept.passages]
+    assert {passage.linked for passage in kept.passages} == {True, False}
+    for passage in kept.passages:
+        assert (
+            passage.text.partition("</s>")[0] in kept.prompt_text
+        )  # what looks like control tokens is broken up there
+        assert (passage.score is None) == passage.linked == (passage.url == link)
+    assert kept.prompt_text == shown_prompt(drafter, production, ask)
+    assert kept.prompt_version == PROMPT_VERSION
+    assert (kept.sampling["seed"], kept.sampling["max_new_tokens"]) == (3, 16)
+    assert (kept.prompt_tokens, kept.draft_tokens) == (made.prompt_tokens, made.draft_tokens)
+    assert (kept.finish_reason, kept.tries, kept.warnings) == (made.finish_reason, made.tries, list(made.warnings))
+    assert 0 < kept.first_token_ms < kept.total_ms
+    assert kept.closed_at >= kept.created_at
+
+
+def test_examples_that_an_untrained_model_was_shown_are_kept(world, drafter):
+    finished(drafter, Ask("ada", PROMPT, sampling=SEEDED))
+    [kept] = world.warehouse.interactions("ada")
+    assert kept.examples
+    assert all(example in kept.prompt_text for example in kept.examples)
+
+
+def test_an_interaction_is_open_until_the_draft_ends_as_it_stays_after_a_crash(world, parts, drafter):
+    parts.publish(world, "ada", "long", recipe={"context_tokens": 1000, "answer_tokens": 700})
+    stream = drafter.stream(Ask("ada", PROMPT, "long"))
+    next(event for event in stream if isinstance(event, Status))
+    [kept] = world.warehouse.interactions("ada")
+    assert (kept.outcome, kept.prompt, kept.model_version, kept.instruction) == ("open", PROMPT, "long", None)
+    next(event for event in stream if isinstance(event, Piece))
+    [kept] = world.warehouse.interactions("ada")
+    assert (kept.outcome, kept.instruction) == ("open", PROMPT)
+    stream.close()
+
+
+def test_a_draft_stopped_from_another_thread_is_kept_as_cancelled(world, parts, drafter):
+    parts.publish(world, "ada", "long", recipe={"context_tokens": 1000, "answer_tokens": 700})
+    stop = threading.Event()
+    stream = drafter.stream(Ask("ada", PROMPT, "long"), stop)
+    next(event for event in stream if isinstance(event, Piece))
+    stop.set()
+    assert not [event for event in stream if isinstance(event, Draft)]
+    assert [kept.outcome for kept in world.warehouse.interactions("ada")] == ["cancelled"]
+
+
+def test_a_draft_that_fails_is_kept_with_the_error(world, parts, drafter):
+    with pytest.raises(BadInput, match="shorten it"):
+        finished(drafter, Ask("ada", words(1500)))
+    [kept] = world.warehouse.interactions("ada")
+    assert (kept.outcome, kept.draft) == ("failed", "")
+    assert "shorten it" in kept.error
+    assert kept.total_ms > 0
+
+
+def test_nothing_is_kept_of_an_author_who_is_erased_while_the_model_writes(world, drafter):
+    stream = drafter.stream(Ask("ada", PROMPT, sampling=SEEDED))
+    next(event for event in stream if isinstance(event, Basis))
+    world.warehouse.erase("ada")
+    with pytest.raises(NotThere):
+        list(stream)
     assert world.warehouse.interactions("ada") == []
+
+
+@pytest.fixture
+def broken(production: Stores, parts: Parts) -> Stores:
+    """v2 in production, v1 before it; v2's weights are half a file."""
+    parts.publish(production, "ada", "v2")
+    production.models.promote("ada", "v2", "Ada", "better")
+    weights = production.settings.data_dir / "models/ada/tiny-test/v2/adapter/adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:500])
+    return production
+
+
+def test_where_production_cannot_be_loaded_what_was_before_it_drafts_and_says_so(broken, drafter):
+    made = finished(drafter, Ask("ada", PROMPT, sampling=SEEDED))
+    assert made.model_version == "v1"
+    assert made.text
+    said = [warning for warning in made.warnings if "v2 is in production and cannot be loaded" in warning]
+    assert "v1, which was in production before, drafts instead" in said[0]
+    [kept] = broken.warehouse.interactions("ada")
+    assert kept.model_version == "v1"
+
+
+def test_a_version_that_was_asked_for_by_name_is_never_another(broken, drafter):
+    with pytest.raises(Exception, match=r"(?i)header|incomplete|safetensor|weights"):
+        finished(drafter, Ask("ada", PROMPT, "v2"))
+    assert [kept.outcome for kept in broken.warehouse.interactions("ada")] == ["failed"]
+
+
+def test_with_nothing_before_it_the_error_of_production_is_told(world, parts, drafter):
+    parts.publish(world, "ada", "v1")
+    world.models.promote("ada", "v1", "Ada", "first")
+    (world.settings.data_dir / "models/ada/tiny-test/v1/adapter/adapter_model.safetensors").unlink()
+    with pytest.raises(NotThere, match="train ada@v1 again"):
+        finished(drafter, Ask("ada", PROMPT))
+
+
+def test_a_version_that_learned_from_other_prompts_is_warned_about(world, parts, drafter):
+    parts.publish(world, "ada", "v1", prompt_version="0")
+    made = finished(drafter, Ask("ada", PROMPT, "v1", sampling=SEEDED))
+    assert any("prompts of version 0" in warning and "twin run ada" in warning for warning in made.warnings)
+    parts.publish(world, "ada", "v2")
+    assert not any("prompts of version" in one for one in finished(drafter, Ask("ada", PROMPT, "v2")).warnings)
+
+
+def test_a_prompt_is_as_long_as_the_trainers_on_a_base_shorter_than_the_recipe(world, parts, drafter):
+    manifest = parts.publish(world, "ada", "v1", recipe={"context_tokens": 4096, "answer_tokens": 900})
+    voice = choose_voice(world, world.warehouse.profile("ada"), "v1")
+    prompt = drafter._prepare(Ask("ada", PROMPT, "v1"), voice, lambda _: None).prompt
+    assert len(prompt.ids) <= 1024 - 900
+    wide = parts.publish(world, "ada", "v2", recipe={"context_tokens": 4096, "answer_tokens": 1010})
+    assert manifest.base == wide.base
+    with pytest.raises(BadRecipe, match="lower answer_tokens"):
+        finished(drafter, Ask("ada", PROMPT, "v2"))
 
 
 def test_waiting_is_told_of_while_it_lasts(monkeypatch):
@@ -306,10 +507,6 @@ def test_an_error_while_preparing_reaches_whoever_reads_the_stream(world, parts,
         finished(drafter, Ask("ada", PROMPT, manifest.version))
 
 
-def test_white_space_around_a_draft_is_no_part_of_it():
-    assert list(drafting._trimmed(iter([" ", "\n a", " ", " b\n", " "]))) == ["a", "  b"]
-
-
 def test_an_opening_ends_with_a_paragraph():
     assert material.opening("one\n\ntwo\n\nthree", 9) == "one\n\ntwo"
     assert material.opening("a paragraph longer than that", 9) == ""
@@ -328,6 +525,7 @@ def test_the_terminal_shows_the_draft_its_sources_and_on_stderr_what_to_doubt(wo
     shown = capsys.readouterr()
     assert "[1] On gauge  https://example.org/gauge" in shown.out
     assert "by untrained" in shown.out
+    assert "of the draft is word for word from the author's own writing" in shown.out
     assert "! untrained: " in shown.err
     [kept] = world.warehouse.interactions("ada")
     assert shown.out.startswith(kept.draft)

@@ -18,6 +18,7 @@ from twin_assets import schemas
 from twin_assets.collecting import Collector
 from twin_assets.documents import AuthorProfile, BaseModelRef, Consent, DatasetRef, ModelManifest, RecipeChoice
 from twin_assets.language.embedding import Embedder, load_embedder
+from twin_assets.language.prompts import PROMPT_VERSION
 from twin_assets.settings import Settings
 from twin_assets.stores import Stores
 from twin_assets.stores.features import Changes
@@ -94,10 +95,17 @@ def _embedded(cleaned: Sequence[dict[str, Any]], embedder: Embedder) -> list[dic
 
 
 def never_ending(base: Path) -> None:
-    """Teach a model of random weights never to end, so that a draft is exactly as long as it may be.
+    """Teach a model of random weights never to end, so that a draft is exactly as long as it may be."""
+    _push_the_end(base, -5.0)
 
-    The first dimension of every token but the end pushes against the end's: its logit is about -12.
-    """
+
+def mute(base: Path) -> None:
+    """Teach a model of random weights to end before its first word."""
+    _push_the_end(base, 5.0)
+
+
+def _push_the_end(base: Path, weight: float) -> None:
+    """The first dimension of every token but the end pushes with or against the end's: its logit is about ±12."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -105,7 +113,7 @@ def never_ending(base: Path) -> None:
     with torch.no_grad():
         weights = model.get_input_embeddings().weight
         weights[:, 0] = 0.1
-        weights[model.config.eos_token_id, 0] = -5.0
+        weights[model.config.eos_token_id, 0] = weight
     model.save_pretrained(base)
 
 
@@ -143,7 +151,7 @@ class Parts:
                 "path": str(folder),
                 "weights_sha256": version,
                 "dataset": DatasetRef(table="instruction_dataset-00001", version="00001", data_version="d"),
-                "prompt_version": "1",
+                "prompt_version": PROMPT_VERSION,
                 "prompt_template": "ours",
                 "code_version": "1",
             }

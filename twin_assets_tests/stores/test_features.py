@@ -219,3 +219,79 @@ def test_erasing_an_author_takes_every_version_of_every_table_and_leaves_the_oth
     assert features.table("ben", "chunks").count() == 1
     features.commit("ada", "chunks", changes(chunk(3)))
     assert features.table("ada", "chunks").lineage().keys() == {"d3#0000"}
+
+
+NAME = "instruction_dataset"
+NO_TIME = timedelta(0)
+
+
+@pytest.fixture
+def no_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table that was replaced a moment ago is pinned by nobody."""
+    monkeypatch.setattr("twin_assets.stores.features.KEEP_VERSIONS", NO_TIME)
+
+
+def commit_datasets(features: FeatureStore, n: int) -> None:
+    for version in range(n):
+        rows = pa.Table.from_pylist([{"example_id": "a", "answer": f"the words of version {version}"}])
+        features.commit_snapshot("ada", NAME, Snapshot(rows))
+
+
+def numbers(features: FeatureStore) -> list[int]:
+    return [int(table[-5:]) for table in features.snapshots("ada", NAME)]
+
+
+def is_under(folder, text: str) -> bool:
+    return any(text.encode() in path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_dataset_that_no_model_names_is_collected_with_its_text_and_the_others_stay(settings, stores, no_readers):
+    commit_datasets(stores.features, 4)
+    assert is_under(settings.data_dir, "the words of version 0")
+    assert stores.features.collect_snapshots("ada", NAME, {f"{NAME}-00002"}) == [f"{NAME}-00001", f"{NAME}-00003"]
+    assert numbers(stores.features) == [2, 4]
+    assert not is_under(settings.data_dir, "the words of version 0")
+    assert is_under(settings.data_dir, "the words of version 1")
+    assert stores.features.tables("ada").keys() == {NAME, f"{NAME}-00002", f"{NAME}-00004"}
+    commit_datasets(stores.features, 1)
+    assert numbers(stores.features) == [2, 4, 5], "a number is never given twice"
+
+
+def test_a_dataset_that_was_replaced_within_a_day_is_kept_for_who_reads_it(stores, monkeypatch):
+    commit_datasets(stores.features, 2)
+    reader = stores.features.snapshot("ada", f"{NAME}-00001")
+    assert stores.features.collect_snapshots("ada", NAME, ()) == []
+    assert reader.count() == 1
+    monkeypatch.setattr("twin_assets.stores.features.KEEP_VERSIONS", NO_TIME)
+    assert stores.features.collect_snapshots("ada", NAME, ()) == [f"{NAME}-00001"]
+
+
+def test_a_dataset_that_a_living_process_has_pinned_is_kept_and_a_dead_ones_is_not(settings, stores, no_readers):
+    commit_datasets(stores.features, 3)
+    dead = settings.data_dir / "locks" / "ada" / "pins" / f"{NAME}-00001.of-a-dead-one.pin"
+    dead.parent.mkdir(parents=True, exist_ok=True)
+    dead.touch()
+    with stores.features.pinning("ada", f"{NAME}-00002"):
+        assert stores.features.collect_snapshots("ada", NAME, ()) == [f"{NAME}-00001"]
+    assert stores.features.collect_snapshots("ada", NAME, ()) == [f"{NAME}-00002"]
+    assert list(dead.parent.iterdir()) == []
+
+
+def test_a_collection_killed_half_way_ends_the_same_when_it_is_called_again(stores, no_readers, monkeypatch):
+    commit_datasets(stores.features, 3)
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr("twin_assets.stores.features.remove_tree", Mock(side_effect=KeyboardInterrupt))
+        stores.features.collect_snapshots("ada", NAME, ())
+    assert numbers(stores.features) == [1, 2, 3]
+    with pytest.raises(NotThere, match="no table instruction_dataset-00001"):
+        stores.features.snapshot("ada", f"{NAME}-00001")
+    assert stores.features.collect_snapshots("ada", NAME, ()) == [f"{NAME}-00001", f"{NAME}-00002"]
+    assert numbers(stores.features) == [3]
+
+
+def test_what_a_killed_run_wrote_after_the_current_dataset_is_no_old_one(stores, no_readers):
+    commit_datasets(stores.features, 1)
+    rows = pa.Table.from_pylist([{"example_id": "a", "answer": "new"}])
+    stores.features.connect("ada").create_table(f"{NAME}-00002", rows)
+    assert stores.features.collect_snapshots("ada", NAME, ()) == []
+    assert numbers(stores.features) == [1, 2]

@@ -1,16 +1,18 @@
 import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-from twin_assets.documents import Gate, ModelManifest
+from twin_assets.documents import DatasetRef, Gate, ModelManifest, utcnow
 from twin_assets.errors import NotThere, TwinError
 from twin_assets.settings import Settings
 from twin_assets.stores import Stores
-from twin_assets.stores.models import sha256_of_files, version_name
+from twin_assets.stores.models import AUTOMATIC, Identity, sha256_of_files
 from twin_assets_tests.stores.conftest import manifest
 
 PASSED = {"evaluation": {"x": 1}, "gates": [Gate(name="g", value=1, limit=2, passed=True)]}
@@ -176,6 +178,118 @@ def test_erasing_an_author_takes_alias_manifests_and_files_and_leaves_the_others
     assert (stores.models.folder("ben", "tiny", "v2") / "weights").exists()
 
 
-def test_the_same_inputs_name_the_same_version():
-    assert version_name("tiny", "r", "d") == version_name("tiny", "r", "d")
-    assert len({version_name("tiny", "r", "d"), version_name("tiny", "s", "d"), version_name("tiny", "r", "e")}) == 3
+SAME = Identity("r", "commit", "d", "1", "1")
+
+
+def test_the_same_inputs_name_the_same_version_and_each_of_them_another():
+    assert SAME.version("tiny") == replace(SAME).version("tiny")
+    names = {replace(SAME, **{field: "x"}).version("tiny") for field in SAME.__dataclass_fields__}
+    assert len(names | {SAME.version("tiny")}) == 7
+    with pytest.raises(ValueError, match="not known yet"):
+        replace(SAME, base_revision=None).version("tiny")
+
+
+def test_a_version_is_found_by_all_that_it_was_made_from(stores):
+    pairs = DatasetRef(table="preference_pairs-tiny-00001", version="00001", data_version="p")
+    stores.models.publish(manifest("v1"))
+    stores.models.publish(manifest("v2", preference_pairs=pairs))
+    made = Identity("r", "1", "d", "1", "1")
+
+    def found(identity: Identity, recipe: str = "tiny") -> str | None:
+        version = stores.models.trained("ada", recipe, identity)
+        return version.version if version else None
+
+    assert found(made) == "v1"
+    assert found(replace(made, preference_pairs="p")) == "v2"
+    assert found(made, recipe="another") is None
+    assert [found(replace(made, **{field: "x"})) for field in made.__dataclass_fields__] == [None] * 6
+    assert found(replace(made, base_revision=None)) == "v1", "a base that is not on this machine may be any"
+
+
+def test_a_manifest_of_earlier_code_still_loads(stores):
+    stores.models.publish(manifest("v1"))
+    stores.warehouse._db["model_manifests"].update_one({}, {"$unset": {"preference_pairs": ""}})
+    [old] = stores.models.versions("ada")
+    assert old.preference_pairs is None
+    assert old.prompt_warning("1") is None
+    assert "prompts of version 1, and prompts are now of version 2" in old.prompt_warning("2")
+    assert "twin run ada --recipe tiny" in old.prompt_warning("2")
+
+
+def test_what_a_manifest_names_is_never_uploaded_over(stores, tmp_path):
+    (tmp_path / "adapter").mkdir()
+    weights = tmp_path / "adapter" / "weights.safetensors"
+    weights.write_text("first")
+    place = Path(stores.models.upload("ada", "tiny", "v1", tmp_path, ["adapter"]))
+    weights.write_text("again")
+    stores.models.upload("ada", "tiny", "v1", tmp_path, ["adapter"])
+    stores.models.publish(manifest("v1"))
+    weights.write_text("third")
+    with pytest.raises(TwinError, match="ada@v1 is in the registry, and a version never changes"):
+        stores.models.upload("ada", "tiny", "v1", tmp_path, ["adapter"])
+    assert (place / "adapter" / "weights.safetensors").read_text() == "again"
+
+
+LONG_AGO = utcnow() - timedelta(days=9)
+
+
+def publish(stores: Stores, *versions: str, **more: object) -> None:
+    """Versions that passed, trained days ago in this order."""
+    for n, version in enumerate(versions):
+        stores.models.publish(manifest(version, created_at=LONG_AGO + timedelta(days=n), **PASSED, **more))
+
+
+def candidates(stores: Stores) -> list[str]:
+    return [one.version for one in stores.models.candidates("ada")]
+
+
+def test_a_rollback_leaves_no_candidate_but_what_is_trained_later(stores):
+    publish(stores, "v1", "v2", "v3")
+    assert candidates(stores) == ["v1", "v2", "v3"]
+    for version in ("v1", "v3", "v1"):
+        stores.models.promote("ada", version, AUTOMATIC, "")
+    assert candidates(stores) == []
+    assert stores.models.newest_passing("ada").version == "v1", "no default undoes a rollback"
+    stores.models.publish(manifest("v4", created_at=utcnow() + timedelta(seconds=1), **PASSED))
+    assert candidates(stores) == ["v4"]
+    assert stores.models.newest_passing("ada").version == "v4"
+
+
+def test_what_a_person_passed_over_is_no_candidate_and_what_the_sensor_did_is(stores):
+    publish(stores, "v1", "v2", "v3")
+    stores.models.promote("ada", "v2", AUTOMATIC, "better")
+    assert candidates(stores) == ["v1", "v3"]
+    stores.models.promote("ada", "v3", "Ada", "reads well")
+    assert candidates(stores) == []
+
+
+def test_what_was_in_production_before_is_known_in_turn(stores):
+    publish(stores, "v1", "v2", "v3", "v4")
+    assert stores.models.productions("ada") == []
+    for version in ("v1", "v2", "v3", "v1", "v4"):
+        stores.models.promote("ada", version, "Ada", "")
+    before = [one.version for one in stores.models.productions("ada")]
+    assert before == ["v4", "v1", "v3", "v2"]
+    stores.models.reject("ada", "v1", "Ada", "wrong")
+    production = stores.models.production("ada")
+    steps = []
+    while production := stores.models.production_before(production):
+        steps.append(production.version)
+    assert steps == ["v3", "v2"]
+
+
+def test_weights_are_verified_in_a_local_registry_too(stores, tmp_path):
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "weights.safetensors").write_bytes(b"w" * 1000)
+    place = Path(stores.models.upload("ada", "tiny", "v1", tmp_path, ["adapter"]))
+    stores.models.publish(manifest("v1", weights_sha256=sha256_of_files(tmp_path / "adapter")))
+    version = stores.models.version("ada", "v1")
+    cache = stores.settings.cache_dir
+    assert stores.models.verified_folder(version, cache) == place
+    weights = place / "adapter" / "weights.safetensors"
+    weights.write_bytes(b"w" * 500)
+    with pytest.raises(TwinError, match=r"ada@v1 in .* are not those that were published"):
+        stores.models.verified_folder(version, cache)
+    weights.unlink()
+    with pytest.raises(TwinError, match="ada@v1 has no weights in"):
+        stores.models.verified_folder(version, cache)

@@ -477,3 +477,19 @@ def test_the_platforms_of_an_author_are_those_of_documents_that_live(stores):
     stores.warehouse.upsert_documents([raw("d", "x", platform="other", author="bob")])
     stores.warehouse.bury(["ada:files:c"])
     assert stores.warehouse.platforms("ada") == ["files", "x"]
+
+
+def test_profiles_are_read_in_pages_ordered_by_id(stores):
+    for author in ("cid", "ada", "ben"):
+        stores.warehouse.add_profile(AuthorProfile(id=author, name=author, consent=Consent(who=author)))
+    assert [one.id for one in stores.warehouse.profiles_after("", 2)] == ["ada", "ben"]
+    assert [one.id for one in stores.warehouse.profiles_after("ben", 2)] == ["cid"]
+    assert stores.warehouse.profiles_after("cid", 2) == []
+
+
+def test_what_a_dataset_was_judged_to_be_is_kept_for_each_recipe_and_goes_with_the_author(stores):
+    for recipe, judged in (("a.b", "x"), ("tiny", "y"), ("a.b", "z")):
+        stores.warehouse.save_judged_dataset("ada", recipe, judged)
+    assert stores.warehouse.judged_datasets("ada") == {"a.b": "z", "tiny": "y"}
+    assert stores.warehouse.judged_datasets("ben") == {}
+    assert stores.warehouse.erase("ada")["judged_datasets"] == 2

@@ -46,15 +46,17 @@ def own_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stor
 
 @pytest.fixture
 def write_recipe(own_stores: Stores, tiny_model: Path) -> Callable[..., None]:
-    """write_recipe(base=…, precision=…, **training): a small recipe under the name RECIPE."""
+    """write_recipe(base=…, precision=…, lora=…, **training): a small recipe under the name RECIPE."""
 
-    def write(base: str | Path | None = None, precision: str = "fp32", **training: object) -> None:
+    def write(
+        base: str | Path | None = None, precision: str = "fp32", lora: dict[str, Any] | None = None, **training: object
+    ) -> None:
         content = {
             "description": "small",
             "base": {"name": str(base or tiny_model), "precision": precision},
             "context_tokens": 256,
             "answer_tokens": 128,
-            "lora": {"r": 8, "alpha": 16},
+            "lora": lora or {"r": 8, "alpha": 16},
             "training": {"max_steps": 12, "epochs": 100, "learning_rate": 0.01, "batch_size": 4, "save_steps": 4}
             | training,
         }

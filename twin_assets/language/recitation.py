@@ -1,8 +1,10 @@
-"""Verbatim copying: how much of a draft stands word for word in the training answers.
+"""Verbatim copying: how much of a draft stands word for word in other texts, counted by words in runs of at least GRAM.
 
-What the draft's own prompt already quotes is cut out first: repeating a retrieved passage is what a draft was asked
-for. One suffix automaton over all drafts reads the training text once, so time and memory are linear: memory in the
-drafts, which are few, and never in the training text.
+An evaluation asks two questions: what comes from training texts that the prompt did not show (the model learned them by
+heart), and what comes from the passages that the prompt showed (the model copied what it was to draw on). A word counts
+for one of them only: what the prompt holds is cut out before the training texts are read. One suffix automaton over all
+drafts reads the training text once, so time and memory are linear: memory in the drafts, which are few, and never in
+the training text.
 See: Carlini et al. 2023, Quantifying memorization across neural language models; Blumer et al. 1985 for the automaton.
 """
 
@@ -17,16 +19,24 @@ _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_\u3040-\u30f
 
 
 @dataclass(frozen=True)
-class Recitation:
-    """What a draft shares with the training answers.
+class Copied:
+    """What of a draft stands word for word in some texts.
 
-    longest_run: words of the longest common run, not quoted by the prompt. copied: share of its GRAM-word sequences
-    that stand in the training answers, 0 to 1.
+    share: of its words, those in runs of at least GRAM words that a text has, 0 to 1. longest_run: in words, also when
+    it is shorter than GRAM.
     """
 
+    share: float = 0.0
+    longest_run: int = 0
+
+
+@dataclass(frozen=True)
+class Recitation:
+    """What a draft of `n_words` copies. trained: from training texts, beyond its prompt. shown: from shown passages."""
+
     n_words: int
-    longest_run: int
-    copied: float
+    trained: Copied
+    shown: Copied
 
 
 def words(text: str) -> list[str]:
@@ -34,33 +44,51 @@ def words(text: str) -> list[str]:
     return _WORD.findall(text.casefold())
 
 
-def recitation(drafts: Sequence[str], prompts: Sequence[str], training: Iterable[str]) -> list[Recitation]:
-    """The recitation of each draft, given what its prompt showed.
+def copied(draft: str, texts: Sequence[str]) -> Copied:
+    """What of a draft stands word for word in one or another of a few texts."""
+    own = words(draft)
+    (lengths,) = matching_lengths([own], [words(text) for text in texts])
+    return _measure([lengths], len(own))
 
-    training: the training answers; they are read once, one after the other.
+
+def recitation(
+    drafts: Sequence[str], prompts: Sequence[str], passages: Sequence[Sequence[str]], training: Iterable[str]
+) -> list[Recitation]:
+    """The recitation of each draft.
+
+    prompts: the whole prompt of each draft. passages: what each prompt showed to draw on. training: the training
+    answers; they are read once, one after the other.
     """
-    parts = [_unquoted(words(draft), words(prompt)) for draft, prompt in zip(drafts, prompts, strict=True)]
-    pieces = [piece for part in parts for piece in part]
-    matched = iter(matching_lengths(pieces, (words(text) for text in training)))
-    return [_measure(part, [next(matched) for _ in part]) for part in parts]
+    own = [words(draft) for draft in drafts]
+    parts = [_unquoted(draft, words(prompt)) for draft, prompt in zip(own, prompts, strict=True)]
+    matched = iter(matching_lengths([piece for part in parts for piece in part], (words(text) for text in training)))
+    return [
+        Recitation(len(draft_words), _measure([next(matched) for _ in part], len(draft_words)), copied(draft, shown))
+        for draft, draft_words, part, shown in zip(drafts, own, parts, passages, strict=True)
+    ]
 
 
-def _measure(pieces: Sequence[Sequence[str]], matched: Sequence[Sequence[int]]) -> Recitation:
-    lengths = [length for piece in matched for length in piece]
-    grams = [length >= GRAM for piece in matched for length in piece[GRAM - 1 :]]
-    copied = sum(grams) / len(grams) if grams else 0.0
-    return Recitation(sum(len(piece) for piece in pieces), max(lengths, default=0), round(copied, 4))
+def _measure(pieces: Sequence[Sequence[int]], n_words: int) -> Copied:
+    """pieces: for each word of each piece of a draft, the length of the run that ends there. n_words: of the draft."""
+    n_copied = sum(sum(_in_long_runs(lengths)) for lengths in pieces)
+    longest = max((length for lengths in pieces for length in lengths), default=0)
+    return Copied(round(n_copied / n_words, 4) if n_words else 0.0, longest)
+
+
+def _in_long_runs(lengths: Sequence[int]) -> list[bool]:
+    """For each word, whether it lies in a run of at least GRAM; `lengths` are those of the runs that end there."""
+    inside = [False] * len(lengths)
+    for end, length in enumerate(lengths):
+        if length >= GRAM:
+            inside[end - length + 1 : end + 1] = [True] * length
+    return inside
 
 
 def _unquoted(draft: list[str], prompt: list[str]) -> list[list[str]]:
     """The draft without its runs of at least GRAM words that stand in the prompt, in pieces."""
-    (ending,) = matching_lengths([draft], [prompt])
-    quoted = [False] * len(draft)
-    for end, length in enumerate(ending):
-        if length >= GRAM:
-            quoted[end - length + 1 : end + 1] = [True] * length
+    (lengths,) = matching_lengths([draft], [prompt])
     pieces: list[list[str]] = [[]]
-    for word, is_quoted in zip(draft, quoted, strict=True):
+    for word, is_quoted in zip(draft, _in_long_runs(lengths), strict=True):
         if is_quoted:
             if pieces[-1]:
                 pieces.append([])

@@ -1,0 +1,89 @@
+"""How readily a model ends its turn: before its first word, where it never should, and after the author's last word.
+
+Bits per byte are of the answer's bytes and do not see it: a model that always ends at once pays for one token of a
+whole answer. So the token that ends a turn is scored by itself, as a probability, on one row of each cluster.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from twin_assets.documents import ModelManifest, Stored
+from twin_assets.errors import BadInput
+from twin_assets.language.generation import Generator
+from twin_assets.language.prompts import DraftRequest, Window, encode_example
+
+MAX_ROWS = 32
+"""Rows scored: each takes two forward passes, of its prompt and of its whole text, by each model."""
+
+
+class Ending(Stored):
+    """Mean probabilities that a turn ends, over `n_rows` held-out rows of one category.
+
+    at_once: right behind the prompt, which is how often a draft would be empty. when_due: behind the author's answer.
+    """
+
+    category: str
+    n_rows: int
+    base_at_once: float
+    adapter_at_once: float
+    base_when_due: float
+    adapter_when_due: float
+
+
+@dataclass(frozen=True)
+class _Row:
+    category: str
+    base_at_once: float
+    adapter_at_once: float
+    base_when_due: float
+    adapter_when_due: float
+
+
+def endings(
+    generator: Generator, manifest: ModelManifest, rows: Sequence[dict[str, Any]], context: int, prompt_tokens: int
+) -> list[Ending]:
+    """Base and adapter on the first row of each cluster, by category."""
+    scored = list(_score(generator, manifest, rows, context, prompt_tokens))
+    return [
+        Ending(
+            category=category,
+            n_rows=len(own),
+            base_at_once=_mean(row.base_at_once for row in own),
+            adapter_at_once=_mean(row.adapter_at_once for row in own),
+            base_when_due=_mean(row.base_when_due for row in own),
+            adapter_when_due=_mean(row.adapter_when_due for row in own),
+        )
+        for category in sorted({row.category for row in scored})
+        for own in [[row for row in scored if row.category == category]]
+    ]
+
+
+def _score(
+    generator: Generator, manifest: ModelManifest, rows: Sequence[dict[str, Any]], context: int, prompt_tokens: int
+) -> Iterator[_Row]:
+    first = {row["cluster_id"]: row for row in reversed(rows)}
+    for row in list(reversed(first.values()))[:MAX_ROWS]:
+        try:
+            example = encode_example(generator.tokenizer, DraftRequest.of_row(row), row["answer"], prompt_tokens)
+        except BadInput:
+            continue
+        end = example.answer_ids[-example.n_closing]
+        at_once = _window([*example.prompt.ids, end], context)
+        when_due = _window(example.ids[: len(example.ids) - example.n_closing + 1], context)
+        values = [
+            math.exp(-generator.nll([window], name)) for window in (at_once, when_due) for name in (None, manifest.id)
+        ]
+        yield _Row(row["category"], *values)
+
+
+def _window(ids: list[int], context: int) -> Window:
+    """The last `context` ids, of which the very last one is scored."""
+    kept = ids[-context:]
+    return Window(kept, [0] * (len(kept) - 1) + [1])
+
+
+def _mean(values: Iterable[float]) -> float:
+    found = list(values)
+    return round(math.fsum(found) / len(found), 4)
