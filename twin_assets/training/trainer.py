@@ -141,7 +141,10 @@ class VoiceTrainer(SFTTrainer):  # type: ignore[misc]
             )
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Score the validation windows and log `eval_loss`, nats a learned token. Raises TwinError if it is no number."""
+        """Score the validation windows and log `eval_loss`, nats a learned token. Raises TwinError if it is no number.
+
+        transformers' loop calls it where the recipe's `validation_steps` asks for it.
+        """
         loss = self.validation_loss()
         metrics = {} if loss is None else {"eval_loss": loss}
         if loss is not None:

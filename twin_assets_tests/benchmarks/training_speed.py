@@ -181,7 +181,7 @@ def main() -> None:
         found = {}
         for name, how in runs.items():
             ran = subprocess.run([*fixed, "--one", how], check=True, stdout=subprocess.PIPE)
-            found[name] = json.loads(ran.stdout)
+            found[name] = json.loads(ran.stdout.splitlines()[-1])  # transformers prints above it
             print(json.dumps({"round": number, "run": name} | found[name]), flush=True)
         for name in list(runs)[1:]:
             ratios = {

@@ -233,6 +233,22 @@ def test_adapters_go_on_the_upper_layers_that_the_recipe_names(fit, write_recipe
     assert layers == ({1} if share == 0.5 else {0, 1})
 
 
+def test_the_trainers_prompts_have_the_room_that_the_apis_have_on_a_short_base(
+    fit, write_recipe, make_tiny_model, monkeypatch
+):
+    write_recipe(make_tiny_model(context=192), max_steps=1)
+    asked: list[tuple[int, int]] = []
+    real = training.encode_rows
+
+    def encode(rows, tokenizer, context_tokens, prompt_tokens, *more, **named):
+        asked.append((context_tokens, prompt_tokens))
+        return real(rows, tokenizer, context_tokens, prompt_tokens, *more, **named)
+
+    monkeypatch.setattr(training, "encode_rows", encode)
+    fit()
+    assert set(asked) == {(192, 64)}
+
+
 def test_a_base_without_a_position_limit_is_a_bad_recipe(fit, write_recipe, make_tiny_model):
     folder = make_tiny_model("bloom")
     config = json.loads((folder / "config.json").read_text())
