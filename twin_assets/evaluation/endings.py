@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from twin_assets.documents import ModelManifest, Stored
+from twin_assets.documents import Stored
 from twin_assets.errors import BadInput
-from twin_assets.language.generation import Generator
+from twin_assets.evaluation.models import NAMES, Models
 from twin_assets.language.prompts import DraftRequest, Window, encode_example
 
 MAX_ROWS = 32
@@ -41,11 +41,9 @@ class _Row:
     adapter_when_due: float
 
 
-def endings(
-    generator: Generator, manifest: ModelManifest, rows: Sequence[dict[str, Any]], context: int, prompt_tokens: int
-) -> list[Ending]:
+def endings(models: Models, rows: Sequence[dict[str, Any]], context: int, prompt_tokens: int) -> list[Ending]:
     """Base and adapter on the first row of each cluster, by category."""
-    scored = list(_score(generator, manifest, rows, context, prompt_tokens))
+    scored = list(_score(models, rows, context, prompt_tokens))
     return [
         Ending(
             category=category,
@@ -60,21 +58,17 @@ def endings(
     ]
 
 
-def _score(
-    generator: Generator, manifest: ModelManifest, rows: Sequence[dict[str, Any]], context: int, prompt_tokens: int
-) -> Iterator[_Row]:
+def _score(models: Models, rows: Sequence[dict[str, Any]], context: int, prompt_tokens: int) -> Iterator[_Row]:
     first = {row["cluster_id"]: row for row in reversed(rows)}
     for row in list(reversed(first.values()))[:MAX_ROWS]:
         try:
-            example = encode_example(generator.tokenizer, DraftRequest.of_row(row), row["answer"], prompt_tokens)
+            example = encode_example(models.tokenizer, DraftRequest.of_row(row), row["answer"], prompt_tokens)
         except BadInput:
             continue
         end = example.answer_ids[-example.n_closing]
         at_once = _window([*example.prompt.ids, end], context)
         when_due = _window(example.ids[: len(example.ids) - example.n_closing + 1], context)
-        values = [
-            math.exp(-generator.nll([window], name)) for window in (at_once, when_due) for name in (None, manifest.id)
-        ]
+        values = [math.exp(-models.nats(name, [window])) for window in (at_once, when_due) for name in NAMES]
         yield _Row(row["category"], *values)
 
 

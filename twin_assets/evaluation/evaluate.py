@@ -18,6 +18,7 @@ from twin_assets.errors import BadInput
 from twin_assets.evaluation.endings import endings
 from twin_assets.evaluation.held_out import Row, choose, draft_rows
 from twin_assets.evaluation.likelihood import ScoredRow, by_cluster, likelihoods
+from twin_assets.evaluation.models import NAMES, Models, open_models
 from twin_assets.evaluation.result import (
     Copying,
     Draft,
@@ -31,7 +32,7 @@ from twin_assets.evaluation.result import (
 )
 from twin_assets.evaluation.style import StyleSpace, blocks
 from twin_assets.language.empty_drafts import is_nearly_empty
-from twin_assets.language.generation import Generator, Generators, Sampling
+from twin_assets.language.generation import Sampling, open_backend
 from twin_assets.language.prompts import (
     DraftRequest,
     EncodedPrompt,
@@ -69,12 +70,9 @@ Kind = tuple[str, bool]
 
 
 def evaluate(
-    manifest: ModelManifest, dataset: TableHandle, generator: Generator | None, options: Options, tell: Tell
+    manifest: ModelManifest, dataset: TableHandle, models: Models | None, options: Options, tell: Tell
 ) -> Evaluation:
-    """Measure one version on its dataset's test split.
-
-    generator: holds the base model, and the adapter under `manifest.id`; needed only when something is held out.
-    """
+    """Measure one version on its dataset's test split. models: needed only when something is held out."""
     held_out = choose(dataset.rows(COLUMNS, "split = 'test'"), options)
     found = Evaluation(
         made_by=options.made_by,
@@ -86,14 +84,15 @@ def evaluate(
         n_left_out=held_out.n_left_out,
         n_too_long=0,
     )
-    if generator is None or not held_out.rows:
+    if models is None or not held_out.rows:
         return found
-    scored = list(_score(generator, manifest, held_out.rows, tell))
+    found.engine = models.engine
+    scored = list(_score(models, manifest, held_out.rows, tell))
     found.likelihoods = likelihoods(by_cluster(scored))
     found.n_too_long = len(held_out.rows) - len(scored)
     tell("scoring where a turn ends")
-    found.endings = endings(generator, manifest, held_out.rows, *_room(manifest, generator))
-    found.drafts, prompts = _draft(generator, manifest, draft_rows(held_out.rows, options.n_drafts), options, tell)
+    found.endings = endings(models, held_out.rows, *_room(manifest, models))
+    found.drafts, prompts = _draft(models, manifest, draft_rows(held_out.rows, options.n_drafts), options, tell)
     if found.drafts:
         tell("comparing the drafts with the training texts")
         training = _Training(dataset)
@@ -103,43 +102,43 @@ def evaluate(
     return found
 
 
-def _room(manifest: ModelManifest, generator: Generator) -> tuple[int, int]:
+def _room(manifest: ModelManifest, models: Models) -> tuple[int, int]:
     """(context tokens, prompt tokens), as the version was trained and drafts. Raises BadRecipe."""
-    context = int(manifest.recipe.get("context_tokens", generator.context_tokens))
-    return room(context, int(manifest.recipe.get("answer_tokens", context // 2)), generator.context_tokens)
+    context = int(manifest.recipe.get("context_tokens", models.context_tokens))
+    return room(context, int(manifest.recipe.get("answer_tokens", context // 2)), models.context_tokens)
 
 
-def _score(generator: Generator, manifest: ModelManifest, rows: Sequence[Row], tell: Tell) -> Iterator[ScoredRow]:
-    context, prompt_tokens = _room(manifest, generator)
+def _score(models: Models, manifest: ModelManifest, rows: Sequence[Row], tell: Tell) -> Iterator[ScoredRow]:
+    context, prompt_tokens = _room(manifest, models)
     for n, row in enumerate(rows, 1):
         if n % 10 == 0 or n == len(rows):
             tell(f"scored {n} of {len(rows)} held-out rows")
         try:
-            example = encode_example(generator.tokenizer, DraftRequest.of_row(row), row["answer"], prompt_tokens)
+            example = encode_example(models.tokenizer, DraftRequest.of_row(row), row["answer"], prompt_tokens)
         except BadInput:
             continue
         pieces = list(windows(example, context, score_closing=False))
-        base, adapter = generator.nll(pieces), generator.nll(pieces, manifest.id)
+        base, adapter = models.nats("base", pieces), models.nats("adapter", pieces)
         yield ScoredRow(row["cluster_id"], row["category"], row["published_at"], example.answer_bytes, base, adapter)
 
 
 def _draft(
-    generator: Generator, manifest: ModelManifest, rows: Sequence[Row], options: Options, tell: Tell
+    models: Models, manifest: ModelManifest, rows: Sequence[Row], options: Options, tell: Tell
 ) -> tuple[list[Draft], list[EncodedPrompt]]:
     """Drafts for the rows by base and adapter, and the prompts they were made from."""
     drafts: list[Draft] = []
     prompts: list[EncodedPrompt] = []
-    _, prompt_tokens = _room(manifest, generator)
+    _, prompt_tokens = _room(manifest, models)
     for n, row in enumerate(rows, 1):
         try:
-            prompt = encode_prompt(generator.tokenizer, DraftRequest.of_row(row), prompt_tokens)
+            prompt = encode_prompt(models.tokenizer, DraftRequest.of_row(row), prompt_tokens)
         except BadInput:
             continue
         sampling = Sampling(
             max_new_tokens=options.draft_tokens, temperature=0.7, seed=int(digest(row["example_id"], 8), 16)
         )
         fields = {name: row[name] for name in ("example_id", "category", "language", "instruction")}
-        base, adapter = (generator.generate(prompt, sampling, name) for name in (None, manifest.id))
+        base, adapter = (models.draft(name, prompt, sampling) for name in NAMES)
         drafts.append(Draft(**fields, base=base, adapter=adapter, author=row["answer"]))
         prompts.append(prompt)
         tell(f"drafted {n} of {len(rows)} held-out prompts")
@@ -254,8 +253,11 @@ def run(stores: Stores, author: str, version: str, options: Options, tell: Tell)
             return found
         dataset = stores.features.snapshot(author, manifest.dataset.table)
         tell(f"loading {manifest.base.name} and {manifest.version}")
-        generator = Generators(stores).for_manifest(manifest) if dataset.count("split = 'test'") else None
-        found = evaluate(manifest, dataset, generator, options, tell)
+        if dataset.count("split = 'test'"):
+            with open_models(open_backend(stores), manifest) as models:
+                found = evaluate(manifest, dataset, models, options, tell)
+        else:
+            found = evaluate(manifest, dataset, None, options, tell)
         store_evaluation(manifest, found)
         return found
 

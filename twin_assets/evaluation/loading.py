@@ -12,7 +12,7 @@ from collections.abc import Callable
 from twin_assets.child_process import pipes_child
 from twin_assets.documents import ModelManifest
 from twin_assets.errors import TwinError
-from twin_assets.language.generation import Generators
+from twin_assets.language.generation import open_backend
 from twin_assets.language.prompts import DraftRequest, encode_example, windows
 from twin_assets.stores import Stores, open_stores
 
@@ -52,10 +52,11 @@ def _way_out(error: Exception) -> str:
 
 def _probe(stores: Stores, manifest: ModelManifest) -> float:
     """Negative log-likelihood of the probe, in nats."""
-    generator = Generators(stores).for_manifest(manifest)
     request, answer = PROBE
-    example = encode_example(generator.tokenizer, request, answer, PROBE_PROMPT_TOKENS)
-    return generator.nll(list(windows(example, PROBE_CONTEXT_TOKENS)), manifest.id)
+    with open_backend(stores).open(manifest) as session:
+        example = encode_example(session.tokenizer, request, answer, PROBE_PROMPT_TOKENS)
+        scored = session.score(list(windows(example, PROBE_CONTEXT_TOKENS)))
+        return math.fsum(scored) if scored is not None else 0.0
 
 
 def main() -> None:

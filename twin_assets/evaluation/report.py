@@ -12,7 +12,8 @@ DRAFTS = 2
 def markdown(evaluation: Evaluation, gates: Sequence[Gate]) -> str:
     """Verdict and gates, bits per byte, copying, style, and the beginnings of a few drafts."""
     parts = [
-        f"**{evaluation.verdict}**: `{evaluation.version}` on `{evaluation.dataset}`, base `{evaluation.base_model}`.",
+        f"**{evaluation.verdict}**: `{evaluation.version}` on `{evaluation.dataset}`, base `{evaluation.base_model}`"
+        + (f", computed by {evaluation.engine}." if evaluation.engine else "."),
         table(
             ["gate", "value", "limit", "", "what it says"],
             [[g.name, _number(g.value), _number(g.limit), "passed" if g.passed else "FAILED", g.text] for g in gates],

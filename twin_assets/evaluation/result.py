@@ -95,6 +95,7 @@ class Evaluation(Stored):
     version: str
     dataset: str
     base_model: str
+    engine: str = Field(default="", description="what computed, in words")
     verdict: str = ""
     n_clusters: int
     n_rows: int

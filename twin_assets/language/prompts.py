@@ -8,7 +8,7 @@ counted; an answer never loses a byte: it goes on in further windows.
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from twin_assets.documents import Category, digest
@@ -249,6 +249,8 @@ class EncodedPrompt:
     kept_examples: tuple[str, ...] = ()
     shown: tuple[tuple[int, ...], ...] = ()
     shown_words: int = 0
+    messages: tuple[dict[str, str], ...] = ()
+    """The same as a chat, for a provider with a template of its own."""
 
 
 @dataclass(frozen=True)
@@ -409,6 +411,7 @@ def encode_prompt(tokenizer: "PreTrainedTokenizerBase", request: DraftRequest, m
         kept_examples=tuple(examples),
         shown=tuple(tuple(_ids(tokenizer, shown_text, plain=True)) for shown_text in shown),
         shown_words=sum(len(words(shown_text)) for shown_text in shown),
+        messages=tuple(messages(replace(request, examples=tuple(examples)), passages, history)),
     )
 
 

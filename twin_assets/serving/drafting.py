@@ -9,7 +9,7 @@ saw is kept in an interaction, and so is how it ended.
 import threading
 import time
 import uuid
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
@@ -17,10 +17,9 @@ from queue import Empty, Queue
 from typing import Any, Literal, TypeVar, cast
 
 from twin_assets.documents import Category, Interaction, SeenPassage
-from twin_assets.errors import BadInput
+from twin_assets.errors import BadInput, Busy
 from twin_assets.language.base_models import resolve_base
-from twin_assets.language.generation import Generator as TextGenerator
-from twin_assets.language.generation import Generators, Sampling
+from twin_assets.language.generation import Backend, PieceStream, Sampling, Session, open_backend
 from twin_assets.language.prompts import (
     PROMPT_VERSION,
     DraftRequest,
@@ -159,7 +158,7 @@ class _Prepared:
     """All that a draft is made from. voice: which model does draft. query: what passages were looked for by."""
 
     voice: Voice
-    generator: TextGenerator
+    session: Session
     request: DraftRequest
     prompt: EncodedPrompt
     sampling: Sampling
@@ -172,14 +171,16 @@ class _Prepared:
 class Drafter:
     """Drafts for every author with the few models that fit in memory. Safe to use from several threads."""
 
-    def __init__(self, stores: Stores, generators: Generators | None = None) -> None:
+    def __init__(self, stores: Stores, backend: Backend | None = None) -> None:
+        """backend: what models run on; None is what the settings name."""
         self._stores = stores
-        self._generators = generators or Generators(stores)
+        self._backend = backend or open_backend(stores)
 
     def stream(self, ask: Ask, stop: threading.Event | None = None) -> DraftStream:
         """The draft's events. `stop` ends it between two tokens, from any thread.
 
-        Raises BadInput and NotThere here, before the first event; what turns up later is raised by the stream.
+        Raises BadInput and NotThere here, before the first event; what turns up later is raised by the stream: Busy
+        when too many drafts are under way.
         """
         if not ask.prompt.strip():
             raise BadInput("the prompt is empty: say what to write about")
@@ -201,8 +202,9 @@ class Drafter:
         started = time.monotonic()
         record = Record(self._stores.warehouse, _opened(ask, voice))
         writing: Writing | None = None
+        holder = _Holder()
         try:
-            prepared = yield from _reported(lambda tell: self._prepare(ask, voice, tell))
+            prepared = yield from _reported(lambda tell: self._prepare(ask, voice, holder, tell))
             record.saw(_seen(ask, prepared))
             yield Basis(prepared.sources, prepared.warnings)
             writing = _writing(ask, prepared, stop)
@@ -221,28 +223,31 @@ class Drafter:
         except Exception as error:
             record.failed(error, _written(writing, started))
             raise
+        finally:
+            holder.close()
         yield draft
 
-    def _prepare(self, ask: Ask, asked_voice: Voice, tell: Tell) -> _Prepared:
-        voice, generator = self._load(ask, asked_voice, tell)
+    def _prepare(self, ask: Ask, asked_voice: Voice, holder: "_Holder", tell: Tell) -> _Prepared:
+        voice, session = self._load(ask, asked_voice, tell)
+        holder.hold(session)
         tell("looking through what has been written")
         query = " ".join([*(prompt for prompt, _ in ask.history[-1:]), ask.prompt])
         found = retrieve(self._stores, ask.author, query)
         linked = link_passages(ask.links, query, found.embedder, self._stores.settings, tell)
-        _, prompt_tokens = room(voice.context_tokens, voice.answer_tokens, generator.context_tokens)
+        _, prompt_tokens = room(voice.context_tokens, voice.answer_tokens, session.context_tokens)
         examples: tuple[str, ...] = ()
         if voice.manifest is None:
-            examples = example_pieces(self._stores, ask.author, ask.category, generator.tokenizer, prompt_tokens)
+            examples = example_pieces(self._stores, ask.author, ask.category, session.tokenizer, prompt_tokens)
         request = DraftRequest(
             instruction=write_instruction(ask.category, ask.prompt) if ask.category else ask.prompt,
             passages=(*linked.passages, *(hit.passage for hit in found.hits)),
             history=ask.history,
             examples=examples,
         )
-        prompt = encode_prompt(generator.tokenizer, request, prompt_tokens)
+        prompt = encode_prompt(session.tokenizer, request, prompt_tokens)
         return _Prepared(
             voice=voice,
-            generator=generator,
+            session=session,
             request=request,
             prompt=prompt,
             sampling=replace(ask.sampling, max_new_tokens=min(ask.sampling.max_new_tokens, voice.answer_tokens)),
@@ -265,27 +270,51 @@ class Drafter:
         )
         return Originals(by_source, (*own, *prompt.kept_examples))
 
-    def _load(self, ask: Ask, voice: Voice, tell: Tell) -> tuple[Voice, TextGenerator]:
+    def _load(self, ask: Ask, voice: Voice, tell: Tell) -> tuple[Voice, Session]:
         """The model that was asked for; where that is production and cannot be loaded, what was before it."""
         try:
-            return voice, self._generator(voice, tell)
+            return voice, self._session(voice, tell)
+        except Busy:
+            raise
         except Exception as error:
             if ask.version is not None:
                 raise
             for earlier in earlier_voices(self._stores, voice, error):
                 try:
-                    return earlier, self._generator(earlier, tell)
+                    return earlier, self._session(earlier, tell)
                 except Exception as another:
                     tell(f"{earlier.version} cannot be loaded either: {another}")
             raise
 
-    def _generator(self, voice: Voice, tell: Tell) -> TextGenerator:
+    def _session(self, voice: Voice, tell: Tell) -> Session:
         tell(f"loading {voice.base.name}" + (f" with {voice.manifest.id}" if voice.manifest else ""))
-        # Making or downloading a base takes minutes and reports here; the generators then find it on this machine.
+        # Making or downloading a base takes minutes and reports here; the backend then finds it on this machine.
         resolve_base(voice.base, self._stores.settings, tell)
-        if voice.manifest is not None:
-            return self._generators.for_manifest(voice.manifest)
-        return self._generators.for_base(voice.base)
+        return self._backend.open(voice.manifest or voice.base)
+
+
+class _Holder:
+    """Holds a draft's session, which a thread opens, until the draft ends, which may be before the thread is done."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._session: Session | None = None
+        self._closed = False
+
+    def hold(self, session: Session) -> None:
+        """Keep it; one that comes after the end is closed at once."""
+        with self._lock:
+            self._session = session
+            closed = self._closed
+        if closed:
+            session.close()
+
+    def close(self) -> None:
+        """Let go of what is held, or will be."""
+        with self._lock:
+            self._closed, session = True, self._session
+        if session is not None:
+            session.close()
 
 
 def draft(
@@ -335,10 +364,8 @@ def _reported(work: Callable[[Tell], T]) -> Generator[Status, None, T]:
 
 
 def _writing(ask: Ask, prepared: _Prepared, stop: threading.Event) -> Writing:
-    adapter = prepared.voice.manifest.id if prepared.voice.manifest else None
-
-    def draw(sampling: Sampling, on_token: Callable[[], None]) -> Iterator[str]:
-        return prepared.generator.stream(prepared.prompt, sampling, adapter, stop, on_token)
+    def draw(sampling: Sampling, on_token: Callable[[], None]) -> PieceStream:
+        return prepared.session.stream(prepared.prompt, sampling, stop, on_token)
 
     return Writing(draw, prepared.sampling, asked(prepared.request.instruction), ask.category, stop)
 

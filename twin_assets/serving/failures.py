@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from twin_assets.errors import AccessDenied, BadInput, NotEnoughWriting, NotThere, TwinError
+from twin_assets.errors import AccessDenied, BadInput, Busy, NotEnoughWriting, NotThere, TwinError
 from twin_assets.serving.access import WrongKey
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ STATUS: tuple[tuple[type[TwinError], int], ...] = (
     (NotThere, 404),
     (BadInput, 400),
     (NotEnoughWriting, 409),
+    (Busy, 429),
 )
 """The first that fits; any other error of ours is the server's own, 500."""
 
@@ -43,6 +44,7 @@ KINDS: Mapping[int, tuple[str, str]] = {
     405: ("invalid_request_error", "method_not_allowed"),
     409: ("conflict_error", "not_enough_writing"),
     413: ("invalid_request_error", "too_large"),
+    429: ("rate_limit_error", "too_many_drafts"),
 }
 
 
@@ -73,6 +75,8 @@ def shape_errors(app: FastAPI) -> None:
     async def _ours(request: Request, error: TwinError) -> JSONResponse:
         status, body = error_of(error)
         headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+        if isinstance(error, Busy):
+            headers = {"Retry-After": str(error.retry_after_s)}
         return JSONResponse(body, status, headers)
 
     @app.exception_handler(RequestValidationError)

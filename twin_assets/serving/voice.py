@@ -6,11 +6,14 @@ Looked up anew for every request, so that a version promoted a moment ago answer
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from twin_assets.documents import AuthorProfile, ModelManifest
-from twin_assets.errors import NotThere
+from twin_assets.documents import DEFAULT_RECIPE, AuthorProfile, ModelManifest, RecipeChoice
 from twin_assets.language.base_models import BaseSpec, untrained_base
 from twin_assets.language.prompts import PROMPT_VERSION
 from twin_assets.stores import Stores
+
+HOSTED_CONTEXT_TOKENS = 8_192
+HOSTED_ANSWER_TOKENS = 2_048
+"""Of a chat provider's model, by the estimate of another model's tokenizer."""
 
 UNTRAINED = "untrained"
 """What a draft of a bare base model is labelled with, and the version that asks for one."""
@@ -43,9 +46,11 @@ def parse_model(model: str) -> tuple[str, str | None]:
 def choose_voice(stores: Stores, profile: AuthorProfile, version: str | None = None) -> Voice:
     """What drafts for `profile` now. Raises NotThere for an unknown version, BadRecipe for a broken recipe."""
     if version == UNTRAINED:
-        return _untrained(stores, profile)
+        return _hosted(stores, profile) if stores.settings.generation == "chat" else _untrained(stores, profile)
     if version is not None:
         return _trained(stores.models.version(profile.id, version))
+    if stores.settings.generation == "chat":
+        return _hosted(stores, profile)
     production = stores.models.production(profile.id)
     return _trained(production) if production else _untrained(stores, profile)
 
@@ -92,12 +97,7 @@ def _doubts(manifest: ModelManifest) -> list[str]:
 
 
 def _untrained(stores: Stores, profile: AuthorProfile) -> Voice:
-    if not profile.recipes:
-        raise NotThere(
-            f"{profile.id} has no model in production and follows no recipe whose base model could draft: train one "
-            f"with `twin run {profile.id} --recipe tiny-cpu`, then approve it"
-        )
-    first = profile.recipes[0]
+    first = profile.recipes[0] if profile.recipes else RecipeChoice(name=DEFAULT_RECIPE)
     base = untrained_base(first.name, stores.settings, first.overrides)
     versions = stores.models.versions(profile.id)
     way_out = (
@@ -114,5 +114,19 @@ def _untrained(stores: Stores, profile: AuthorProfile) -> Voice:
         warnings=(
             f"untrained: {base.spec.name} has learned nothing from {profile.name} and imitates what it is shown; "
             f"{way_out}",
+        ),
+    )
+
+
+def _hosted(stores: Stores, profile: AuthorProfile) -> Voice:
+    """A chat provider's model, which no adapter can be put on."""
+    name = stores.settings.chat_model
+    return replace(
+        _untrained(stores, profile),
+        context_tokens=HOSTED_CONTEXT_TOKENS,
+        answer_tokens=HOSTED_ANSWER_TOKENS,
+        warnings=(
+            f"written by {name}, in the provider's own chat template: it has learned nothing from {profile.name} and "
+            "imitates what it is shown",
         ),
     )

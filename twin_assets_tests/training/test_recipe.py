@@ -11,7 +11,8 @@ from twin_assets.settings import Settings
 from twin_assets.training.recipe import load_recipe, recipe_hash
 
 PACKAGED = {
-    "tiny-cpu", "smollm2-cpu", "smollm2-135m", "qwen3-0.6b", "qwen3-4b", "qwen3-14b", "mistral-7b", "llama3-8b", "llama3-70b",
+    "tiny-cpu", "smollm2-cpu", "smollm2-135m", "qwen3-0.6b", "qwen3-4b", "qwen3-14b", "mistral-7b", "llama3-8b",
+    "llama3-70b",
 }  # fmt: skip
 
 

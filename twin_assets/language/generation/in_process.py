@@ -24,6 +24,7 @@ from twin_assets.language.base_models import (
     load_tokenizer,
     resolve_base,
 )
+from twin_assets.language.copy_guard import CopyGuard, tokens_for_words
 from twin_assets.language.generation.engine import Adapter, AnyEngine, CannotApply
 from twin_assets.language.generation.onnx_export import NotExportable, exported, missing_packages
 from twin_assets.language.generation.sampling import Sampling, TokenSampler
@@ -287,7 +288,7 @@ class LocalSession(OpenSession):
     ) -> PieceStream:
         job = Job(
             ids=prompt.ids,
-            sampler=TokenSampler(sampling),
+            sampler=TokenSampler(sampling, _guard(prompt, sampling)),
             max_new=min(sampling.max_new_tokens, self.context_tokens - len(prompt.ids)),
             end_ids=self._base.end_ids,
             adapter=self._adapter,
@@ -313,6 +314,13 @@ class LocalSession(OpenSession):
             release, self._release = self._release, None
         if release is not None:
             release()
+
+
+def _guard(prompt: EncodedPrompt, sampling: Sampling) -> Callable[[Sequence[int]], Sequence[int]] | None:
+    """What keeps a draft from running on in what its prompt shows."""
+    if sampling.copy_words is None or not prompt.shown:
+        return None
+    return CopyGuard(prompt.shown, tokens_for_words(sampling.copy_words, prompt.shown, prompt.shown_words)).banned
 
 
 def _engine_for(base: ResolvedBase, settings: "Settings") -> str:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from twin_assets.language.copy_guard import COPY_WORDS
+
 CANDIDATES = 1_024
 """So many of the likeliest tokens are sorted first; the whole vocabulary only where they do not reach top_p."""
 
@@ -29,6 +31,8 @@ class Sampling:
     top_p: float = 0.95
     repetition_penalty: float = 1.1
     seed: int | None = None
+    copy_words: int | None = COPY_WORDS
+    """About so many words of what the prompt shows may come in one run; None does not guard."""
 
 
 class TokenSampler:
