@@ -12,7 +12,8 @@ import dagster as dg
 import pytest
 
 from twin_assets.documents import BaseModelRef, DatasetRef, ModelManifest
-from twin_assets.language.generation import Generator
+from twin_assets.evaluation.models import Models, open_models
+from twin_assets.language.generation.in_process import InProcess
 from twin_assets.language.prompts import DraftRequest, encode_example, windows, write_instruction
 from twin_assets.partitions import add_partitions
 from twin_assets.schemas import INSTRUCTION_DATASET, from_dicts
@@ -55,12 +56,6 @@ def row(n: int, split: str, category: str = "post", n_sentences: int = 8) -> dic
 def dataset_rows(n_train: int = 60, n_test: int = 12) -> list[dict[str, Any]]:
     rows = [row(n, "train", "code" if n % 4 == 3 else "post") for n in range(n_train)]
     return rows + [row(1000 + n, "test", "code" if n % 4 == 3 else "post") for n in range(n_test)]
-
-
-def load_tiny(folder: Path) -> Generator:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    return Generator(AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder), 512)
 
 
 @dataclass(frozen=True)
@@ -184,16 +179,15 @@ class World:
 
     manifest: ModelManifest
     dataset: TableHandle
-    generator: Generator
+    models: Models
 
 
 @pytest.fixture(scope="session")
-def world(tiny_model: Path, trained_adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
+def world(tiny_model: Path, trained_adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     stores = Stores(Settings(_env_file=None, data_dir=tmp_path_factory.mktemp("world")))
     manifest = publish_version(stores, dataset_rows(), tiny_model, trained_adapter)
-    generator = load_tiny(tiny_model)
-    generator.add_adapter(manifest.id, Path(manifest.path) / "adapter")
-    return World(manifest, stores.features.snapshot("ada", manifest.dataset.table), generator)
+    with open_models(InProcess(stores), manifest) as models:
+        yield World(manifest, stores.features.snapshot("ada", manifest.dataset.table), models)
 
 
 @pytest.fixture

@@ -9,7 +9,9 @@ import pytest
 from twin_assets.errors import BadRecipe
 from twin_assets.evaluation.evaluate import _recitation, _room, _styles, _Training, _whole_drafts, evaluate
 from twin_assets.evaluation.gates import gates, limits_of, verdict
+from twin_assets.evaluation.models import open_models
 from twin_assets.evaluation.result import Copying, Evaluation, Options, store_evaluation, stored_evaluation
+from twin_assets.language.generation.in_process import InProcess
 from twin_assets.language.prompts import (
     DraftRequest,
     Passage,
@@ -18,14 +20,14 @@ from twin_assets.language.prompts import (
     windows,
 )
 from twin_assets.stores import Stores
-from twin_assets_tests.evaluation.conftest import World, dataset_rows, load_tiny, publish_version, row
+from twin_assets_tests.evaluation.conftest import World, dataset_rows, publish_version, row
 
 OPTIONS = Options(n_drafts=4, draft_tokens=120)
 
 
 def measure(world: World, options: Options = OPTIONS, **changes: object) -> Evaluation:
     manifest = world.manifest.model_copy(update=changes)
-    return evaluate(manifest, world.dataset, world.generator, options, lambda _: None)
+    return evaluate(manifest, world.dataset, world.models, options, lambda _: None)
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +51,13 @@ def test_bits_are_of_the_answers_bytes_each_once(world: World, found: Evaluation
     held_out = [one for one in dataset_rows() if one["split"] == "test"]
     n_bytes = sum(len(one["answer"].encode()) for one in held_out)
     nats = sum(
-        world.generator.nll(
+        world.models.nats(
+            "base",
             windows(
-                encode_example(world.generator.tokenizer, DraftRequest.of_row(one), one["answer"], 128),
+                encode_example(world.models.tokenizer, DraftRequest.of_row(one), one["answer"], 128),
                 256,
                 score_closing=False,
-            )
+            ),
         )
         for one in held_out
     )
@@ -79,10 +82,9 @@ def test_an_adapter_that_is_mute_in_prose_passes_no_evaluation_however_well_it_p
     stores: Stores, able_base: Path, mute_adapter: Path
 ):
     manifest = publish_version(stores, dataset_rows(n_train=120), able_base, mute_adapter)
-    generator = load_tiny(able_base)
-    generator.add_adapter(manifest.id, mute_adapter)
     dataset = stores.features.snapshot("ada", manifest.dataset.table)
-    found = evaluate(manifest, dataset, generator, OPTIONS, lambda _: None)
+    with open_models(InProcess(stores), manifest) as models:
+        found = evaluate(manifest, dataset, models, OPTIONS, lambda _: None)
     assert found.overall is not None
     assert found.overall.adapter < found.overall.base
     assert all(not draft.adapter for draft in found.drafts if draft.category == "post")
@@ -134,7 +136,7 @@ def test_copying_from_the_prompt_and_from_training_are_told_apart(world: World, 
     own.adapter = "Nothing of this was ever written by anybody in that place, and so it is nobody's but mine."
     passage = Passage("c", "t", "", trained)
     prompts = [
-        encode_prompt(world.generator.tokenizer, DraftRequest("Write.", passages), 10_000)
+        encode_prompt(world.models.tokenizer, DraftRequest("Write.", passages), 10_000)
         for passages in ((), (passage,), (passage,))
     ]
     copying = _recitation([recited, shown, own], prompts, _Training(world.dataset))["adapter"]
@@ -157,7 +159,7 @@ def test_an_evaluation_of_an_earlier_version_can_still_be_read(world: World, fou
 def test_progress_is_told(world: World):
     told: list[str] = []
     options = Options(n_drafts=1, draft_tokens=2)
-    evaluate(world.manifest, world.dataset, world.generator, options, told.append)
+    evaluate(world.manifest, world.dataset, world.models, options, told.append)
     assert "scored 12 of 12 held-out rows" in told
     assert "drafted 1 of 1 held-out prompts" in told
 
@@ -168,7 +170,7 @@ def test_a_prompt_too_long_for_the_context_is_counted(stores: Stores, world: Wor
         one["instruction"] += " rope" * 200
     manifest = publish_version(stores, rows, Path(world.manifest.base.name))
     dataset = stores.features.snapshot("ada", manifest.dataset.table)
-    narrow = evaluate(manifest, dataset, world.generator, OPTIONS, lambda _: None)
+    narrow = evaluate(manifest, dataset, world.models, OPTIONS, lambda _: None)
     assert narrow.n_too_long == 12
     assert narrow.likelihoods == []
     assert narrow.endings == []
@@ -176,9 +178,9 @@ def test_a_prompt_too_long_for_the_context_is_counted(stores: Stores, world: Wor
 
 
 def test_a_recipe_that_leaves_a_prompt_no_room_on_its_base_is_refused(world: World):
-    assert _room(world.manifest, world.generator) == (256, 128)
+    assert _room(world.manifest, world.models) == (256, 128)
     longer = world.manifest.model_copy(update={"recipe": {"context_tokens": 2048, "answer_tokens": 300}})
-    assert _room(longer, world.generator) == (512, 212)
+    assert _room(longer, world.models) == (512, 212)
     with pytest.raises(BadRecipe, match="lower answer_tokens"):
         measure(world, recipe={"context_tokens": 2048, "answer_tokens": 500})
 

@@ -188,21 +188,20 @@ def test_an_error_in_the_middle_of_a_stream_is_sent_and_raised_by_the_client(cli
 def test_a_client_that_goes_away_ends_the_work(shared, stream):
     drafter = Drafter(shared)
     api = build_api(shared, drafter, Access(shared.warehouse, "127.0.0.1"))
-    generator = drafter._generators.for_manifest(shared.models.version("ada", "v2"))
     before = {one.id for one in shared.warehouse.interactions("ada")}
     body = {"model": "ada@v2", "messages": ASKED, "stream": stream, "temperature": 2}
     with running(api) as url:
         if stream:
             with httpx.stream("POST", f"{url}/v1/chat/completions", json=body, timeout=30) as answer:
                 next(line for line in answer.iter_lines() if "content" in line)
-                assert generator._in_use["ada@v2"] == 1
+                assert drafter._backend.n_held["ada@v2"] == 1
         else:
             with pytest.raises(httpx.ReadTimeout):
                 httpx.post(f"{url}/v1/chat/completions", json=body, timeout=0.7)
         deadline = time.monotonic() + 1.0
-        while generator._in_use["ada@v2"] and time.monotonic() < deadline:
+        while drafter._backend.n_held.get("ada@v2") and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert generator._in_use["ada@v2"] == 0
+        assert not drafter._backend.n_held.get("ada@v2")
     [kept] = [one for one in shared.warehouse.interactions("ada") if one.id not in before]
     assert kept.outcome == "cancelled"
 

@@ -13,7 +13,7 @@ from twin_assets.language.prompts import PROMPT_VERSION, write_instruction
 from twin_assets.language.recitation import Copied
 from twin_assets.schemas import from_dicts
 from twin_assets.serving import drafting, material
-from twin_assets.serving.drafting import Ask, Basis, Draft, Drafter, Piece, Status, draft
+from twin_assets.serving.drafting import Ask, Basis, Draft, Drafter, Piece, Status, _Holder, draft
 from twin_assets.serving.report import print_draft
 from twin_assets.serving.voice import choose_voice
 from twin_assets.serving.writing import Writing
@@ -36,7 +36,11 @@ def finished(drafter: Drafter, ask: Ask) -> Draft:
 def shown_prompt(drafter: Drafter, stores: Stores, ask: Ask) -> str:
     """What the model sees."""
     voice = choose_voice(stores, stores.warehouse.profile(ask.author), ask.version)
-    return drafter._prepare(ask, voice, lambda _: None).prompt.text
+    holder = _Holder()
+    try:
+        return drafter._prepare(ask, voice, holder, lambda _: None).prompt.text
+    finally:
+        holder.close()
 
 
 @pytest.fixture
@@ -279,10 +283,9 @@ def test_a_draft_that_nobody_waits_for_any_more_is_not_made(world, parts, drafte
     manifest = parts.publish(world, "ada", "long", recipe={"context_tokens": 1000, "answer_tokens": 700})
     stream = drafter.stream(Ask("ada", PROMPT, "long"))
     next(event for event in stream if isinstance(event, Piece))
-    generator = drafter._generators.for_manifest(manifest)
-    assert generator._in_use[manifest.id] == 1
+    assert drafter._backend.n_held[manifest.id] == 1
     stream.close()
-    assert generator._in_use[manifest.id] == 0
+    assert drafter._backend.n_held[manifest.id] == 0
     [kept] = world.warehouse.interactions("ada")
     assert (kept.outcome, kept.error) == ("cancelled", None)
     assert 0 < kept.draft_tokens < 700

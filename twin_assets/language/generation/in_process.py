@@ -253,6 +253,12 @@ class InProcess:
                 time.sleep(left)
 
     @property
+    def n_held(self) -> dict[str, int]:
+        """How many open sessions hold each adapter."""
+        with self._lock:
+            return {name: one.holders for base in self._bases.values() for name, one in base.adapters.items()}
+
+    @property
     def loaded(self) -> dict[str, list[str]]:
         """Names of the bases in memory, each with those of its adapters."""
         with self._lock:
