@@ -48,7 +48,7 @@ class Training(_Section):
         default=None,
         gt=0,
         description="Tokens of one pass through the model, padding counted: what memory grows with. Unset: batch_size "
-        "full windows on a GPU, and on a CPU, where more gains nothing, 1,024. It changes no loss.",
+        "full windows on a GPU, and on a CPU, where more gains nothing, 512. It changes no loss.",
     )
     compute: Literal["auto", "fp32", "bf16"] = Field(
         default="auto", description="What a CPU computes in; `auto` is bf16 where CPU and model gain by it."

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 LINES = 100
 """Points of the loss curve, about."""
 
-CPU_TOKENS_AT_ONCE = 1_024
+CPU_TOKENS_AT_ONCE = 512
 """Tokens of one pass through the model on a CPU; more takes memory and no less time."""
 
 Tell = Callable[[str], None]
