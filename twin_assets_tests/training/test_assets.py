@@ -131,7 +131,7 @@ def test_edits_become_pairs_only_with_consent(own_stores, run):
     assert pair == {"pair_id": "a", "chosen": "A rope keeps.", "rejected": "Rope is rope."}
 
 
-def test_old_pairs_that_no_model_names_go_with_the_next_ones(own_stores, run, monkeypatch):
+def test_old_pairs_that_no_model_names_go_with_the_next_ones(own_stores, instance, monkeypatch):
     monkeypatch.setattr("twin_assets.stores.features.KEEP_VERSIONS", timedelta(0))
     for text in ("A rope keeps.", "A rope holds."):
         said = {"author": "ada", "model_version": "v1", "prompt": "Write a post: rope", "draft": "Rope is rope."}
@@ -139,6 +139,7 @@ def test_old_pairs_that_no_model_names_go_with_the_next_ones(own_stores, run, mo
         dg.materialize(
             [preference_pairs],
             partition_key=author_recipe("ada", RECIPE),
+            instance=instance,
             resources={"features": FeaturesIOManager()},
         )
     assert own_stores.features.snapshots("ada", f"preference_pairs-{RECIPE}") == [f"preference_pairs-{RECIPE}-00002"]
