@@ -100,7 +100,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
 
 def write_recipe(project: Project, base: Path, **keys: object) -> None:
     content = RECIPE | {"base": {"name": str(base)}, "training": {"max_steps": 3, "batch_size": 2}} | keys
-    (project.home / "recipes" / "tiny-cpu.yaml").write_text(yaml.safe_dump(content))
+    (project.home / "recipes" / "smollm2-cpu.yaml").write_text(yaml.safe_dump(content))
 
 
 @pytest.mark.slow
@@ -113,13 +113,13 @@ def test_a_recipe_is_evaluated_again_when_it_is_judged_otherwise_and_never_train
         def run(n_drafts: int, limit: float = 0.1) -> str:
             judged = {"evaluation": drafts | {"n_drafts": n_drafts}, "gates": {"recitation": limit}}
             write_recipe(small, tiny_model, **judged)
-            return running.run_recipe(instance, stores, "ada", "tiny-cpu", told.append)[0].status
+            return running.run_recipe(instance, stores, "ada", "smollm2-cpu", told.append)[0].status
 
         assert [run(0), run(0), run(1), run(1), run(1, limit=0.2), run(1, limit=0.2)] == ["ran", "skipped"] * 3
         [version] = stores.models.versions("ada")
         assert next(gate for gate in version.gates if gate.name == "recitation").limit == 0.2
         for made in instance.get_runs(dg.RunsFilter(job_name="recipe")):
-            assert made.tags.items() >= {"twin/author": "ada", "twin/recipe": "tiny-cpu"}.items()
+            assert made.tags.items() >= {"twin/author": "ada", "twin/recipe": "smollm2-cpu"}.items()
         # Training and evaluation in one run take turns in the pool, and leave it free.
         pool = instance.event_log_storage.get_concurrency_info("gpu")
         assert (pool.slot_count, pool.active_slot_count, pool.pending_step_count) == (1, 0, 0)

@@ -14,7 +14,7 @@ from twin_assets.errors import BadInput
 from twin_assets.evaluation.models import NAMES, Models
 from twin_assets.language.prompts import DraftRequest, Window, encode_example
 
-MAX_ROWS = 32
+MAX_ROWS = 12
 """Rows scored: each takes two forward passes, of its prompt and of its whole text, by each model."""
 
 

@@ -254,7 +254,7 @@ def run(stores: Stores, author: str, version: str, options: Options, tell: Tell)
         dataset = stores.features.snapshot(author, manifest.dataset.table)
         tell(f"loading {manifest.base.name} and {manifest.version}")
         if dataset.count("split = 'test'"):
-            with open_models(open_backend(stores), manifest) as models:
+            with open_models(open_backend(stores), manifest, tell) as models:
                 found = evaluate(manifest, dataset, models, options, tell)
         else:
             found = evaluate(manifest, dataset, None, options, tell)

@@ -10,6 +10,7 @@ from twin_assets.documents import ModelManifest
 from twin_assets.errors import TwinError
 from twin_assets.language.base_models import BaseSpec
 from twin_assets.language.generation import Backend, Sampling, Session
+from twin_assets.language.generation.session import Tell
 from twin_assets.language.prompts import EncodedPrompt, Window
 
 if TYPE_CHECKING:
@@ -53,11 +54,11 @@ class Models:
 
 
 @contextmanager
-def open_models(backend: Backend, manifest: ModelManifest) -> Iterator[Models]:
+def open_models(backend: Backend, manifest: ModelManifest, tell: Tell = lambda _: None) -> Iterator[Models]:
     """A version and its base, on one backend, which computes both alike."""
     ref = manifest.base
     with (
-        backend.open(manifest) as adapter,
+        backend.open(manifest, tell) as adapter,
         backend.open(BaseSpec(name=ref.name, revision=ref.revision, precision=ref.precision)) as base,
     ):
         yield Models({"base": base, "adapter": adapter})

@@ -18,7 +18,6 @@ from typing import Any, Literal, TypeVar, cast
 
 from twin_assets.documents import Category, Interaction, SeenPassage
 from twin_assets.errors import BadInput, Busy
-from twin_assets.language.base_models import resolve_base
 from twin_assets.language.generation import Backend, PieceStream, Sampling, Session, open_backend
 from twin_assets.language.prompts import (
     PROMPT_VERSION,
@@ -288,9 +287,7 @@ class Drafter:
 
     def _session(self, voice: Voice, tell: Tell) -> Session:
         tell(f"loading {voice.base.name}" + (f" with {voice.manifest.id}" if voice.manifest else ""))
-        # Making or downloading a base takes minutes and reports here; the backend then finds it on this machine.
-        resolve_base(voice.base, self._stores.settings, tell)
-        return self._backend.open(voice.manifest or voice.base)
+        return self._backend.open(voice.manifest or voice.base, tell)
 
 
 class _Holder:

@@ -20,6 +20,7 @@ import yaml
 from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
 from filelock import FileLock
 
+from twin_assets.documents import DEFAULT_RECIPE
 from twin_assets.settings import Settings
 from twin_assets.stores import Stores
 from twin_assets_tests.conftest import SUBJECTS, WORDS
@@ -49,7 +50,7 @@ T = TypeVar("T")
 class Project:
     """A project folder, and the processes that work in it.
 
-    Its `tiny-cpu`, which every author subscribes to, trains for seconds. variables: further settings.
+    Its default recipe, which every author subscribes to, is on a base made in seconds. variables: further settings.
     """
 
     def __init__(self, home: Path, **variables: str) -> None:
@@ -58,7 +59,7 @@ class Project:
         self.log = home / "stderr.log"
         (home / "recipes").mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "dagster.yaml", home)
-        (home / "recipes" / "tiny-cpu.yaml").write_text(yaml.safe_dump(RECIPE))
+        (home / "recipes" / f"{DEFAULT_RECIPE}.yaml").write_text(yaml.safe_dump(RECIPE))
         (self.data / "dagster").mkdir(parents=True, exist_ok=True)
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith(("TWIN_", "DAGSTER_"))} | {
             "DAGSTER_HOME": str(home),

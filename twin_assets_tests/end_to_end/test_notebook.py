@@ -23,7 +23,7 @@ def test_the_notebook_shows_an_authors_results(make_project, trained, monkeypatc
     pictures = [output for output in outputs if "image/png" in output.get("data", {})]
     text = "".join(output.get("text", "") + output.get("data", {}).get("text/plain", "") for output in outputs)
     assert len(pictures) >= 2
-    assert "tiny-cpu-" in text
+    assert "smollm2-cpu-" in text
     written = [cell for cell in notebook.cells if cell.cell_type == "code"][-1]
     kinds = [output.output_type for output in written.outputs]
     assert (kinds[0], kinds[-1]) == ("stream", "execute_result"), "a draft, then its sources"

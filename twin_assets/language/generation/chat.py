@@ -14,7 +14,7 @@ from twin_assets.documents import ModelManifest
 from twin_assets.errors import BadInput, Busy, TwinError
 from twin_assets.language.base_models import BaseSpec, load_tokenizer, resolve_base
 from twin_assets.language.generation.sampling import Sampling
-from twin_assets.language.generation.session import OpenSession, PieceStream
+from twin_assets.language.generation.session import OpenSession, PieceStream, Tell
 from twin_assets.language.prompts import EncodedPrompt, Window
 from twin_assets.settings import secret
 
@@ -38,7 +38,7 @@ class Chat:
             raise BadInput("TWIN_GENERATION=chat needs TWIN_CHAT_MODEL: LiteLLM's name of a model, provider/model")
         self._stores = stores
 
-    def open(self, model: "ModelManifest | BaseSpec") -> "ChatSession":
+    def open(self, model: "ModelManifest | BaseSpec", tell: Tell = lambda _: None) -> "ChatSession":
         """A session with the provider's model, whatever base is asked for.
 
         base: only its tokenizer is used, to estimate lengths. Raises TwinError for a trained version.
@@ -51,7 +51,7 @@ class Chat:
         settings = self._stores.settings
         key = secret(settings.generation_key_env) if settings.generation_key_env else None
         options = {"model": settings.chat_model, "api_base": settings.chat_api_base, "api_key": key}
-        return ChatSession(options, load_tokenizer(resolve_base(model, settings).path))
+        return ChatSession(options, load_tokenizer(resolve_base(model, settings, tell).path))
 
 
 class ChatSession(OpenSession):

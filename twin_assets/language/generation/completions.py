@@ -21,7 +21,7 @@ from twin_assets.errors import BadInput, Busy, TwinError
 from twin_assets.language.base_models import BaseSpec, context_of, load_tokenizer, resolve_base
 from twin_assets.language.generation.in_process import ADAPTER_FOLDER
 from twin_assets.language.generation.sampling import Sampling
-from twin_assets.language.generation.session import OpenSession, PieceStream
+from twin_assets.language.generation.session import OpenSession, PieceStream, Tell
 from twin_assets.language.prompts import EncodedPrompt, Window
 from twin_assets.settings import secret
 
@@ -53,7 +53,7 @@ class Completions:
         self._known: set[str] = set()
         self._loading = threading.Lock()
 
-    def open(self, model: "ModelManifest | BaseSpec") -> "CompletionsSession":
+    def open(self, model: "ModelManifest | BaseSpec", tell: Tell = lambda _: None) -> "CompletionsSession":
         """A session with a version, which the server is asked to load, or with its base model."""
         base = model.base if isinstance(model, ModelManifest) else model
         spec = BaseSpec(name=base.name, revision=base.revision, precision=base.precision)
@@ -61,7 +61,7 @@ class Completions:
         if isinstance(model, ModelManifest):
             name = model.id
             self._load(model)
-        resolved = resolve_base(spec, self._stores.settings)
+        resolved = resolve_base(spec, self._stores.settings, tell)
         return CompletionsSession(self._client, name, load_tokenizer(resolved.path), context_of(resolved))
 
     def _load(self, manifest: ModelManifest) -> None:

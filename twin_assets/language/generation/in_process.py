@@ -29,7 +29,7 @@ from twin_assets.language.generation.engine import Adapter, AnyEngine, CannotApp
 from twin_assets.language.generation.onnx_export import NotExportable, exported, missing_packages
 from twin_assets.language.generation.sampling import Sampling, TokenSampler
 from twin_assets.language.generation.scheduler import Job, Scheduler
-from twin_assets.language.generation.session import OpenSession, PieceStream
+from twin_assets.language.generation.session import OpenSession, PieceStream, Tell
 from twin_assets.language.generation.text import DecodedStream, end_ids
 from twin_assets.language.prompts import EncodedPrompt, Window
 
@@ -54,8 +54,6 @@ SMALL_MODEL_BYTES = 64_000_000
 
 LARGE_SHARE = 0.2
 """A model with more weights than this share of the machine's memory is not exported: that takes four times as much."""
-
-Tell = Callable[[str], None]
 
 
 @dataclass(eq=False)
@@ -92,25 +90,24 @@ Key = tuple[str, str, str, str]
 class InProcess:
     """The models of one process. Safe to use from several threads."""
 
-    def __init__(self, stores: "Stores", memory_bytes: int | None = None, tell: Tell = lambda _: None) -> None:
+    def __init__(self, stores: "Stores", memory_bytes: int | None = None) -> None:
         """memory_bytes: for weights, adapters and caches together; None asks the settings, then the machine."""
         self._stores = stores
         self._settings: Settings = stores.settings
         given = memory_bytes or self._settings.generation_memory_mib * 2**20
         self._memory = given or int(_memory(self._settings) * MEMORY_SHARE)
-        self._tell = tell
         self._bases: dict[Key, _Base] = {}
         self._n_open = 0
         self._lock = threading.Lock()
         self._loading = threading.Lock()
 
-    def open(self, model: ModelManifest | BaseSpec) -> "LocalSession":
+    def open(self, model: ModelManifest | BaseSpec, tell: Tell = lambda _: None) -> "LocalSession":
         """A session with a version of the registry or a base model, which is loaded when it is not in memory."""
         self._enter()
         try:
             if isinstance(model, BaseSpec):
-                return self._session(self._hold_base(model), None)
-            return self._open_version(model)
+                return self._session(self._hold_base(model, tell), None)
+            return self._open_version(model, tell)
         except BaseException:
             self._leave()
             raise
@@ -129,13 +126,13 @@ class InProcess:
         with self._lock:
             self._n_open -= 1
 
-    def _open_version(self, manifest: ModelManifest) -> "LocalSession":
+    def _open_version(self, manifest: ModelManifest, tell: Tell) -> "LocalSession":
         if manifest.serving != "adapter":
             raise TwinError(f"{manifest.id} is served {manifest.serving}: this process serves adapters only")
         folder = self._stores.models.local_folder(manifest, self._settings.cache_dir) / ADAPTER_FOLDER
         ref = manifest.base
         spec = BaseSpec(name=ref.name, revision=ref.revision, precision=ref.precision)
-        base = self._hold_base(spec)
+        base = self._hold_base(spec, tell)
         try:
             return self._session(base, self._hold_adapter(base, manifest.id, folder))
         except CannotApply:
@@ -143,7 +140,7 @@ class InProcess:
         except BaseException:
             self._release(base, None)
             raise
-        base = self._hold_base(spec, engine="torch")
+        base = self._hold_base(spec, tell, engine="torch")
         try:
             return self._session(base, self._hold_adapter(base, manifest.id, folder))
         except BaseException:
@@ -157,9 +154,9 @@ class InProcess:
 
         return LocalSession(base, loaded.adapter if loaded else None, release)
 
-    def _hold_base(self, spec: BaseSpec, engine: str | None = None) -> _Base:
+    def _hold_base(self, spec: BaseSpec, tell: Tell, engine: str | None = None) -> _Base:
         """The base, which stays in memory until it is released."""
-        resolved = resolve_base(spec, self._settings, self._tell)
+        resolved = resolve_base(spec, self._settings, tell)
         engine = engine or _engine_for(resolved, self._settings)
         key = (resolved.name, resolved.revision, resolved.precision, engine)
         with self._loading:
@@ -167,14 +164,14 @@ class InProcess:
                 if found := self._bases.get(key):
                     return _held(found)
             self._make_room(_files_bytes(resolved.path))
-            base = self._load(resolved, engine)
+            base = self._load(resolved, engine, tell)
             with self._lock:
                 self._bases[key] = _held(base)
             threading.Thread(target=self._drop_when_idle, args=(key,), name="idle-base", daemon=True).start()
             return base
 
-    def _load(self, resolved: ResolvedBase, engine: str) -> _Base:
-        made = load_engine(resolved, engine, self._settings, self._tell)
+    def _load(self, resolved: ResolvedBase, engine: str, tell: Tell) -> _Base:
+        made = load_engine(resolved, engine, self._settings, tell)
         tokenizer = load_tokenizer(resolved.path)
         return _Base(
             engine=made,

@@ -23,6 +23,13 @@ PieceStream = collections.abc.Generator[str, None, None]
 """Text as it comes; closing it frees what the draft holds."""
 
 
+Tell = Callable[[str], None]
+
+
+def _silent(_: str) -> None:
+    """Tells nobody."""
+
+
 class Session(Protocol):
     """One model, base or adapter, held ready from opening to closing: what it drafts with cannot change meanwhile."""
 
@@ -112,8 +119,8 @@ class OpenSession:
 class Backend(Protocol):
     """Something that models run on."""
 
-    def open(self, model: "ModelManifest | BaseSpec") -> Session:
-        """A session with a version of the registry, or with a base model alone.
+    def open(self, model: "ModelManifest | BaseSpec", tell: Tell = _silent) -> Session:
+        """A session with a version of the registry, or with a base model alone. tell: hears of what takes long.
 
         Raises Busy when too many sessions are open, NotThere or BadRecipe for a model that cannot be had.
         """
