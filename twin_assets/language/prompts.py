@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from twin_assets.documents import Category, digest
 from twin_assets.errors import BadInput, BadRecipe
-from twin_assets.language.recitation import words
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -236,9 +235,7 @@ class DraftRequest:
 class EncodedPrompt:
     """Token ids of a prompt. dropped_passages: how many did not fit.
 
-    shown: the ids of each example piece and each passage in it, as a model writes them that copies one; at a text's
-    first and last token the prompt may have others, which join it with what stands around it. shown_words: how many
-    words those texts have together.
+    shown: the text of each example piece and each passage in it.
     """
 
     ids: list[int]
@@ -247,8 +244,7 @@ class EncodedPrompt:
     dropped_turns: int = 0
     kept_passages: tuple[Passage, ...] = ()
     kept_examples: tuple[str, ...] = ()
-    shown: tuple[tuple[int, ...], ...] = ()
-    shown_words: int = 0
+    shown: tuple[str, ...] = ()
     messages: tuple[dict[str, str], ...] = ()
     """The same as a chat, for a provider with a template of its own."""
 
@@ -401,7 +397,6 @@ def encode_prompt(tokenizer: "PreTrainedTokenizerBase", request: DraftRequest, m
             passages.append(passage)
             kept.append(original)
     text, ids = encode(passages, examples, history)
-    shown = [*examples, *(passage.text for passage in passages)]
     return EncodedPrompt(
         ids,
         text,
@@ -409,8 +404,7 @@ def encode_prompt(tokenizer: "PreTrainedTokenizerBase", request: DraftRequest, m
         dropped_turns=len(request.history) - len(history),
         kept_passages=tuple(kept),
         kept_examples=tuple(examples),
-        shown=tuple(tuple(_ids(tokenizer, shown_text, plain=True)) for shown_text in shown),
-        shown_words=sum(len(words(shown_text)) for shown_text in shown),
+        shown=(*examples, *(passage.text for passage in passages)),
         messages=tuple(messages(replace(request, examples=tuple(examples)), passages, history)),
     )
 

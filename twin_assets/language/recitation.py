@@ -15,7 +15,8 @@ from dataclasses import dataclass
 GRAM = 8
 """A run of this many words is copying, shorter ones are idiom."""
 
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
+WORD = re.compile(r"(?P<sign>[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af])|[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
+"""A Chinese, Japanese or Korean sign, or a word."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Recitation:
 
 def words(text: str) -> list[str]:
     """Lower-cased words without punctuation; each Chinese, Japanese or Korean character is a word."""
-    return _WORD.findall(text.casefold())
+    return [match[0] for match in WORD.finditer(text.casefold())]
 
 
 def copied(draft: str, texts: Sequence[str]) -> Copied:

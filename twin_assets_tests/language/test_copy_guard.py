@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twin_assets.language.copy_guard import MIN_TOKENS, CopyGuard, tokens_for_words
+from twin_assets.language.base_models import load_tokenizer
+from twin_assets.language.copy_guard import Beginnings, CopyGuard, TokenGuard
+from twin_assets.language.recitation import matching_lengths, words
 
 OTHER = 99
 """A token that no shown text has."""
@@ -61,9 +63,9 @@ def test_a_run_of_another_text_may_still_be_full():
     one, two = list(range(40)), list(range(50, 90))
     guard = CopyGuard([one, two], 8)
     copied = one[:8]
-    assert guard.banned(copied) == [8]
-    assert guard.banned([*copied, OTHER, *two[:7]]) == []
-    assert guard.banned([*copied, OTHER, *two[:8]]) == [two[8]]
+    assert guard.banned(copied) == {8}
+    assert guard.banned([*copied, OTHER, *two[:7]]) == set()
+    assert guard.banned([*copied, OTHER, *two[:8]]) == {two[8]}
 
 
 @given(shown=SHOWN, drawn=st.lists(IDS, max_size=40))
@@ -75,9 +77,9 @@ def test_only_what_continues_a_shown_run_is_forbidden(shown, drawn):
 
 @given(shown=SHOWN)
 def test_what_nobody_was_shown_is_free_and_so_is_a_beginning(shown):
-    assert CopyGuard([], 4).banned([1, 2, 3, 4, 5]) == []
-    assert CopyGuard(shown, 4).banned([]) == []
-    assert CopyGuard([[1, 2, 3]], 4).banned([1, 2, 3]) == []
+    assert CopyGuard([], 4).banned([1, 2, 3, 4, 5]) == set()
+    assert CopyGuard(shown, 4).banned([]) == set()
+    assert CopyGuard([[1, 2, 3]], 4).banned([1, 2, 3]) == set()
 
 
 def test_a_call_takes_no_longer_at_the_end_of_a_long_draft():
@@ -92,10 +94,42 @@ def test_a_call_takes_no_longer_at_the_end_of_a_long_draft():
     assert time.perf_counter() - started < 0.5
 
 
-def test_words_become_tokens_at_the_rate_of_the_shown_texts():
-    assert tokens_for_words(12, [[0] * 130], 100) == 16
-    assert tokens_for_words(12, [[0] * 200, [0] * 100], 100) == 36
-    assert tokens_for_words(12, [], 0) == 12
-    assert tokens_for_words(1, [[0] * 130], 100) == 2 * MIN_TOKENS
+def test_a_limit_of_nothing_is_refused():
     with pytest.raises(ValueError, match="at least 1"):
         CopyGuard([], 0)
+
+
+TEXT = (
+    "The gauge has drifted again, so I went down at seven and read the staff by eye. Forty-one centimetres, and the "
+    "screen said forty-four. Nobody had cleaned the float since the storm in March.\nAfter that I stopped believing it."
+)
+
+
+def recite(tokenizer, guard: TokenGuard, wanted: list[int], fallback: int) -> str:
+    """What comes of a model that wants `wanted` and says something else only where it must."""
+    written: list[int] = []
+    for token in wanted:
+        written.append(token if token not in guard.banned(written) else fallback)
+    return tokenizer.decode(written)
+
+
+@pytest.mark.parametrize("changed", [TEXT, TEXT.upper(), TEXT.replace(",", " –").replace(". ", "!\n\n")])
+def test_a_text_copied_with_other_capitals_and_marks_is_still_a_copy(smollm2, changed):
+    tokenizer = load_tokenizer(smollm2.path)
+    wanted = tokenizer(changed, add_special_tokens=False)["input_ids"]
+    other = tokenizer(" herring", add_special_tokens=False)["input_ids"][0]
+    draft = recite(tokenizer, TokenGuard(Beginnings(tokenizer), [TEXT], 12), wanted, other)
+    (matched,) = matching_lengths([words(draft)], [words(TEXT)])
+    assert max(matched) == 12
+    assert draft != tokenizer.decode(wanted)
+
+
+def test_a_word_is_forbidden_at_its_beginning_and_never_broken_off(smollm2):
+    tokenizer = load_tokenizer(smollm2.path)
+    text = "I measured the anemometer beside the hydrophone, the barograph and the thermohygrometer on the breakwater"
+    wanted = tokenizer(text, add_special_tokens=False)["input_ids"]
+    guard = TokenGuard(Beginnings(tokenizer), [text], 4)
+    forbidden = [tokenizer.decode(wanted[: n + 1]) for n in range(len(wanted)) if wanted[n] in guard.banned(wanted[:n])]
+    assert len(forbidden) == len(words(text)) - 4, "every word behind the first four"
+    begun = [words(one)[-1] for one in forbidden]
+    assert all(any(word.startswith(one) for word in words(text)) for one in begun), begun

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from twin_assets.documents import Category
 from twin_assets.errors import BadInput, BadRecipe
-from twin_assets.language.copy_guard import CopyGuard
+from twin_assets.language.copy_guard import Beginnings, TokenGuard
 from twin_assets.language.prompts import (
     FORMATS,
     DraftRequest,
@@ -25,6 +25,7 @@ from twin_assets.language.prompts import (
     windows,
     write_instruction,
 )
+from twin_assets.language.recitation import matching_lengths, words
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -250,31 +251,16 @@ def passages(draw):
 
 
 @quick
-@given(shown=st.lists(passages(), min_size=1, max_size=3), examples=st.lists(passages(), max_size=2))
-def test_shown_texts_stand_in_the_prompt_but_for_the_tokens_at_their_ends(tokenizer, shown, examples):
-    request = DraftRequest("Write.", tuple(shown), examples=tuple(one.text for one in examples))
-    prompt = encode_prompt(tokenizer, request, 100_000)
-    assert len(prompt.shown) == len(shown) + len(examples)
-    for ids in prompt.shown:
-        inner = list(ids[1:-1])
-        assert any(prompt.ids[at : at + len(inner)] == inner for at in range(len(prompt.ids)))
-
-
-@quick
 @given(passage=passages(), begin=st.integers(0, 8), before=st.sampled_from(["", "So ", "It is this:\n\n", "> "]))
 def test_a_draft_that_copies_meets_the_guard_wherever_it_begins_to(tokenizer, passage, begin, before):
     prompt = encode_prompt(tokenizer, DraftRequest("Write.", (passage,)), 100_000)
-    copied = passage.text.split(" ", begin)[-1]
-    draft = encode_example(tokenizer, DraftRequest("x"), f"{before}{copied}", 10_000)
-    ids = draft.answer_ids[: -draft.n_closing]
-    guard = CopyGuard(prompt.shown, 6)
+    draft = f"{before}{passage.text.split(' ', begin)[-1]}"
+    ids = tokenizer(draft, add_special_tokens=False)["input_ids"]
+    guard = TokenGuard(Beginnings(tokenizer), prompt.shown, 6)
     stopped = [n for n in range(len(ids)) if ids[n] in guard.banned(ids[:n])]
-    n_before = len(tokenizer(before, add_special_tokens=False)["input_ids"])
-    n_copied = len(ids) - n_before
-    assert not stopped or stopped[0] >= 6
-    if n_copied > 10:
-        assert stopped
-        assert stopped[0] <= n_before + 8
+    written = words(tokenizer.decode(ids[: stopped[0]] if stopped else ids))
+    (matched,) = matching_lengths([written], [words(passage.text)])
+    assert max(matched, default=0) <= 8, "what is cut off in a word, or in the bytes of a sign, counts as one more"
 
 
 def test_only_passages_and_examples_are_shown_texts_and_only_those_that_fit(tokenizer):
@@ -282,8 +268,7 @@ def test_only_passages_and_examples_are_shown_texts_and_only_those_that_fit(toke
     request = DraftRequest("Write this anew: rope is patient.", (kept, dropped), (("a", "b"),), ("Mine.",))
     prompt = encode_prompt(tokenizer, request, 400)
     assert prompt.kept_passages == (kept,)
-    assert [tokenizer.decode(ids) for ids in prompt.shown] == ["Mine.", kept.text]
-    assert prompt.shown_words == 1 + 20
+    assert prompt.shown == ("Mine.", kept.text)
 
 
 def test_a_recipe_longer_than_its_base_leaves_the_prompt_what_the_base_has():

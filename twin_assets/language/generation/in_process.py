@@ -24,7 +24,7 @@ from twin_assets.language.base_models import (
     load_tokenizer,
     resolve_base,
 )
-from twin_assets.language.copy_guard import CopyGuard, tokens_for_words
+from twin_assets.language.copy_guard import Beginnings, TokenGuard
 from twin_assets.language.generation.engine import Adapter, AnyEngine, CannotApply
 from twin_assets.language.generation.onnx_export import NotExportable, exported, missing_packages
 from twin_assets.language.generation.sampling import Sampling, TokenSampler
@@ -74,6 +74,7 @@ class _Base:
     tokenizer: "PreTrainedTokenizerBase"
     context_tokens: int
     end_ids: frozenset[int]
+    beginnings: Beginnings
     adapters: dict[str, _Loaded] = field(default_factory=dict)
     holders: int = 0
     used_at: float = field(default_factory=time.monotonic)
@@ -179,6 +180,7 @@ class InProcess:
             tokenizer=tokenizer,
             context_tokens=context_of(resolved),
             end_ids=end_ids(_generation_config(resolved.path), tokenizer),
+            beginnings=Beginnings(tokenizer),
         )
 
     def _hold_adapter(self, base: _Base, name: str, folder: Path) -> _Loaded:
@@ -291,7 +293,7 @@ class LocalSession(OpenSession):
     ) -> PieceStream:
         job = Job(
             ids=prompt.ids,
-            sampler=TokenSampler(sampling, _guard(prompt, sampling)),
+            sampler=TokenSampler(sampling, _guard(prompt, sampling, self._base.beginnings)),
             max_new=min(sampling.max_new_tokens, self.context_tokens - len(prompt.ids)),
             end_ids=self._base.end_ids,
             adapter=self._adapter,
@@ -319,11 +321,13 @@ class LocalSession(OpenSession):
             release()
 
 
-def _guard(prompt: EncodedPrompt, sampling: Sampling) -> Callable[[Sequence[int]], Sequence[int]] | None:
+def _guard(
+    prompt: EncodedPrompt, sampling: Sampling, beginnings: Beginnings
+) -> Callable[[Sequence[int]], Sequence[int]] | None:
     """What keeps a draft from running on in what its prompt shows."""
     if sampling.copy_words is None or not prompt.shown:
         return None
-    return CopyGuard(prompt.shown, tokens_for_words(sampling.copy_words, prompt.shown, prompt.shown_words)).banned
+    return TokenGuard(beginnings, prompt.shown, sampling.copy_words).banned
 
 
 def _engine_for(base: ResolvedBase, settings: "Settings") -> str:
