@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
+from anyio import to_thread
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.concurrency import iterate_in_threadpool, run_in_threadpool
 from fastapi.responses import JSONResponse, Response, StreamingResponse
@@ -33,13 +34,22 @@ MAX_QUERY = 2_000
 PATIENCE_S = 3.0
 """How long a stream waits for its first piece before it answers 200: an error until then has a status of its own."""
 
+OTHER_THREADS = 40
+"""Worker threads for everything but drafts: as many as anyio has for all."""
+
 CLIENT_CLOSED = 499
 """What nginx logs when a client went away; nobody receives it."""
 
 
 def build_api(stores: Stores, drafter: Drafter, access: Access) -> FastAPI:
     """The API without any web page. Swagger's pages stay out, since they load their scripts from elsewhere."""
-    api = FastAPI(title="twin_assets", docs_url=None, redoc_url=None)
+
+    @asynccontextmanager
+    async def enough_threads(_: FastAPI) -> AsyncIterator[None]:
+        to_thread.current_default_thread_limiter().total_tokens = _threads(stores.settings.max_open_drafts)
+        yield
+
+    api = FastAPI(title="twin_assets", docs_url=None, redoc_url=None, lifespan=enough_threads)
     shape_errors(api)
 
     def caller(request: Request) -> Caller:
@@ -115,6 +125,14 @@ def build_api(stores: Stores, drafter: Drafter, access: Access) -> FastAPI:
         raise NotThere(f"there is no {request.method} /v1/{path} here")
 
     return api
+
+
+def _threads(max_open_drafts: int) -> int:
+    """How many worker threads the server may have.
+
+    A draft keeps one busy for as long as it waits for a token, and may need another one for a moment.
+    """
+    return 2 * max_open_drafts + OTHER_THREADS
 
 
 def _model_rows(stores: Stores, profile: AuthorProfile) -> list[dict[str, Any]]:

@@ -174,6 +174,7 @@ class Drafter:
         """backend: what models run on; None is what the settings name."""
         self._stores = stores
         self._backend = backend or open_backend(stores)
+        self._places = threading.BoundedSemaphore(stores.settings.max_open_drafts)
 
     def stream(self, ask: Ask, stop: threading.Event | None = None) -> DraftStream:
         """The draft's events. `stop` ends it between two tokens, from any thread.
@@ -202,7 +203,11 @@ class Drafter:
         record = Record(self._stores.warehouse, _opened(ask, voice))
         writing: Writing | None = None
         holder = _Holder()
+        placed = self._places.acquire(blocking=False)
         try:
+            if not placed:
+                most = self._stores.settings.max_open_drafts
+                raise Busy(f"{most} drafts are being written or wait: try again in a moment", retry_after_s=5)
             prepared = yield from _reported(lambda tell: self._prepare(ask, voice, holder, tell))
             record.saw(_seen(ask, prepared))
             yield Basis(prepared.sources, prepared.warnings)
@@ -224,6 +229,8 @@ class Drafter:
             raise
         finally:
             holder.close()
+            if placed:
+                self._places.release()
         yield draft
 
     def _prepare(self, ask: Ask, asked_voice: Voice, holder: "_Holder", tell: Tell) -> _Prepared:

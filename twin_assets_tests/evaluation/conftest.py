@@ -21,6 +21,7 @@ from twin_assets.settings import Settings
 from twin_assets.stores import Stores, open_stores
 from twin_assets.stores.features import Snapshot, TableHandle
 from twin_assets.stores.models import sha256_of_files
+from twin_assets_tests.conftest import docstrings
 
 RECIPE = "tiny-test"
 NOUNS = ["rope", "tide", "gauge", "harbour", "ledger", "lamp", "fog", "bell", "clock", "salt"]
@@ -66,15 +67,10 @@ class Lesson:
     start: int
 
 
-def train(base: Path, folder: Path, lessons: list[Lesson], steps: int = 120, rate: float = 1e-2) -> Path:
-    """A LoRA adapter that has really seen the lessons: some seconds."""
+def learn(model: Any, lessons: list[Lesson], steps: int, rate: float) -> None:
+    """Some seconds of training of whatever in a model can be trained."""
     import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
 
-    torch.manual_seed(0)
-    lora = LoraConfig(r=16, lora_alpha=64, target_modules="all-linear", modules_to_save=[])
-    model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), lora)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=rate)
     for step in range(steps):
         lesson = lessons[step % len(lessons)]
@@ -85,6 +81,18 @@ def train(base: Path, folder: Path, lessons: list[Lesson], steps: int = 120, rat
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+
+
+def train(base: Path, folder: Path, lessons: list[Lesson], steps: int = 120, rate: float = 1e-2) -> Path:
+    """A LoRA adapter that has really seen the lessons."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    lora = LoraConfig(r=16, lora_alpha=64, target_modules="all-linear", modules_to_save=[])
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), lora)
+    learn(model, lessons, steps, rate)
     model.save_pretrained(folder)
     return folder
 
@@ -105,6 +113,38 @@ def trained_adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) 
         for window in windows(encode_example(tokenizer, DraftRequest.of_row(one), one["answer"], 128), 256)
     ]
     return train(tiny_model, tmp_path_factory.mktemp("trained"), lessons)
+
+
+@pytest.fixture(scope="session")
+def fluent_base(able_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny base that answers every request with a piece of Python's documentation: a style, and not the author's."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer, model = AutoTokenizer.from_pretrained(able_base), AutoModelForCausalLM.from_pretrained(able_base)
+    torch.manual_seed(0)
+    texts = [text for text in docstrings() if len(text) > 400]
+    rows = [one | {"answer": text} for one, text in zip(training_rows(), texts, strict=False)]
+    learn(model, lessons_of(tokenizer, rows), 200, 2e-3)
+    folder = tmp_path_factory.mktemp("fluent-base")
+    tokenizer.save_pretrained(folder)
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def fluent_adapter(fluent_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter by which that base answers as the author does."""
+    from transformers import AutoTokenizer
+
+    lessons = lessons_of(AutoTokenizer.from_pretrained(fluent_base), training_rows())
+    return train(fluent_base, tmp_path_factory.mktemp("fluent"), lessons, steps=300, rate=4e-3)
+
+
+def lessons_of(tokenizer: Any, rows: list[dict[str, Any]]) -> list[Lesson]:
+    """The answers of rows to their requests, as far as they fit into 256 tokens."""
+    examples = [encode_example(tokenizer, DraftRequest.of_row(one), one["answer"], 128) for one in rows]
+    return [Lesson(example.ids[:256], len(example.prompt.ids)) for example in examples]
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,18 @@
 """The API as its users meet it: the real openai client and plain HTTP against a real server on loopback."""
 
 import json
+import threading
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import httpx
 import openai
 import pytest
 from fastapi.testclient import TestClient
 
-from twin_assets.documents import ApiKey, Source
+from twin_assets.documents import ApiKey, ModelManifest, Source
 from twin_assets.serving.access import Access, new_key
 from twin_assets.serving.api import build_api
 from twin_assets.serving.chat import ChatRequest, Message
@@ -204,6 +208,80 @@ def test_a_client_that_goes_away_ends_the_work(shared, stream):
         assert not drafter._backend.n_held.get("ada@v2")
     [kept] = [one for one in shared.warehouse.interactions("ada") if one.id not in before]
     assert kept.outcome == "cancelled"
+
+
+@contextmanager
+def all_drafts_wait(drafter: Drafter, manifest: ModelManifest) -> Iterator[None]:
+    """No draft gets its next token meanwhile: the engine is kept busy."""
+    with drafter._backend.open(manifest) as session:
+        scheduler = session._base.scheduler
+    free = threading.Event()
+    keeper = threading.Thread(target=scheduler.call, args=(free.wait,))
+    keeper.start()
+    try:
+        yield
+    finally:
+        free.set()
+        keeper.join()
+
+
+def until(reached: Callable[[], bool], timeout_s: float = 60) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def limited(world: Stores, max_open_drafts: int) -> Drafter:
+    return Drafter(Stores(world.settings.model_copy(update={"max_open_drafts": max_open_drafts})))
+
+
+def test_one_draft_more_than_may_wait_is_told_to_come_back_and_all_else_still_answers(world, parts):
+    """More drafts wait than a server has threads by default, each in a thread of its own."""
+    n_places = 45
+    manifest = parts.publish(world, "ada", "v1")
+    drafter = limited(world, n_places)
+    api = build_api(drafter._stores, drafter, Access(world.warehouse, "127.0.0.1"))
+    body = {"model": "ada@v1", "messages": ASKED, "max_tokens": 2}
+    with running(api) as url, ThreadPoolExecutor(n_places) as pool:
+
+        def ask(stream: bool = False) -> httpx.Response:
+            return httpx.post(f"{url}/v1/chat/completions", json=body | {"stream": stream}, timeout=120)
+
+        with all_drafts_wait(drafter, manifest):
+            waiting = [pool.submit(ask, stream=n % 2 == 0) for n in range(n_places)]
+            until(lambda: drafter._backend.n_held["ada@v1"] == n_places)
+            assert httpx.get(f"{url}/v1/models", timeout=10).status_code == 200
+            for refused in (ask(), ask(stream=True)):
+                assert refused.status_code == 429
+                assert int(refused.headers["Retry-After"]) > 0
+                error = refused.json()["error"]
+                assert (error["type"], error["code"]) == ("rate_limit_error", "too_many_drafts")
+                assert "45 drafts" in error["message"]
+        assert {one.result().status_code for one in waiting} == {200}
+        assert ask().status_code == 200
+
+
+def test_a_place_is_free_again_however_a_draft_ends(world, parts):
+    parts.publish(world, "ada", "long", recipe={"context_tokens": 1000, "answer_tokens": 700})
+    drafter = limited(world, 1)
+    api = build_api(drafter._stores, drafter, Access(world.warehouse, "127.0.0.1"))
+    with running(api) as url:
+        chat = f"{url}/v1/chat/completions"
+        body = {"model": "ada@long", "messages": ASKED, "temperature": 2}
+
+        def status(**more: object) -> int:
+            return httpx.post(chat, json=body | {"max_tokens": 2} | more, timeout=30).status_code
+
+        assert [status(), status(stream=True), status()] == [200, 200, 200]
+        with httpx.stream("POST", chat, json=body | {"stream": True}, timeout=30) as answer:
+            next(line for line in answer.iter_lines() if "content" in line)
+            assert status() == 429
+        until(lambda: status() == 200, timeout_s=5)
+        too_long = [{"role": "user", "content": words(2000)}]
+        assert [status(messages=too_long), status(messages=too_long, stream=True), status()] == [400, 400, 200]
+    kept = world.warehouse.interactions("ada")
+    assert {one.outcome for one in kept} == {"done", "cancelled", "failed"}
 
 
 def test_health_is_cheap_and_needs_no_key(url):

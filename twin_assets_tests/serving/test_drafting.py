@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from twin_assets import schemas
-from twin_assets.documents import Category, Gate, Interaction
+from twin_assets.documents import DEFAULT_RECIPE, Category, Gate, Interaction
 from twin_assets.errors import BadInput, BadRecipe, NotThere, TwinError
+from twin_assets.language.base_models import untrained_base
 from twin_assets.language.generation import Sampling
 from twin_assets.language.prompts import PROMPT_VERSION, write_instruction
 from twin_assets.language.recitation import Copied
@@ -15,7 +16,7 @@ from twin_assets.schemas import from_dicts
 from twin_assets.serving import drafting, material
 from twin_assets.serving.drafting import Ask, Basis, Draft, Drafter, Piece, Status, _Holder, draft
 from twin_assets.serving.report import print_draft
-from twin_assets.serving.voice import choose_voice
+from twin_assets.serving.voice import UNTRAINED, choose_voice
 from twin_assets.serving.writing import Writing
 from twin_assets.stores import Stores
 from twin_assets.stores.features import Changes
@@ -33,14 +34,19 @@ def finished(drafter: Drafter, ask: Ask) -> Draft:
     return last
 
 
-def shown_prompt(drafter: Drafter, stores: Stores, ask: Ask) -> str:
-    """What the model sees."""
+def prepare(drafter: Drafter, stores: Stores, ask: Ask) -> drafting._Prepared:
+    """All that a draft would be made from; its session is closed again."""
     voice = choose_voice(stores, stores.warehouse.profile(ask.author), ask.version)
     holder = _Holder()
     try:
-        return drafter._prepare(ask, voice, holder, lambda _: None).prompt.text
+        return drafter._prepare(ask, voice, holder, lambda _: None)
     finally:
         holder.close()
+
+
+def shown_prompt(drafter: Drafter, stores: Stores, ask: Ask) -> str:
+    """What the model sees."""
+    return prepare(drafter, stores, ask).prompt.text
 
 
 @pytest.fixture
@@ -184,10 +190,13 @@ def test_what_cannot_be_drafted_is_said_before_anything_is_loaded(drafter, ask, 
         drafter.stream(ask)
 
 
-def test_an_author_without_model_and_recipe_is_told_what_to_do(world, drafter):
+def test_an_author_without_model_and_recipe_drafts_with_the_default_recipes_base(world):
     world.warehouse.change_profile("ada", setting(recipes=[]))
-    with pytest.raises(NotThere, match="twin run ada --recipe"):
-        drafter.stream(Ask("ada", PROMPT))
+    chosen = choose_voice(world, world.warehouse.profile("ada"))
+    assert chosen.version == UNTRAINED
+    assert chosen.base == untrained_base(DEFAULT_RECIPE, world.settings).spec
+    assert chosen.base != choose_voice(world, world.warehouse.profile("ben")).base
+    assert "train one: `twin run ada`" in chosen.warnings[0]
 
 
 def test_an_author_without_embeddings_drafts_with_a_warning(drafter):
@@ -315,8 +324,7 @@ def recited(drafter: Drafter, stores: Stores, ask: Ask, text: str) -> Draft:
         on_token()
         yield text
 
-    voice = choose_voice(stores, stores.warehouse.profile(ask.author), ask.version)
-    prepared = drafter._prepare(ask, voice, lambda _: None)
+    prepared = prepare(drafter, stores, ask)
     writing = Writing(draw, SEEDED, (), ask.category, threading.Event())
     list(writing.pieces())
     return drafting._finished("id", ask, prepared, writing)
@@ -475,8 +483,7 @@ def test_a_version_that_learned_from_other_prompts_is_warned_about(world, parts,
 
 def test_a_prompt_is_as_long_as_the_trainers_on_a_base_shorter_than_the_recipe(world, parts, drafter):
     manifest = parts.publish(world, "ada", "v1", recipe={"context_tokens": 4096, "answer_tokens": 900})
-    voice = choose_voice(world, world.warehouse.profile("ada"), "v1")
-    prompt = drafter._prepare(Ask("ada", PROMPT, "v1"), voice, lambda _: None).prompt
+    prompt = prepare(drafter, world, Ask("ada", PROMPT, "v1")).prompt
     assert len(prompt.ids) <= 1024 - 900
     wide = parts.publish(world, "ada", "v2", recipe={"context_tokens": 4096, "answer_tokens": 1010})
     assert manifest.base == wide.base

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from twin_assets.documents import ModelManifest
-from twin_assets.errors import Busy, TwinError
+from twin_assets.errors import Busy, NotThere, TwinError
 from twin_assets.language.base_models import (
     BaseSpec,
     ResolvedBase,
@@ -133,17 +133,21 @@ class InProcess:
         folder = self._stores.models.local_folder(manifest, self._settings.cache_dir) / ADAPTER_FOLDER
         ref = manifest.base
         spec = BaseSpec(name=ref.name, revision=ref.revision, precision=ref.precision)
-        base = self._hold_base(spec, tell)
         try:
-            return self._session(base, self._hold_adapter(base, manifest.id, folder))
-        except CannotApply:
-            self._release(base, None)
-        except BaseException:
-            self._release(base, None)
-            raise
-        base = self._hold_base(spec, tell, engine="torch")
+            try:
+                return self._with_adapter(spec, manifest.id, folder, tell)
+            except CannotApply:
+                return self._with_adapter(spec, manifest.id, folder, tell, engine="torch")
+        except NotThere as error:
+            raise NotThere(f"{error}: train {manifest.id} again") from error
+
+    def _with_adapter(
+        self, spec: BaseSpec, name: str, folder: Path, tell: Tell, engine: str | None = None
+    ) -> "LocalSession":
+        """A session with an adapter; the base is let go of where that cannot be loaded."""
+        base = self._hold_base(spec, tell, engine)
         try:
-            return self._session(base, self._hold_adapter(base, manifest.id, folder))
+            return self._session(base, self._hold_adapter(base, name, folder))
         except BaseException:
             self._release(base, None)
             raise

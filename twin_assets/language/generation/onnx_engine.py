@@ -96,7 +96,7 @@ class OnnxEngine:
 
         file = folder / "adapter_model.safetensors"
         if not file.is_file():
-            raise NotThere(f"no adapter_model.safetensors in {folder}: train it again")
+            raise NotThere(f"no adapter_model.safetensors in {folder}")
         scaling = _scaling(json.loads((folder / "adapter_config.json").read_text()))
         tensors = {
             name.removeprefix(PREFIX): value.astype(np.float32) for name, value in _read(file, load_file).items()

@@ -76,7 +76,7 @@ class TorchEngine:
         """Read an adapter. Raises NotThere without one in safetensors; a pickle is never read."""
         file = folder / "adapter_model.safetensors"
         if not file.is_file():
-            raise NotThere(f"no adapter_model.safetensors in {folder}: train it again")
+            raise NotThere(f"no adapter_model.safetensors in {folder}")
         from peft import PeftModel
 
         name = f"adapter{next(self._names)}"
