@@ -134,9 +134,9 @@ def _draft(
             prompt = encode_prompt(models.tokenizer, DraftRequest.of_row(row), prompt_tokens)
         except BadInput:
             continue
-        sampling = Sampling(
-            max_new_tokens=options.draft_tokens, temperature=0.7, seed=int(digest(row["example_id"], 8), 16)
-        )
+        seed = int(digest(row["example_id"], 8), 16)
+        sampling = Sampling(max_new_tokens=options.draft_tokens, temperature=0.7, seed=seed)
+        sampling = sampling.for_category(Category(row["category"]))
         fields = {name: row[name] for name in ("example_id", "category", "language", "instruction")}
         base, adapter = (models.draft(name, prompt, sampling) for name in NAMES)
         drafts.append(Draft(**fields, base=base, adapter=adapter, author=row["answer"]))

@@ -13,6 +13,9 @@ from collections.abc import Sequence
 COPY_WORDS = 12
 """Words of prose that a draft may copy in one run: about a dozen."""
 
+CODE_COPY_WORDS = 40
+"""Words of code: imports, signatures and calls are the same in every file of a project, and are meant to be."""
+
 MIN_TOKENS = 4
 """No run of fewer tokens is forbidden: that is how anybody speaks."""
 
