@@ -99,6 +99,7 @@ class ChatSession(OpenSession):
             "top_p": sampling.top_p,
             **({} if sampling.seed is None else {"seed": sampling.seed}),
         }
+        answer = None
         try:
             answer = litellm.completion(
                 **self._options, **request, stream=True, timeout=TIMEOUT_S, drop_params=True, num_retries=1
@@ -121,7 +122,17 @@ class ChatSession(OpenSession):
             ) from error
         except openai.OpenAIError as error:
             raise TwinError(f"{self._options['model']} did not answer: {str(error)[:300]}") from error
+        finally:
+            _hang_up(answer)
 
     def score(self, windows: Sequence[Window]) -> None:
         """A chat provider gives no likelihoods."""
         return
+
+
+def _hang_up(answer: Any) -> None:
+    """Close the connection, so that the provider writes no further; LiteLLM's stream can only do so in asyncio."""
+    # Any: the stream inside is of each provider's own kind, and some cannot be closed.
+    close = getattr(getattr(answer, "completion_stream", None), "close", None)
+    if close is not None:
+        close()

@@ -64,7 +64,7 @@ class Completions:
         return CompletionsSession(self._client, name, load_tokenizer(resolved.path), context_of(resolved))
 
     def _load(self, manifest: ModelManifest) -> None:
-        """Have the server load a version's adapter, unless it has it; since the last draft it may have been restarted."""
+        """Have the server load a version's adapter, unless it has it; it may have been restarted since it was asked."""
         with self._loading:
             if manifest.id in self._served():
                 return

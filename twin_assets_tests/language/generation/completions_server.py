@@ -161,7 +161,7 @@ def _handler(owner: CompletionsServer) -> type[BaseHTTPRequestHandler]:
             n_sent = 0
             with closing(events):  # type: ignore[type-var]
                 try:
-                        for event in events:
+                    for event in events:
                         if n_sent == owner.dies_after:
                             return
                         self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
