@@ -64,6 +64,9 @@ STYLE_CHARACTERS = 1_000_000
 WHOSE = ("base", "adapter", "author")
 """Fields of a draft: what two models made of a prompt, and what the author wrote."""
 
+LEAST_WORDS = 40
+"""One run of the length that drafting allows does not make a copy of a short draft."""
+
 Tell = Callable[[str], None]
 Kind = tuple[str, bool]
 """Prose or code, and whether it is English: texts are compared with their own kind only."""
@@ -134,9 +137,9 @@ def _draft(
             prompt = encode_prompt(models.tokenizer, DraftRequest.of_row(row), prompt_tokens)
         except BadInput:
             continue
-        sampling = Sampling(
-            max_new_tokens=options.draft_tokens, temperature=0.7, seed=int(digest(row["example_id"], 8), 16)
-        )
+        seed = int(digest(row["example_id"], 8), 16)
+        sampling = Sampling(max_new_tokens=options.draft_tokens, temperature=0.7, seed=seed)
+        sampling = sampling.for_category(Category(row["category"]))
         fields = {name: row[name] for name in ("example_id", "category", "language", "instruction")}
         base, adapter = (models.draft(name, prompt, sampling) for name in NAMES)
         drafts.append(Draft(**fields, base=base, adapter=adapter, author=row["answer"]))
@@ -195,13 +198,18 @@ def _recitation(drafts: Sequence[Draft], prompts: Sequence[EncodedPrompt], train
     return {whose: _copying(found[at * n : (at + 1) * n]) for at, whose in enumerate(WHOSE)}
 
 
+def _copied_of_a_draft(found: Recitation) -> float:
+    """The share of a draft's words that are copied; of a short one, as if it were LEAST_WORDS long."""
+    return (found.trained.share + found.shown.share) * found.n_words / max(found.n_words, LEAST_WORDS)
+
+
 def _copying(found: Sequence[Recitation]) -> Copying:
     return Copying(
         longest_run=max(one.trained.longest_run for one in found),
         copied=round(sum(one.trained.share for one in found) / len(found), 4),
         shown=round(sum(one.shown.share for one in found) / len(found), 4),
         shown_longest_run=max(one.shown.longest_run for one in found),
-        worst=round(max(one.trained.share + one.shown.share for one in found), 4),
+        worst=round(max(_copied_of_a_draft(one) for one in found), 4),
     )
 
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 COPY_WORDS = 12
 """Words of prose that a draft may copy in one run: about a dozen."""
 
-COPY_WORDS_OF_CODE = 40
-"""Of code, which repeats itself and its language: an import, a signature, a loop."""
+CODE_COPY_WORDS = 40
+"""Words of code: imports, signatures and calls are the same in every file of a project, and are meant to be."""
 
 MIN_WORDS = 4
 """No run of fewer words is forbidden: that is how anybody speaks."""

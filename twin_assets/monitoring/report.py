@@ -35,17 +35,19 @@ class SourceHealth(Stored):
 
 
 class Usage(Stored):
-    """Interactions of the last 30 days, and all there ever were."""
+    """Interactions of the last 30 days, and all there ever were, however they ended."""
 
     total: int
     recent: int
     rated_good: int
     rated_bad: int
     edited: int
+    cancelled: int = 0
+    failed: int = 0
 
 
 class DraftLength(Stored):
-    """Recent drafts against the author's own prose, in words; ratio is drafts over author."""
+    """Recent drafts that were finished against the author's own prose, in words; ratio is drafts over author."""
 
     drafts: int
     draft_median: float
@@ -105,7 +107,7 @@ def monitor(
         production=production.version if production else None,
         production_age_days=_age(production.created_at, now) if production else None,
         draft_length=_draft_length(
-            [one for one in interactions if now - one.created_at <= RECENT],
+            [one for one in interactions if one.outcome == "done" and now - one.created_at <= RECENT],
             [row["n_words"] for row in rows if row["category"] != "code"],
         ),
     )
@@ -147,6 +149,8 @@ def _usage(interactions: Sequence[Interaction], now: datetime) -> Usage:
         rated_good=sum(one.rating == "good" for one in recent),
         rated_bad=sum(one.rating == "bad" for one in recent),
         edited=sum(one.edited is not None for one in recent),
+        cancelled=sum(one.outcome == "cancelled" for one in recent),
+        failed=sum(one.outcome == "failed" for one in recent),
     )
 
 
@@ -181,8 +185,8 @@ def markdown(report: MonitoringReport) -> str:
         f"**{report.documents} documents**"
         + (f", the newest {_days(newest)} old." if (newest := report.newest_document_age_days) is not None else "."),
         table(["source", "documents", "newest", "last crawl", "overdue", "failed items", "error"], sources),
-        f"Drafts in 30 days: {usage.recent} ({usage.rated_good} good, {usage.rated_bad} bad, {usage.edited} edited); "
-        f"{usage.total} in all.",
+        f"Drafts in 30 days: {usage.recent} ({usage.rated_good} good, {usage.rated_bad} bad, {usage.edited} edited; "
+        f"{usage.cancelled} cancelled, {usage.failed} failed); {usage.total} in all.",
         f"In production: {report.production or 'nothing yet'}"
         + (f", {_days(report.production_age_days)} old." if report.production else "."),
     ]

@@ -251,12 +251,13 @@ class Drafter:
             examples=examples,
         )
         prompt = encode_prompt(session.tokenizer, request, prompt_tokens)
+        sampling = ask.sampling.for_category(ask.category)
         return _Prepared(
             voice=voice,
             session=session,
             request=request,
             prompt=prompt,
-            sampling=replace(ask.sampling, max_new_tokens=min(ask.sampling.max_new_tokens, voice.answer_tokens)),
+            sampling=replace(sampling, max_new_tokens=min(sampling.max_new_tokens, voice.answer_tokens)),
             sources=_sources(prompt.kept_passages, found),
             originals=self._originals(ask.author, prompt, found, linked),
             query=query,

@@ -21,7 +21,6 @@ from twin_assets.settings import Settings
 from twin_assets.stores import Stores, open_stores
 from twin_assets.stores.features import Snapshot, TableHandle
 from twin_assets.stores.models import sha256_of_files
-from twin_assets_tests.conftest import docstrings
 
 RECIPE = "tiny-test"
 NOUNS = ["rope", "tide", "gauge", "harbour", "ledger", "lamp", "fog", "bell", "clock", "salt"]
@@ -30,6 +29,12 @@ VERBS = ["keeps", "wants", "counts", "forgets", "carries", "measures"]
 
 def sentence(rng: random.Random) -> str:
     return f"The {rng.choice(NOUNS)} {rng.choice(VERBS)} the {rng.choice(NOUNS)}, and nobody {rng.choice(VERBS)} it."
+
+
+def exclamations(rng: random.Random) -> str:
+    """Another author's text, full of marks."""
+    one = "\"Oh no!\" — why? (A *{noun}*: [yes]!) … `{verb}`; #so_it/goes = 'never'?"
+    return " ".join(one.format(noun=rng.choice(NOUNS), verb=rng.choice(VERBS)) for _ in range(8))
 
 
 def row(n: int, split: str, category: str = "post", n_sentences: int = 8) -> dict[str, Any]:
@@ -117,14 +122,13 @@ def trained_adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="session")
 def fluent_base(able_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny base that answers every request with a piece of Python's documentation: a style, and not the author's."""
+    """A tiny base that answers every request in a style of its own, with marks that the author never uses."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer, model = AutoTokenizer.from_pretrained(able_base), AutoModelForCausalLM.from_pretrained(able_base)
     torch.manual_seed(0)
-    texts = [text for text in docstrings() if len(text) > 400]
-    rows = [one | {"answer": text} for one, text in zip(training_rows(), texts, strict=False)]
+    rows = [one | {"answer": exclamations(random.Random(n))} for n, one in enumerate(training_rows())]
     learn(model, lessons_of(tokenizer, rows), 200, 2e-3)
     folder = tmp_path_factory.mktemp("fluent-base")
     tokenizer.save_pretrained(folder)

@@ -9,11 +9,14 @@ import pytest
 from twin_assets.errors import BadRecipe
 from twin_assets.evaluation.evaluate import _recitation, _room, _styles, _Training, _whole_drafts, evaluate
 from twin_assets.evaluation.gates import gates, limits_of, verdict
-from twin_assets.evaluation.models import open_models
+from twin_assets.evaluation.models import Models, Name, open_models
 from twin_assets.evaluation.result import Copying, Evaluation, Options, store_evaluation, stored_evaluation
+from twin_assets.language.copy_guard import CODE_COPY_WORDS, COPY_WORDS
+from twin_assets.language.generation import Sampling
 from twin_assets.language.generation.in_process import InProcess
 from twin_assets.language.prompts import (
     DraftRequest,
+    EncodedPrompt,
     Passage,
     encode_example,
     encode_prompt,
@@ -93,6 +96,21 @@ def test_an_adapter_that_is_mute_in_prose_passes_no_evaluation_however_well_it_p
     failed = verdict(gates(found, limits_of({})))
     assert {"ends_at_once", "drafts_whole", "style"} <= set(failed.removeprefix("failed: ").split(", "))
     assert ("prose", "adapter wrote nothing") in [(gap.kind, gap.reason) for gap in found.style_gaps]
+
+
+def test_code_may_copy_longer_runs_than_prose_when_it_is_drafted(world: World):
+    drawn: list[Sampling] = []
+
+    class Noting(Models):
+        def draft(self, name: Name, prompt: EncodedPrompt, sampling: Sampling) -> str:
+            drawn.append(sampling)
+            return super().draft(name, prompt, sampling)
+
+    options = Options(n_drafts=4, draft_tokens=2)
+    found = evaluate(world.manifest, world.dataset, Noting(world.models.sessions), options, lambda _: None)
+    copied = {draft.category: sampling.copy_words for draft, sampling in zip(found.drafts, drawn[::2], strict=True)}
+    assert copied == {"code": CODE_COPY_WORDS, "post": COPY_WORDS}
+    assert drawn[::2] == drawn[1::2], "base and adapter draw alike"
 
 
 def test_a_kind_without_a_word_by_the_adapter_is_a_gap_and_not_left_out(world: World, found: Evaluation):

@@ -101,6 +101,22 @@ def test_drafts_are_measured_against_the_authors_prose_without_code():
     assert (length.drafts, length.draft_median, length.author_median, length.ratio) == (2, 100, 200, 0.5)
 
 
+def test_drafts_that_were_cancelled_or_failed_are_counted_and_have_no_length():
+    unfinished = [draft(3, outcome=outcome) for outcome in ("cancelled", "failed", "failed", "open")]
+    found = report(documents=[document()], interactions=[draft(50), *unfinished, draft(age=31, outcome="failed")])
+    assert (found.draft_length.drafts, found.draft_length.draft_median) == (1, 50)
+    assert (found.usage.recent, found.usage.cancelled, found.usage.failed) == (5, 1, 2)
+    assert "1 cancelled, 2 failed" in markdown(found)
+    assert report(documents=[document()], interactions=unfinished).draft_length is None
+
+
+def test_a_report_that_was_saved_before_outcomes_were_counted_can_still_be_read():
+    saved = report().model_dump()
+    for name in ("cancelled", "failed"):
+        del saved["usage"][name]
+    assert MonitoringReport.model_validate(saved) == report()
+
+
 def test_without_drafts_or_prose_there_is_no_length_to_compare():
     assert report(documents=[document()]).draft_length is None
     assert report(documents=[document(category="code")], interactions=[draft()]).draft_length is None

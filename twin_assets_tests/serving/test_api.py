@@ -275,7 +275,8 @@ def test_a_place_is_free_again_however_a_draft_ends(world, parts):
 
         assert [status(), status(stream=True), status()] == [200, 200, 200]
         with httpx.stream("POST", chat, json=body | {"stream": True}, timeout=30) as answer:
-            next(line for line in answer.iter_lines() if "content" in line)
+            lines = answer.iter_lines()  # held on to: the connection closes with it
+            next(line for line in lines if "content" in line)
             assert status() == 429
         until(lambda: status() == 200, timeout_s=5)
         too_long = [{"role": "user", "content": words(2000)}]

@@ -22,6 +22,7 @@ from twin_assets.stores import Stores
 from twin_assets.stores.features import Changes
 from twin_assets_tests.collection.site import Page, Site, article
 from twin_assets_tests.conftest import setting
+from twin_assets_tests.language.generation.completions_server import serving
 from twin_assets_tests.serving.world import ANSWER_TOKENS, WRITING, Parts, mute, open_world, words, write
 
 PROMPT = "why I check the tide gauge by hand"
@@ -158,6 +159,31 @@ def test_a_draft_is_as_long_as_asked_for_and_never_longer_than_the_model_was_tau
     assert (short.draft_tokens, short.finish_reason) == (5, "length")
     long = finished(drafter, Ask("ada", PROMPT, sampling=Sampling(max_new_tokens=5_000, seed=1)))
     assert long.draft_tokens <= ANSWER_TOKENS
+
+
+def test_code_may_copy_longer_runs_than_prose(production, drafter):
+    def copy_words(category: Category | None, sampling: Sampling = SEEDED) -> int | None:
+        return prepare(
+            drafter, production, Ask("ada", PROMPT, category=category, sampling=sampling)
+        ).sampling.copy_words
+
+    assert [copy_words(one) for one in (None, Category.POST, Category.CODE)] == [12, 12, 40]
+    assert copy_words(Category.CODE, Sampling(copy_words=None)) is None
+
+
+def test_with_a_chat_provider_the_draft_says_who_wrote_it_and_in_whose_template(world, parts):
+    parts.publish(world, "ada", "v1")
+    world.models.promote("ada", "v1", "Ada", "first")
+    with serving(parts.base) as provider:
+        provider.token_s = 0.001
+        more = {"generation": "chat", "chat_model": "openai/some-model", "chat_api_base": provider.url}
+        stores = Stores(world.settings.model_copy(update=more))
+        made = finished(Drafter(stores), Ask("ada", PROMPT, sampling=SEEDED))
+    assert made.text
+    assert made.model_version == "untrained"
+    assert any("written by openai/some-model, in the provider's own chat template" in one for one in made.warnings)
+    [kept] = world.warehouse.interactions("ada")
+    assert (kept.outcome, kept.warnings) == ("done", list(made.warnings))
 
 
 def test_earlier_turns_are_part_of_the_prompt(production, drafter):

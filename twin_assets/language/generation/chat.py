@@ -5,6 +5,7 @@ on; the session's name says so. Only what may be quoted is ever in a prompt, so 
 See: https://docs.litellm.ai/docs/completion/input
 """
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -21,12 +22,14 @@ from twin_assets.settings import secret
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from twin_assets.settings import Settings
     from twin_assets.stores import Stores
 
 CONTEXT_TOKENS = 8_192
 """Taken for a model that LiteLLM does not know."""
 
 TIMEOUT_S = 120.0
+NO_KEY = "no-key"
 
 
 class Chat:
@@ -49,9 +52,19 @@ class Chat:
                 f"{model.author}@untrained"
             )
         settings = self._stores.settings
-        key = secret(settings.generation_key_env) if settings.generation_key_env else None
-        options = {"model": settings.chat_model, "api_base": settings.chat_api_base, "api_key": key}
+        options = {"model": settings.chat_model, "api_base": settings.chat_api_base, "api_key": _key(settings)}
         return ChatSession(options, load_tokenizer(resolve_base(model, settings, tell).path))
+
+
+def _key(settings: "Settings") -> str | None:
+    """The key to call with; None leaves it to LiteLLM, which looks for the provider's usual variable.
+
+    A server of one's own that speaks OpenAI's protocol needs none, but OpenAI's client refuses to call without.
+    """
+    if settings.generation_key_env:
+        return secret(settings.generation_key_env)
+    own_server = settings.chat_api_base and str(settings.chat_model).startswith("openai/")
+    return NO_KEY if own_server and not os.environ.get("OPENAI_API_KEY") else None
 
 
 class ChatSession(OpenSession):
@@ -86,6 +99,7 @@ class ChatSession(OpenSession):
             "top_p": sampling.top_p,
             **({} if sampling.seed is None else {"seed": sampling.seed}),
         }
+        answer = None
         try:
             answer = litellm.completion(
                 **self._options, **request, stream=True, timeout=TIMEOUT_S, drop_params=True, num_retries=1
@@ -100,9 +114,25 @@ class ChatSession(OpenSession):
                     yield text
         except openai.RateLimitError as error:
             raise Busy(f"{self._options['model']} is busy: try again in a moment", retry_after_s=10) from error
+        except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
+            # Its text may quote the key.
+            raise TwinError(
+                f"{self._options['model']} did not answer, since its provider refused the key "
+                f"({type(error).__name__}): see TWIN_GENERATION_KEY_ENV"
+            ) from error
         except openai.OpenAIError as error:
             raise TwinError(f"{self._options['model']} did not answer: {str(error)[:300]}") from error
+        finally:
+            _hang_up(answer)
 
     def score(self, windows: Sequence[Window]) -> None:
         """A chat provider gives no likelihoods."""
         return
+
+
+def _hang_up(answer: Any) -> None:
+    """Close the connection, so that the provider writes no further; LiteLLM's stream can only do so in asyncio."""
+    # Any: the stream inside is of each provider's own kind, and some cannot be closed.
+    close = getattr(getattr(answer, "completion_stream", None), "close", None)
+    if close is not None:
+        close()

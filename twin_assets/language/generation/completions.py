@@ -50,7 +50,6 @@ class Completions:
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=httpx.Timeout(TOKEN_S, connect=CONNECT_S),
         )
-        self._known: set[str] = set()
         self._loading = threading.Lock()
 
     def open(self, model: "ModelManifest | BaseSpec", tell: Tell = lambda _: None) -> "CompletionsSession":
@@ -65,10 +64,9 @@ class Completions:
         return CompletionsSession(self._client, name, load_tokenizer(resolved.path), context_of(resolved))
 
     def _load(self, manifest: ModelManifest) -> None:
-        """Have the server load a version's adapter, unless it has it."""
+        """Have the server load a version's adapter, unless it has it; it may have been restarted since it was asked."""
         with self._loading:
-            if manifest.id in self._known or manifest.id in self._served():
-                self._known.add(manifest.id)
+            if manifest.id in self._served():
                 return
             body = {"lora_name": manifest.id, "lora_path": self._adapter_path(manifest)}
             answer = ask(self._client, "POST", "load_lora_adapter", body)
@@ -78,7 +76,6 @@ class Completions:
                     "it must see that folder (TWIN_GENERATION_ADAPTERS) and allow runtime loading "
                     "(VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, --enable-lora)"
                 )
-            self._known.add(manifest.id)
 
     def _served(self) -> set[str]:
         answer = ask(self._client, "GET", "models")
@@ -173,14 +170,17 @@ def _streamed(client: httpx.Client, body: dict[str, Any]) -> Iterator[Iterator[s
 
 
 def _chunks(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
-    """The events of a stream. Raises TwinError for one that says the server failed."""
+    """The events of a stream. Raises TwinError where one says that the server failed, or the last one is missing."""
     for line in lines:
-        if not line.startswith("data:") or line.endswith("[DONE]"):
+        if not line.startswith("data:"):
             continue
+        if line.endswith("[DONE]"):
+            return
         chunk = json.loads(line.removeprefix("data:"))
         if "error" in chunk:
             raise TwinError(f"the completions server stopped: {_message(chunk)}")
         yield chunk
+    raise TwinError("the completions server stopped: its answer has no end")
 
 
 def _refuse(answer: httpx.Response) -> NoReturn:

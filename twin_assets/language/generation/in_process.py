@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from twin_assets.documents import ModelManifest
-from twin_assets.errors import Busy, NotThere, TwinError
+from twin_assets.errors import NotThere, TwinError
 from twin_assets.language.base_models import (
     BaseSpec,
     ResolvedBase,
@@ -98,34 +98,14 @@ class InProcess:
         given = memory_bytes or self._settings.generation_memory_mib * 2**20
         self._memory = given or int(_memory(self._settings) * MEMORY_SHARE)
         self._bases: dict[Key, _Base] = {}
-        self._n_open = 0
         self._lock = threading.Lock()
         self._loading = threading.Lock()
 
     def open(self, model: ModelManifest | BaseSpec, tell: Tell = lambda _: None) -> "LocalSession":
         """A session with a version of the registry or a base model, which is loaded when it is not in memory."""
-        self._enter()
-        try:
-            if isinstance(model, BaseSpec):
-                return self._session(self._hold_base(model, tell), None)
-            return self._open_version(model, tell)
-        except BaseException:
-            self._leave()
-            raise
-
-    def _enter(self) -> None:
-        """Take one of the places. Raises Busy."""
-        with self._lock:
-            if self._n_open >= self._settings.max_open_drafts:
-                raise Busy(
-                    f"{self._n_open} drafts are being written or wait: try again in a moment",
-                    retry_after_s=5,
-                )
-            self._n_open += 1
-
-    def _leave(self) -> None:
-        with self._lock:
-            self._n_open -= 1
+        if isinstance(model, BaseSpec):
+            return self._session(self._hold_base(model, tell), None)
+        return self._open_version(model, tell)
 
     def _open_version(self, manifest: ModelManifest, tell: Tell) -> "LocalSession":
         if manifest.serving != "adapter":
@@ -153,11 +133,7 @@ class InProcess:
             raise
 
     def _session(self, base: _Base, loaded: _Loaded | None) -> "LocalSession":
-        def release() -> None:
-            self._release(base, loaded)
-            self._leave()
-
-        return LocalSession(base, loaded.adapter if loaded else None, release)
+        return LocalSession(base, loaded.adapter if loaded else None, lambda: self._release(base, loaded))
 
     def _hold_base(self, spec: BaseSpec, tell: Tell, engine: str | None = None) -> _Base:
         """The base, which stays in memory until it is released."""

@@ -5,12 +5,14 @@ of 49,152, half of what the forward pass of a small model takes; most of it sort
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-from twin_assets.language.copy_guard import COPY_WORDS
+from twin_assets.documents import Category
+from twin_assets.language.copy_guard import CODE_COPY_WORDS, COPY_WORDS
 
 CANDIDATES = 1_024
 """So many of the likeliest tokens are sorted first; the whole vocabulary only where they do not reach top_p."""
@@ -33,6 +35,12 @@ class Sampling:
     seed: int | None = None
     copy_words: int | None = COPY_WORDS
     """About so many words of what the prompt shows may come in one run; None does not guard."""
+
+    def for_category(self, category: Category | None) -> Self:
+        """The same for a draft of a format: code may copy longer runs."""
+        if category is not Category.CODE or self.copy_words is None:
+            return self
+        return replace(self, copy_words=max(self.copy_words, CODE_COPY_WORDS))
 
 
 class TokenSampler:

@@ -122,7 +122,7 @@ class Backend(Protocol):
     def open(self, model: "ModelManifest | BaseSpec", tell: Tell = _silent) -> Session:
         """A session with a version of the registry, or with a base model alone. tell: hears of what takes long.
 
-        Raises Busy when too many sessions are open, NotThere or BadRecipe for a model that cannot be had.
+        Raises Busy where a server says so, NotThere or BadRecipe for a model that cannot be had.
         """
 
 
