@@ -18,7 +18,7 @@ from twin_assets.stores.features import Publication
 from twin_assets.stores.models import Identity
 from twin_assets.training.recipe import Recipe, load_recipe, recipe_hash
 
-TRAINING_VERSION = "1"
+TRAINING_VERSION = "2"
 """Raise it when the same recipe on the same dataset would come out as other weights: every version is then made anew
 when it is asked for. A new key of a recipe does not need it when its default does what was done before."""
 
