@@ -250,7 +250,7 @@ def test_one_draft_more_than_may_wait_is_told_to_come_back_and_all_else_still_an
 
         with all_drafts_wait(drafter, manifest):
             waiting = [pool.submit(ask, stream=n % 2 == 0) for n in range(n_places)]
-            until(lambda: drafter._backend.n_held["ada@v1"] == n_places)
+            until(lambda: sum(one.prompt_text is not None for one in world.warehouse.interactions("ada")) == n_places)
             assert httpx.get(f"{url}/v1/models", timeout=10).status_code == 200
             for refused in (ask(), ask(stream=True)):
                 assert refused.status_code == 429

@@ -7,7 +7,7 @@ import pytest
 
 from twin_assets import schemas
 from twin_assets.documents import DEFAULT_RECIPE, Category, Gate, Interaction
-from twin_assets.errors import BadInput, BadRecipe, NotThere, TwinError
+from twin_assets.errors import BadInput, BadRecipe, Busy, NotThere, TwinError
 from twin_assets.language.base_models import untrained_base
 from twin_assets.language.generation import Sampling
 from twin_assets.language.prompts import PROMPT_VERSION, write_instruction
@@ -171,19 +171,32 @@ def test_code_may_copy_longer_runs_than_prose(production, drafter):
     assert copy_words(Category.CODE, Sampling(copy_words=None)) is None
 
 
-def test_with_a_chat_provider_the_draft_says_who_wrote_it_and_in_whose_template(world, parts):
-    parts.publish(world, "ada", "v1")
-    world.models.promote("ada", "v1", "Ada", "first")
+@pytest.fixture
+def by_chat(production, parts) -> Iterator[Stores]:
+    """Stores whose drafts a chat provider writes, one at a time."""
     with serving(parts.base) as provider:
-        provider.token_s = 0.001
-        more = {"generation": "chat", "chat_model": "openai/some-model", "chat_api_base": provider.url}
-        stores = Stores(world.settings.model_copy(update=more))
-        made = finished(Drafter(stores), Ask("ada", PROMPT, sampling=SEEDED))
+        named = {"generation": "chat", "chat_model": "openai/some-model", "chat_api_base": provider.url}
+        yield Stores(production.settings.model_copy(update=named | {"max_open_drafts": 1}))
+
+
+def test_with_a_chat_provider_the_draft_says_who_wrote_it_and_in_whose_template(by_chat):
+    made = finished(Drafter(by_chat), Ask("ada", PROMPT, sampling=SEEDED))
     assert made.text
     assert made.model_version == "untrained"
     assert any("written by openai/some-model, in the provider's own chat template" in one for one in made.warnings)
-    [kept] = world.warehouse.interactions("ada")
+    [kept] = by_chat.warehouse.interactions("ada")
     assert (kept.outcome, kept.warnings) == ("done", list(made.warnings))
+
+
+def test_drafts_at_once_are_counted_wherever_models_run(by_chat):
+    drafter, ask = Drafter(by_chat), Ask("ada", PROMPT, sampling=SEEDED)
+    first = drafter.stream(ask)
+    next(event for event in first if isinstance(event, Basis))
+    with pytest.raises(Busy, match="1 drafts are being written") as error:
+        finished(drafter, ask)
+    assert error.value.retry_after_s > 0
+    first.close()
+    assert finished(drafter, ask).text
 
 
 def test_earlier_turns_are_part_of_the_prompt(production, drafter):
