@@ -207,7 +207,10 @@ class Drafter:
         try:
             if not placed:
                 most = self._stores.settings.max_open_drafts
-                raise Busy(f"as many drafts as may be ({most}) are being written or wait: try again in a moment", retry_after_s=5)
+                raise Busy(
+                    f"as many drafts as may be ({most}) are being written or wait: try again in a moment",
+                    retry_after_s=5,
+                )
             prepared = yield from _reported(lambda tell: self._prepare(ask, voice, holder, tell))
             record.saw(_seen(ask, prepared))
             yield Basis(prepared.sources, prepared.warnings)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from twin_assets.documents import DEFAULT_RECIPE, AuthorProfile, ModelManifest, RecipeChoice
-from twin_assets.language.base_models import BaseSpec, untrained_base
+from twin_assets.language.base_models import DOCSTRINGS, BaseSpec, untrained_base
 from twin_assets.language.prompts import PROMPT_VERSION
 from twin_assets.stores import Stores
 
@@ -84,7 +84,7 @@ def _trained(manifest: ModelManifest) -> Voice:
 
 
 def _doubts(manifest: ModelManifest) -> list[str]:
-    doubts = []
+    doubts = list(_plumbing(manifest.base.name))
     if manifest.stage == "rejected":
         doubts.append(f"version {manifest.version} was rejected: {manifest.reason}")
     if manifest.evaluation is None:
@@ -94,6 +94,13 @@ def _doubts(manifest: ModelManifest) -> list[str]:
     if other_prompts := manifest.prompt_warning(PROMPT_VERSION):
         doubts.append(other_prompts)
     return doubts
+
+
+def _plumbing(base: str) -> list[str]:
+    """What a person must know of a base model that was made on this machine."""
+    if not base.startswith(DOCSTRINGS):
+        return []
+    return [f"plumbing: the base model {base} was made from documentation on this machine, and writes nonsense"]
 
 
 def _untrained(stores: Stores, profile: AuthorProfile) -> Voice:
@@ -112,6 +119,7 @@ def _untrained(stores: Stores, profile: AuthorProfile) -> Voice:
         context_tokens=base.context_tokens,
         answer_tokens=base.answer_tokens,
         warnings=(
+            *_plumbing(base.spec.name),
             f"untrained: {base.spec.name} has learned nothing from {profile.name} and imitates what it is shown; "
             f"{way_out}",
         ),

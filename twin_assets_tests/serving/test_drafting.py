@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from twin_assets import schemas
-from twin_assets.documents import DEFAULT_RECIPE, Category, Gate, Interaction
+from twin_assets.documents import DEFAULT_RECIPE, BaseModelRef, Category, Gate, Interaction, RecipeChoice
 from twin_assets.errors import BadInput, BadRecipe, Busy, NotThere, TwinError
 from twin_assets.language.base_models import untrained_base
 from twin_assets.language.generation import Sampling
@@ -578,3 +578,13 @@ def test_the_terminal_shows_the_draft_its_sources_and_on_stderr_what_to_doubt(wo
     assert "! untrained: " in shown.err
     [kept] = world.warehouse.interactions("ada")
     assert shown.out.startswith(kept.draft)
+
+
+def test_plumbing_says_that_it_is_plumbing_wherever_it_drafts(world, parts):
+    profile = world.warehouse.profile("ada")
+    untrained = choose_voice(world, profile.model_copy(update={"recipes": [RecipeChoice(name="tiny-cpu")]}), UNTRAINED)
+    assert untrained.warnings[0].startswith("plumbing: the base model docstrings")
+    made = parts.publish(world, "ada", "v7", base=BaseModelRef(name="docstrings:steps=3", revision="r"))
+    assert any("plumbing" in warning for warning in choose_voice(world, profile, made.version).warnings)
+    real = parts.publish(world, "ada", "v8")
+    assert not any("plumbing" in warning for warning in choose_voice(world, profile, real.version).warnings)
