@@ -9,27 +9,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from twin_assets.documents import Stored
 from twin_assets.errors import BadInput
 from twin_assets.evaluation.models import NAMES, Models
+from twin_assets.evaluation.result import Ending
 from twin_assets.language.prompts import DraftRequest, Window, encode_example
 
 MAX_ROWS = 12
 """Rows scored: each takes two forward passes, of its prompt and of its whole text, by each model."""
-
-
-class Ending(Stored):
-    """Mean probabilities that a turn ends, over `n_rows` held-out rows of one category.
-
-    at_once: right behind the prompt, which is how often a draft would be empty. when_due: behind the author's answer.
-    """
-
-    category: str
-    n_rows: int
-    base_at_once: float
-    adapter_at_once: float
-    base_when_due: float
-    adapter_when_due: float
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from twin_assets.documents import ModelManifest, Stored, digest
-from twin_assets.evaluation.endings import Ending
 from twin_assets.evaluation.likelihood import Likelihood
 
 if TYPE_CHECKING:
@@ -86,6 +85,20 @@ class StyleGap(Stored):
     kind: str
     english: bool
     reason: Literal["too little training text", "nothing held out", "base wrote nothing", "adapter wrote nothing"]
+
+
+class Ending(Stored):
+    """Mean probabilities that a turn ends, over `n_rows` held-out rows of one category.
+
+    at_once: right behind the prompt, which is how often a draft would be empty. when_due: behind the author's answer.
+    """
+
+    category: str
+    n_rows: int
+    base_at_once: float
+    adapter_at_once: float
+    base_when_due: float
+    adapter_when_due: float
 
 
 class Evaluation(Stored):
