@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from twin_assets.documents import Interaction, digest
-from twin_assets.language.recitation import copied
 from twin_assets.schemas import PREFERENCE_PAIRS, from_dicts
 
 if TYPE_CHECKING:
@@ -31,6 +30,8 @@ def _is_pair(one: Interaction) -> bool:
 
 
 def _copies_a_link(one: Interaction, texts: Sequence[str]) -> bool:
+    from twin_assets.language.recitation import copied
+
     linked = [passage.text for passage in one.passages if passage.linked]
     return bool(linked) and any(copied(text, linked).share for text in texts)
 

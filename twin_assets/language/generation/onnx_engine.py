@@ -29,6 +29,8 @@ Array = npt.NDArray[np.float32]
 ROUND = 128
 """Caches are sized in steps of so many tokens, so that sequences of like length fit into one tensor."""
 
+SPIN_US = "50"
+
 PREFIX = "base_model.model."
 
 
@@ -79,8 +81,8 @@ class OnnxEngine:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        # Threads that spin while they wait stall whatever else the machine does, and are stalled by it.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # By default threads spin for long while they wait: beside another busy process a token took three times as long.
+        options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_US)
         self._session = onnxruntime.InferenceSession(str(folder / MODEL), options, providers=["CPUExecutionProvider"])
         self._none = self._adapter({})
         self._scratch: OnnxCache | None = None
