@@ -81,7 +81,7 @@ class OnnxEngine:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        # By default threads spin for long while they wait: beside another busy process a token took three times as long.
+        # By default threads spin for long while they wait: beside a busy process a token took three times as long.
         options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_US)
         self._session = onnxruntime.InferenceSession(str(folder / MODEL), options, providers=["CPUExecutionProvider"])
         self._none = self._adapter({})
