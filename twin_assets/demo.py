@@ -38,7 +38,7 @@ def run_demo(stores: Stores, author: str, sources: list[str], recipe: str, with_
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if stores.features.published(author, "embeddings"):
         _show_results(stores, author, manifest)
-        _show_draft(stores, author)
+        _show_draft(stores, author, manifest)
     click.echo(f"\nDone in {time.monotonic() - started:.0f} s.")
     if failed:
         raise TwinError("did not work: " + "; ".join(f"{outcome.part}: {outcome.text}" for outcome in failed))
@@ -119,11 +119,12 @@ def _show_results(stores: Stores, author: str, manifest: ModelManifest | None) -
         click.echo(f"  {name:<14} {place}")
 
 
-def _show_draft(stores: Stores, author: str) -> None:
+def _show_draft(stores: Stores, author: str, manifest: ModelManifest | None) -> None:
+    """A draft by what was just trained, also when it did not pass: its warnings then say so."""
     from twin_assets.serving.report import print_draft
 
     say_title(f"A draft: “{PROMPT}”")
-    print_draft(stores, author, PROMPT)
+    print_draft(stores, author, PROMPT, version=manifest.version if manifest else None)
 
 
 def _serve(stores: Stores) -> None:

@@ -138,7 +138,7 @@ def _draft(
         except BadInput:
             continue
         seed = int(digest(row["example_id"], 8), 16)
-        sampling = Sampling(max_new_tokens=options.draft_tokens, temperature=0.7, seed=seed)
+        sampling = Sampling(max_new_tokens=options.draft_tokens, seed=seed)
         sampling = sampling.for_category(Category(row["category"]))
         fields = {name: row[name] for name in ("example_id", "category", "language", "instruction")}
         base, adapter = (models.draft(name, prompt, sampling) for name in NAMES)

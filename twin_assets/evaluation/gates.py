@@ -4,11 +4,14 @@ from collections.abc import Mapping
 
 from twin_assets.documents import Gate
 from twin_assets.errors import BadRecipe
-from twin_assets.evaluation.result import Evaluation
+from twin_assets.evaluation.result import Evaluation, WholeDrafts
 
 NOT_ENOUGH_WRITING = "not enough writing"
 MIN_CLUSTERS = 8
 """Fewer held-out clusters decide nothing, whatever a recipe says."""
+
+MIN_DRAFTS = 3
+"""Of one category, before one that is nearly empty is forgiven."""
 
 LIMITS: Mapping[str, float] = {
     "enough_held_out": MIN_CLUSTERS,
@@ -107,15 +110,22 @@ def _ends_at_once(evaluation: Evaluation, limit: float) -> Gate:
     return Gate(name="ends_at_once", value=value, limit=limit, passed=value <= limit, text=text)
 
 
+def _enough_are_whole(row: WholeDrafts, limit: float) -> bool:
+    """One draft of three is a third: a single one that went wrong says nothing yet, unless there are no others."""
+    n_failed = round((1 - row.adapter) * row.n_drafts)
+    return row.adapter >= limit or (n_failed == 1 and row.n_drafts >= MIN_DRAFTS)
+
+
 def _drafts_whole(evaluation: Evaluation, limit: float) -> Gate:
     worst = min(evaluation.whole_drafts, key=lambda row: row.adapter, default=None)
     if worst is None:
         return _not_measured("drafts_whole", limit, "there are no drafts")
     text = (
         f"{worst.category}: {worst.adapter:.0%} of {worst.n_drafts} drafts are whole, the base's {worst.base:.0%}; the "
-        f"others are nearly empty or repeat the instruction; at least {limit:.0%}"
+        f"others are nearly empty or repeat the instruction; at least {limit:.0%}, or all but one"
     )
-    return Gate(name="drafts_whole", value=worst.adapter, limit=limit, passed=worst.adapter >= limit, text=text)
+    passed = all(_enough_are_whole(row, limit) for row in evaluation.whole_drafts)
+    return Gate(name="drafts_whole", value=worst.adapter, limit=limit, passed=passed, text=text)
 
 
 def _recitation(evaluation: Evaluation, limit: float) -> Gate:

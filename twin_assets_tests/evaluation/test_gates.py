@@ -122,3 +122,16 @@ def test_a_kind_in_which_the_adapter_wrote_nothing_fails_the_style_gate_and_is_n
 def test_a_kind_with_too_little_training_text_is_no_fault_of_the_adapter():
     gap = StyleGap(kind="code", english=False, reason="too little training text")
     assert failed(evaluation().model_copy(update={"style_gaps": [gap]})) == []
+
+
+@pytest.mark.parametrize(
+    ("n_drafts", "whole", "passes"),
+    [(3, 2 / 3, True), (3, 1 / 3, False), (2, 0.5, False), (1, 0.0, False), (8, 0.75, False), (8, 7 / 8, True)],
+)
+def test_one_draft_that_went_wrong_is_forgiven_and_two_are_not(n_drafts, whole, passes):
+    found = evaluation()
+    found.whole_drafts = [
+        WholeDrafts(category="code", n_drafts=3, base=1, adapter=0.6667),
+        WholeDrafts(category="post", n_drafts=n_drafts, base=1, adapter=round(whole, 4)),
+    ]
+    assert ("drafts_whole" not in failed(found)) == passes

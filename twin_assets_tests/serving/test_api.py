@@ -257,7 +257,7 @@ def test_one_draft_more_than_may_wait_is_told_to_come_back_and_all_else_still_an
                 assert int(refused.headers["Retry-After"]) > 0
                 error = refused.json()["error"]
                 assert (error["type"], error["code"]) == ("rate_limit_error", "too_many_drafts")
-                assert "45 drafts" in error["message"]
+                assert "(45) are being written" in error["message"]
         assert {one.result().status_code for one in waiting} == {200}
         assert ask().status_code == 200
 
