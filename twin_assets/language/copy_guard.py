@@ -5,7 +5,8 @@ run of more than `max_words` words equal to a run of a shown text, so that the s
 is only kept from the next word changes that one and goes on copying; so once a run was as long as it may be, later runs
 of the same text may be half as long. Words are compared as `recitation` counts them: other capitals, marks and line
 breaks do not make another text, and a tokenizer that cuts them otherwise does not either. A word is forbidden at its
-beginning, with whatever else begins alike, and never broken off. Quotations are not exempt.
+beginning, with whatever else begins alike, and never broken off. Quotations are not exempt. A letter that a tokenizer
+cuts into bytes has no token of its own, and is let through.
 """
 
 from collections.abc import Sequence

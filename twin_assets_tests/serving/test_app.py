@@ -1,12 +1,14 @@
 """The app: what its buttons do, and in a real browser that a prompt becomes a streamed draft beside its sources."""
 
 import re
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from twin_assets.documents import Gate
 from twin_assets.errors import NotThere, TwinError
+from twin_assets.language.generation.torch_engine import TorchEngine
 from twin_assets.serving import fragments
 from twin_assets.serving.access import OPERATOR, Access, Caller
 from twin_assets.serving.desk import Desk, Sheet, Wish
@@ -200,7 +202,14 @@ def test_in_a_browser_a_prompt_becomes_a_streamed_draft_beside_its_sources(chrom
 
 
 @pytest.mark.browser
-def test_in_a_browser_stop_ends_the_draft(chromium, tmp_path, parts: Parts):
+def test_in_a_browser_stop_ends_the_draft(chromium, tmp_path, parts: Parts, monkeypatch):
+    extend = TorchEngine.extend
+
+    def at_leisure(self, cache, ids, adapter):
+        time.sleep(0.02)  # as a model of a useful size takes, so that the draft is not over before anybody can stop it
+        return extend(self, cache, ids, adapter)
+
+    monkeypatch.setattr(TorchEngine, "extend", at_leisure)
     stores = open_world(tmp_path / "data", parts.base)
     parts.publish(stores, "ada", "v1", recipe={"context_tokens": 1000, "answer_tokens": 800})
     stores.models.promote("ada", "v1", "Ada", "x")
