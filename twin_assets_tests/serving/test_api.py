@@ -13,6 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from twin_assets.documents import ApiKey, ModelManifest, Source
+from twin_assets.language.generation.torch_engine import TorchEngine
 from twin_assets.serving.access import Access, new_key
 from twin_assets.serving.api import build_api
 from twin_assets.serving.chat import ChatRequest, Message
@@ -189,7 +190,14 @@ def test_an_error_in_the_middle_of_a_stream_is_sent_and_raised_by_the_client(cli
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_client_that_goes_away_ends_the_work(shared, stream):
+def test_a_client_that_goes_away_ends_the_work(shared, stream, monkeypatch):
+    extend = TorchEngine.extend
+
+    def at_leisure(self, cache, ids, adapter):
+        time.sleep(0.02)  # as a model of a useful size takes, so that the draft is not over before the client goes
+        return extend(self, cache, ids, adapter)
+
+    monkeypatch.setattr(TorchEngine, "extend", at_leisure)
     drafter = Drafter(shared)
     api = build_api(shared, drafter, Access(shared.warehouse, "127.0.0.1"))
     before = {one.id for one in shared.warehouse.interactions("ada")}
