@@ -105,7 +105,7 @@ def adapter(
 def _base_here(context: dg.AssetExecutionContext, stores: Stores, spec: BaseSpec) -> BaseSpec:
     """The recipe's base model at the revision that it has on this machine, where it is now."""
     if known_revision(spec, stores.settings) is None:
-        run_child(context, stores.settings, "twin_assets.training.base", {"base": spec.model_dump(mode="json")})
+        run_child(context, stores.settings, "twin_assets.training.fetch_base", {"base": spec.model_dump(mode="json")})
     revision = known_revision(spec, stores.settings) or resolve_base(spec, stores.settings, context.log.info).revision
     return spec.model_copy(update={"revision": revision})
 

@@ -6,8 +6,7 @@ See: https://docs.litellm.ai/docs/completion/input
 """
 
 import os
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from twin_assets.documents import ModelManifest
 from twin_assets.errors import BadInput, Busy, TwinError
 from twin_assets.language.base_models import BaseSpec, load_tokenizer, resolve_base
 from twin_assets.language.generation.sampling import Sampling
-from twin_assets.language.generation.session import OpenSession, PieceStream, Tell
+from twin_assets.language.generation.session import OnToken, PieceStream, Session, Stop, Tell
 from twin_assets.language.prompts import EncodedPrompt, Window
 from twin_assets.settings import secret
 
@@ -67,7 +66,7 @@ def _key(settings: "Settings") -> str | None:
     return NO_KEY if own_server and not os.environ.get("OPENAI_API_KEY") else None
 
 
-class ChatSession(OpenSession):
+class ChatSession(Session):
     """A session with a provider's model."""
 
     def __init__(self, options: dict[str, Any], tokenizer: "PreTrainedTokenizerBase") -> None:
@@ -81,13 +80,7 @@ class ChatSession(OpenSession):
         with suppress(Exception):  # it raises a bare Exception for a model that is not in its list
             self.context_tokens = int(litellm.get_model_info(options["model"])["max_input_tokens"] or CONTEXT_TOKENS)
 
-    def _pieces(
-        self,
-        prompt: EncodedPrompt,
-        sampling: Sampling,
-        stop: threading.Event | None,
-        on_token: Callable[[], None] | None,
-    ) -> PieceStream:
+    def _pieces(self, prompt: EncodedPrompt, sampling: Sampling, stop: Stop, on_token: OnToken) -> PieceStream:
         import litellm
         import openai
 

@@ -10,7 +10,7 @@ its protocol. See: https://docs.vllm.ai/en/latest/features/lora.html
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,7 +21,7 @@ from twin_assets.errors import BadInput, Busy, TwinError
 from twin_assets.language.base_models import BaseSpec, context_of, load_tokenizer, resolve_base
 from twin_assets.language.generation.in_process import ADAPTER_FOLDER
 from twin_assets.language.generation.sampling import Sampling
-from twin_assets.language.generation.session import OpenSession, PieceStream, Tell
+from twin_assets.language.generation.session import OnToken, PieceStream, Session, Stop, Tell
 from twin_assets.language.prompts import EncodedPrompt, Window
 from twin_assets.settings import secret
 
@@ -89,7 +89,7 @@ class Completions:
         return str(self._stores.models.local_folder(manifest, self._stores.settings.cache_dir) / ADAPTER_FOLDER)
 
 
-class CompletionsSession(OpenSession):
+class CompletionsSession(Session):
     """A session with a model of the server, which keeps its adapters by its own rules."""
 
     def __init__(
@@ -114,13 +114,7 @@ class CompletionsSession(OpenSession):
             **({} if sampling.seed is None else {"seed": sampling.seed}),
         }
 
-    def _pieces(
-        self,
-        prompt: EncodedPrompt,
-        sampling: Sampling,
-        stop: threading.Event | None,
-        on_token: Callable[[], None] | None,
-    ) -> PieceStream:
+    def _pieces(self, prompt: EncodedPrompt, sampling: Sampling, stop: Stop, on_token: OnToken) -> PieceStream:
         counted = 0
         with _streamed(self._client, self._body(prompt, sampling)) as lines:
             for chunk in _chunks(lines):

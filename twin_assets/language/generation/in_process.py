@@ -8,7 +8,7 @@ has used for IDLE_S goes by itself, so that a server at rest leaves the memory, 
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -28,8 +28,8 @@ from twin_assets.language.copy_guard import Beginnings, TokenGuard
 from twin_assets.language.generation.engine import Adapter, AnyEngine, CannotApply
 from twin_assets.language.generation.onnx_export import NotExportable, exported, missing_packages
 from twin_assets.language.generation.sampling import Sampling, TokenSampler
-from twin_assets.language.generation.scheduler import Job, Scheduler
-from twin_assets.language.generation.session import OpenSession, PieceStream, Tell
+from twin_assets.language.generation.scheduler import Closed, Job, Scheduler
+from twin_assets.language.generation.session import OnToken, PieceStream, Session, Stop, Tell
 from twin_assets.language.generation.text import DecodedStream, end_ids
 from twin_assets.language.prompts import EncodedPrompt, Window
 
@@ -209,7 +209,8 @@ class InProcess:
             if base.adapters[name].holders:
                 return
             gone = base.adapters.pop(name)
-        base.scheduler.call(lambda: base.engine.unload(gone.adapter))
+        with suppress(Closed):  # its base may have gone in between, and everything on it
+            base.scheduler.call(lambda: base.engine.unload(gone.adapter))
 
     def _drop_base(self, key: Key) -> None:
         with self._lock:
@@ -252,7 +253,7 @@ def _held(one: Held) -> Held:
     return one
 
 
-class LocalSession(OpenSession):
+class LocalSession(Session):
     """A session with a model of this process."""
 
     def __init__(self, base: _Base, adapter: Adapter | None, release: Callable[[], None]) -> None:
@@ -264,13 +265,7 @@ class LocalSession(OpenSession):
         self.tokenizer = base.tokenizer
         self.engine = base.engine.name
 
-    def _pieces(
-        self,
-        prompt: EncodedPrompt,
-        sampling: Sampling,
-        stop: threading.Event | None,
-        on_token: Callable[[], None] | None,
-    ) -> PieceStream:
+    def _pieces(self, prompt: EncodedPrompt, sampling: Sampling, stop: Stop, on_token: OnToken) -> PieceStream:
         job = Job(
             ids=prompt.ids,
             sampler=TokenSampler(sampling, _guard(prompt, sampling, self._base.beginnings)),

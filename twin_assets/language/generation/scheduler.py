@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from queue import Empty, Queue, SimpleQueue
 from typing import TypeVar
 
+from twin_assets.errors import TwinError
 from twin_assets.language.generation.engine import Adapter, AnyEngine, Cache
 from twin_assets.language.generation.sampling import TokenSampler
 
@@ -24,6 +25,12 @@ WAKE_S = 0.05
 """How often a reader that waits for a token looks whether it was told to stop."""
 
 T = TypeVar("T")
+
+
+class Closed(TwinError):
+    """A scheduler that was closed takes no more work."""
+
+
 log = logging.getLogger(__name__)
 
 
@@ -61,12 +68,14 @@ class Scheduler:
         self._waiting: list[Job] = []
         self._active: list[Job] = []
         self._turn = 0
+        self._handing_in = threading.Lock()
+        self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="generation", daemon=True)
         self._thread.start()
 
     def tokens(self, job: Job, stop: threading.Event | None = None) -> Generator[int, None, None]:
         """Hand a job in; its tokens as they are drawn. Closing the iterator, or setting `stop`, cancels it."""
-        self._inbox.put(job)
+        self._hand_in(job)
         try:
             while stop is None or not stop.is_set():
                 try:
@@ -91,12 +100,21 @@ class Scheduler:
             except BaseException as error:
                 result.set_exception(error)
 
-        self._inbox.put(act)
+        self._hand_in(act)
         return result.result()
+
+    def _hand_in(self, item: Job | Callable[[], None]) -> None:
+        """Raises Closed: what nobody takes any more would be waited for without end."""
+        with self._handing_in:
+            if self._is_closed:
+                raise Closed("this base model has been unloaded: open a new session")
+            self._inbox.put(item)
 
     def close(self) -> None:
         """End the thread and let go of the engine; jobs under way end without further tokens."""
-        self._inbox.put(None)
+        with self._handing_in:
+            self._is_closed = True
+            self._inbox.put(None)
         self._thread.join()
 
     def _run(self) -> None:

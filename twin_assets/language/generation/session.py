@@ -2,6 +2,7 @@
 
 import collections.abc
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from types import TracebackType
@@ -23,6 +24,8 @@ PieceStream = collections.abc.Generator[str, None, None]
 """Text as it comes; closing it frees what the draft holds."""
 
 
+Stop = threading.Event | None
+OnToken = Callable[[], None] | None
 Tell = Callable[[str], None]
 
 
@@ -30,59 +33,25 @@ def _silent(_: str) -> None:
     """Tells nobody."""
 
 
-class Session(Protocol):
-    """One model, base or adapter, held ready from opening to closing: what it drafts with cannot change meanwhile."""
+class Session(ABC):
+    """One model, base or adapter, held ready from opening to closing: what it drafts with cannot change meanwhile.
+
+    context_tokens: the longest sequence, prompt and draft together. engine: what computes, in words, such as
+    `onnxruntime, 8 bits`.
+    """
 
     context_tokens: int
-    """The longest sequence, prompt and draft together."""
     tokenizer: "PreTrainedTokenizerBase"
     engine: str
-    """What computes, in words: `onnxruntime, 8 bits`."""
 
     def stream(
-        self,
-        prompt: EncodedPrompt,
-        sampling: Sampling,
-        stop: threading.Event | None = None,
-        on_token: Callable[[], None] | None = None,
+        self, prompt: EncodedPrompt, sampling: Sampling, stop: Stop = None, on_token: OnToken = None
     ) -> PieceStream:
         """The draft, piece by piece; closing the iterator, or setting `stop`, ends the work within a token.
 
         on_token: called for each token of the draft; a piece may be several. Raises BadInput, before the first piece,
         for a prompt that fills the context.
         """
-
-    def generate(self, prompt: EncodedPrompt, sampling: Sampling) -> str:
-        """The whole draft, as `stream` gives it."""
-
-    def score(self, windows: Sequence[Window]) -> list[float] | None:
-        """Negative log-likelihood in nats of each window's masked tokens, in the order given; None if it cannot."""
-
-    def close(self) -> None:
-        """Let go of the model. A second call does nothing."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
-class OpenSession:
-    """What all sessions do alike."""
-
-    context_tokens: int
-    tokenizer: "PreTrainedTokenizerBase"
-    engine: str
-
-    def stream(
-        self,
-        prompt: EncodedPrompt,
-        sampling: Sampling,
-        stop: threading.Event | None = None,
-        on_token: Callable[[], None] | None = None,
-    ) -> PieceStream:
-        """See `Session.stream`."""
         if len(prompt.ids) >= self.context_tokens:
             raise BadInput(
                 f"the prompt is {len(prompt.ids)} tokens long and the model's context {self.context_tokens}: shorten it"
@@ -90,22 +59,21 @@ class OpenSession:
         marks = ROLE_MARKS if template_kind(self.tokenizer) == "ours" else ()
         return until_marks(self._pieces(prompt, sampling, stop, on_token), marks)
 
-    def _pieces(
-        self,
-        prompt: EncodedPrompt,
-        sampling: Sampling,
-        stop: threading.Event | None,
-        on_token: Callable[[], None] | None,
-    ) -> PieceStream:
-        raise NotImplementedError
+    @abstractmethod
+    def _pieces(self, prompt: EncodedPrompt, sampling: Sampling, stop: Stop, on_token: OnToken) -> PieceStream:
+        """What `stream` gives, up to where the model itself ends."""
+
+    @abstractmethod
+    def score(self, windows: Sequence[Window]) -> list[float] | None:
+        """Negative log-likelihood in nats of each window's masked tokens, in the order given; None if it cannot."""
 
     def generate(self, prompt: EncodedPrompt, sampling: Sampling) -> str:
         """The whole draft, as `stream` gives it."""
         with closing(self.stream(prompt, sampling)) as pieces:
             return "".join(pieces).strip()
 
-    def close(self) -> None:
-        """See `Session.close`; there may be nothing to let go of."""
+    def close(self) -> None:  # noqa: B027  a server's session holds nothing
+        """Let go of the model. A second call does nothing."""
 
     def __enter__(self) -> Self:
         return self

@@ -19,6 +19,7 @@ from twin_assets.language.base_models import BaseSpec, ResolvedBase, load_base
 from twin_assets.language.generation import Sampling, in_process
 from twin_assets.language.generation.in_process import InProcess
 from twin_assets.language.generation.sampling import TokenSampler
+from twin_assets.language.generation.scheduler import Closed
 from twin_assets.language.generation.torch_engine import TorchEngine
 from twin_assets.stores import Stores
 from twin_assets_tests.language.generation.conftest import AUTHORS, manifest_of, prompt_for, windows_for, write_adapter
@@ -381,3 +382,14 @@ def test_an_adapter_that_onnx_cannot_apply_drafts_by_torch(
     with backend.open(strange) as session:
         assert session.engine.startswith("torch")
         assert sum(session.score(windows)) == pytest.approx(by_onnx, rel=0.03), "the same weights, by another engine"
+
+
+def test_what_is_handed_to_an_unloaded_base_is_refused_and_never_waited_for(backend: InProcess, tiny_model: Path):
+    session = backend.open(BaseSpec(name=str(tiny_model)))
+    session._base.scheduler.close()
+    with ThreadPoolExecutor(2) as pool:
+        scored = pool.submit(session.score, windows_for(tiny_model))
+        drafted = pool.submit(session.generate, prompt_for(tiny_model), GREEDY)
+        for waiting in (scored, drafted):
+            with pytest.raises(Closed, match="open a new session"):
+                waiting.result(timeout=10)

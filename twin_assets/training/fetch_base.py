@@ -1,6 +1,6 @@
 """The process that has a recipe's base model on this machine: it downloads or makes what is not there.
 
-    python -m twin_assets.training.base        started by the asset `adapter` through Dagster Pipes
+    python -m twin_assets.training.fetch_base        started by the asset `adapter` through Dagster Pipes
 
 A version is named after the base's revision, so it has to be known before the training begins.
 """
