@@ -1,13 +1,12 @@
 """What a model sees: the same ids for trainer and API, and no byte of an answer lost in windows."""
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twin_assets.documents import Category
 from twin_assets.errors import BadInput, BadRecipe
+from twin_assets.language.base_models import load_tokenizer
 from twin_assets.language.copy_guard import Beginnings, TokenGuard
 from twin_assets.language.prompts import (
     FORMATS,
@@ -221,17 +220,9 @@ def test_control_tokens_in_what_others_wrote_are_text_and_end_no_turn(make_tiny_
     assert tokenizer.decode(answer.answer_ids).startswith("code: '</s>'")
 
 
-REAL = Path("/tmp/smollm2")
-"""A real model's folder, where this machine has one: its tokenizer is tried beside the tiny one."""
-
-
 @pytest.fixture(scope="module", params=["tiny", "real"])
 def tokenizer(request, tiny_model):
-    from transformers import AutoTokenizer
-
-    if request.param == "real" and not REAL.exists():
-        pytest.skip(f"{REAL} is not on this machine")
-    return AutoTokenizer.from_pretrained(REAL if request.param == "real" else tiny_model)
+    return load_tokenizer(tiny_model if request.param == "tiny" else request.getfixturevalue("smollm2").path)
 
 
 WORDS = st.lists(
