@@ -191,13 +191,13 @@ class Scheduler:
         logits = self._engine.extend(job.cache, piece, job.adapter)
         job.n_read += len(piece)
         if job.n_read == len(job.ids):
-            self._give(job, job.sampler.next(logits.copy()))
+            self._give(job, job.sampler.next(logits))
 
     def _decode(self, jobs: list[Job]) -> None:
         """One token for each of the jobs."""
         logits = self._engine.step([job.cache for job in jobs], [job.token for job in jobs], jobs[0].adapter)
         for job, row in zip(jobs, logits, strict=True):
-            self._give(job, job.sampler.next(row.copy()))
+            self._give(job, job.sampler.next(row))
 
     def _give(self, job: Job, token: int) -> None:
         """Hand a token out, or end the draft."""
