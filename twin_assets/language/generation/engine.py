@@ -35,7 +35,9 @@ AdapterT = TypeVar("AdapterT", bound=Adapter)
 class Engine(Protocol[CacheT, AdapterT]):
     """One base model.
 
-    Logits that it gives belong to whoever asked, who may change them. name: in words, with the precision. bytes_per_token: what a sequence's cache takes. turn: tokens for one adapter
+    Logits that it gives belong to whoever asked, who may change them.
+
+    name: in words, with the precision. bytes_per_token: what a sequence's cache takes. turn: tokens for one adapter
     before another may have its turn; more than one where changing adapters costs time.
     """
 
