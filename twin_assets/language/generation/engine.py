@@ -56,6 +56,9 @@ class Engine(Protocol[CacheT, AdapterT]):
     def cache(self, max_tokens: int) -> CacheT:
         """The cache of a new sequence of at most `max_tokens`."""
 
+    def forget(self, cache: CacheT) -> None:
+        """A sequence has ended; its cache is not used again."""
+
     def extend(self, cache: CacheT, ids: Sequence[int], adapter: AdapterT | None) -> Logits:
         """Read tokens, at least one, into a sequence; the logits (vocabulary) of what comes after them."""
 

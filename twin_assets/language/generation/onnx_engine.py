@@ -1,14 +1,14 @@
 """ONNX Runtime: 8-bit weights, five times as fast as torch on a laptop, and an adapter is just more inputs.
 
 Because an adapter's weights travel with each call, no call can be made with another's, and a newly published one is
-usable as soon as its file is read. Sequences share a cache tensor while they are decoded together, one row each, so a
-batch whose members stay the same copies nothing.
+usable as soon as its file is read. Sequences share a cache tensor while they are decoded together, one row each: while
+the members stay the same nothing is copied, and one that joins or leaves moves one row.
 """
 
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,24 +44,47 @@ class OnnxAdapter:
 
 @dataclass(eq=False)
 class _Buffer:
-    """Keys and values of several sequences: per layer (rows, heads, size, head size).
+    """Keys and values of several sequences: per layer (places, heads, size, head size).
 
-    arrays: the memory itself; tensors: what ONNX Runtime reads and writes it through.
+    rows: the sequences in its first places, in order; the places behind them are free, so that one that joins or leaves
+    moves one row. bound: the last binding, with its adapter and number of rows.
     """
 
     arrays: dict[str, Array]
-    tensors: "dict[str, OrtValue]"
     size: int
-    rows: list["OnnxCache"]
-    bound: "tuple[OnnxAdapter, IOBinding] | None" = None
+    rows: list["OnnxCache"] = field(default_factory=list)
+    bound: "tuple[OnnxAdapter, int, IOBinding] | None" = None
+
+    @property
+    def places(self) -> int:
+        """Rows that it has room for."""
+        return len(next(iter(self.arrays.values())))
+
+    def free(self, at: int) -> None:
+        """Give a row's place to the last row, and that one's away."""
+        last = self.rows.pop()
+        if at < len(self.rows):
+            for array in self.arrays.values():
+                array[at, :, : last.length] = array[len(self.rows), :, : last.length]
+            self.rows[at] = last
 
 
 @dataclass(eq=False)
 class OnnxCache:
-    """A row of a buffer."""
+    """A row of a buffer. size: tokens that it may come to; length: tokens that it holds."""
 
     buffer: _Buffer
+    size: int
     length: int = 0
+
+    def move(self, to: _Buffer) -> None:
+        """Into the first free place of another buffer."""
+        home, at = self.buffer, self.buffer.rows.index(self)
+        for name, array in to.arrays.items():
+            array[len(to.rows), :, : self.length] = home.arrays[name][at, :, : self.length]
+        to.rows.append(self)
+        self.buffer = to
+        home.free(at)
 
 
 class OnnxEngine:
@@ -126,49 +149,58 @@ class OnnxEngine:
 
     def cache(self, max_tokens: int) -> OnnxCache:
         """The cache of a new sequence, in a buffer of its own."""
-        buffer = self._buffer(1, max_tokens)
-        cache = OnnxCache(buffer)
-        buffer.rows.append(cache)
+        cache = OnnxCache(self._buffer(1, max_tokens), max_tokens)
+        cache.buffer.rows.append(cache)
         return cache
 
-    def _buffer(self, n: int, tokens: int) -> _Buffer:
-        from onnxruntime import OrtValue
+    def forget(self, cache: OnnxCache) -> None:
+        """Free a sequence's place."""
+        cache.buffer.free(cache.buffer.rows.index(cache))
 
+    def _buffer(self, places: int, tokens: int) -> _Buffer:
+        """An empty one. Pages of memory are taken only as they are written."""
         size = math.ceil(tokens / ROUND) * ROUND
-        dimensions = (n, self.shape.kv_heads, size, self.shape.head_size)
+        dimensions = (places, self.shape.kv_heads, size, self.shape.head_size)
         names = [f"{layer}.{kind}" for layer in range(self.shape.layers) for kind in ("key", "value")]
-        arrays = {name: np.zeros(dimensions, np.float32) for name in names}
-        return _Buffer(arrays, {name: OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()}, size, [])
+        return _Buffer({name: np.zeros(dimensions, np.float32) for name in names}, size)
 
     def extend(self, cache: OnnxCache, ids: Sequence[int], adapter: OnnxAdapter | None) -> Logits:
         """Read tokens into a sequence; the logits of what comes after them."""
-        together = cache.buffer if cache.buffer.rows == [cache] else self._together([cache])
+        buffer = self._together([cache])
         given = np.asarray([ids], dtype=np.int64)
-        logits = self._run(together, adapter, given, [cache.length + len(ids)], np.asarray([len(ids) - 1]))
+        logits = self._run(buffer, adapter, given, [cache.length + len(ids)], np.asarray([len(ids) - 1]))
         cache.length += len(ids)
         last: Logits = logits[0]
         return last
 
     def step(self, caches: Sequence[OnnxCache], tokens: Sequence[int], adapter: OnnxAdapter | None) -> Logits:
         """Read one token into each sequence; logits (sequences, vocabulary)."""
-        first = caches[0].buffer
-        buffer = first if first.rows == list(caches) else self._together(caches)
-        given = np.asarray(tokens, dtype=np.int64)[:, None]
-        logits = self._run(buffer, adapter, given, [cache.length + 1 for cache in caches], np.arange(len(caches)))
+        buffer = self._together(caches)
+        given = dict(zip(map(id, caches), tokens, strict=True))
+        ids = np.asarray([[given[id(row)]] for row in buffer.rows], dtype=np.int64)
+        logits = self._run(buffer, adapter, ids, [row.length + 1 for row in buffer.rows], np.arange(len(caches)))
         for cache in caches:
             cache.length += 1
-        return logits
+        if buffer.rows == list(caches):
+            return logits
+        ordered: Logits = logits[[buffer.rows.index(cache) for cache in caches]]
+        return ordered
 
     def _together(self, caches: Sequence[OnnxCache]) -> _Buffer:
-        """Copy sequences into the rows of one buffer."""
-        buffer = self._buffer(len(caches), max(cache.buffer.size for cache in caches))
-        for name, new in buffer.arrays.items():
-            for row, cache in enumerate(caches):
-                old = cache.buffer.arrays[name][cache.buffer.rows.index(cache)]
-                new[row, :, : cache.length] = old[:, : cache.length]
-        buffer.rows = list(caches)
+        """A buffer with these sequences and no others: the one that holds most of them, if they all fit into it."""
+        wanted = set(map(id, caches))
+        homes = {id(cache.buffer): cache.buffer for cache in caches}.values()
+        buffer = max(homes, key=lambda home: sum(id(row) in wanted for row in home.rows))
+        longest = max(cache.size for cache in caches)
+        n_strangers = sum(id(row) not in wanted for row in buffer.rows)
+        if buffer.places < len(caches) or buffer.size < longest or n_strangers > len(caches):
+            buffer = self._buffer(1 << (len(caches) - 1).bit_length(), longest)
+        for row in list(buffer.rows):
+            if id(row) not in wanted:
+                row.move(self._buffer(1, row.size))
         for cache in caches:
-            cache.buffer = buffer
+            if cache.buffer is not buffer:
+                cache.move(buffer)
         return buffer
 
     def _run(
@@ -193,15 +225,19 @@ class OnnxEngine:
         return logits
 
     def _binding(self, buffer: _Buffer, adapter: OnnxAdapter) -> "IOBinding":
-        if buffer.bound is not None and buffer.bound[0] is adapter:
-            return buffer.bound[1]
+        n_rows = len(buffer.rows)
+        if buffer.bound is not None and buffer.bound[:2] == (adapter, n_rows):
+            return buffer.bound[2]
+        from onnxruntime import OrtValue
+
         binding: Any = self._session.io_binding()
         for name, tensor in adapter.tensors.items():
             binding.bind_ortvalue_input(name, tensor)
-        for name, tensor in buffer.tensors.items():
-            binding.bind_ortvalue_input(f"past_key_values.{name}", tensor)
-            binding.bind_ortvalue_output(f"present.{name}", tensor)  # written in place
-        buffer.bound = (adapter, binding)
+        for name, array in buffer.arrays.items():
+            rows = OrtValue.ortvalue_from_numpy(array[:n_rows])
+            binding.bind_ortvalue_input(f"past_key_values.{name}", rows)
+            binding.bind_ortvalue_output(f"present.{name}", rows)  # written in place
+        buffer.bound = (adapter, n_rows, binding)
         return binding
 
     def score(self, windows: Sequence[Window], adapter: OnnxAdapter | None) -> list[float]:

@@ -150,7 +150,8 @@ class Scheduler:
 
     def _admit(self) -> None:
         """Drop what nobody reads any more, and begin what fits, in the order of coming; one always fits."""
-        self._active = [job for job in self._active if not job.cancelled]
+        for job in [job for job in self._active if job.cancelled]:
+            self._end(job)
         self._waiting = [job for job in self._waiting if not job.cancelled]
         while self._waiting and self._fits(self._waiting[0]):
             job = self._waiting.pop(0)
@@ -180,8 +181,7 @@ class Scheduler:
             log.exception("generation failed")
             for job in jobs:
                 job.out.put(error)
-                if job in self._active:
-                    self._active.remove(job)
+                self._end(job)
 
     def _read_piece(self, jobs: list[Job]) -> None:
         """The next piece of a prompt; its last one gives the draft's first token."""
@@ -206,4 +206,10 @@ class Scheduler:
             job.out.put(token)
         if token in job.end_ids or len(job.sampler.drawn) >= job.max_new:
             job.out.put(None)
+            self._end(job)
+
+    def _end(self, job: Job) -> None:
+        """Take a job out of those under way, if it is one of them, and free its place."""
+        if job in self._active:
             self._active.remove(job)
+            self._engine.forget(job.cache)

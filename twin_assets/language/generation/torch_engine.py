@@ -103,6 +103,9 @@ class TorchEngine:
         batch.rows.append(cache)
         return cache
 
+    def forget(self, cache: TorchCache) -> None:
+        """Its memory goes when the others of its batch are put together anew."""
+
     def extend(self, cache: TorchCache, ids: Sequence[int], adapter: TorchAdapter | None) -> Logits:
         """Read tokens into a sequence; the logits of what comes after them."""
         import torch

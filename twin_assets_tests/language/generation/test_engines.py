@@ -128,16 +128,48 @@ def test_onnx_sequences_do_not_touch_each_other_in_pieces_and_batches(real, smol
     for n, ids in enumerate(prompts):
         cache = engine.cache(512)
         rows = [engine.extend(cache, ids, adapter).copy()]
-        rows += [engine.step([cache], [100 + n + step], adapter)[0].copy() for step in range(3)]
+        rows += [engine.step([cache], [100 + n + step], adapter)[0].copy() for step in range(len(TOGETHER) + 1)]
         alone.append(rows)
     caches = [engine.cache(512) for _ in prompts]
     for n, (cache, ids) in enumerate(zip(caches, prompts, strict=True)):
         engine.extend(cache, ids[:20], adapter)
         assert near(engine.extend(cache, ids[20:], adapter), alone[n][0])
-    for step, members in enumerate(([0, 1, 2, 3], [3, 1], [1])):
-        found = engine.step([caches[n] for n in members], [100 + n + step for n in members], adapter)
+    n_steps = [0] * len(prompts)
+    for members in TOGETHER:
+        found = engine.step([caches[n] for n in members], [100 + n + n_steps[n] for n in members], adapter)
         for row, n in zip(found, members, strict=True):
-            assert near(row, alone[n][step + 1]), (step, n)
+            n_steps[n] += 1
+            assert near(row, alone[n][n_steps[n]]), (members, n)
+    for forgotten in (0, 2):
+        engine.forget(caches[forgotten])
+    found = engine.step([caches[3], caches[1]], [100 + n + n_steps[n] for n in (3, 1)], adapter)
+    assert near(found[0], alone[3][n_steps[3] + 1])
+    assert near(found[1], alone[1][n_steps[1] + 1])
+
+
+@pytest.mark.parametrize("n_gone", [1, 3])
+def test_onnx_sequences_that_join_or_leave_move_no_other(real, smollm2: ResolvedBase, n_gone: int):
+    """What stays keeps its place in its buffer: copying all of them took most of the time under load."""
+    engine, adapter, _ = real
+    caches = [engine.cache(256) for _ in range(8)]
+    for cache in caches:
+        engine.extend(cache, prompt_for(smollm2.path).ids, adapter)
+    engine.step(caches, [9] * 8, adapter)
+    buffer = caches[0].buffer
+    for cache in caches[:n_gone]:
+        engine.forget(cache)
+    left = caches[n_gone:]
+    engine.step(left, [9] * len(left), adapter)
+    late = engine.cache(256)
+    engine.extend(late, prompt_for(smollm2.path).ids, adapter)
+    engine.step([*left, late], [9] * (len(left) + 1), adapter)
+    assert late.buffer is buffer
+    assert buffer.rows[n_gone:-1] == caches[n_gone : 8 - n_gone], "only the last took the places that came free"
+    assert set(map(id, buffer.rows)) == set(map(id, [*left, late]))
+
+
+TOGETHER = ([0, 1, 2, 3], [3, 1], [1], [2, 0, 1], [0, 1, 2], [3, 2, 1, 0])
+"""Who is decoded together, pass by pass."""
 
 
 def near(found: np.ndarray, wanted: np.ndarray) -> bool:
