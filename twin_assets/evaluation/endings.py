@@ -12,7 +12,7 @@ from typing import Any
 from twin_assets.errors import BadInput
 from twin_assets.evaluation.models import NAMES, Models
 from twin_assets.evaluation.result import Ending
-from twin_assets.language.prompts import DraftRequest, Window, encode_example
+from twin_assets.language.prompts import DraftRequest, PassageLimits, Window, encode_example
 
 MAX_ROWS = 12
 """Rows scored: each takes two forward passes, of its prompt and of its whole text, by each model."""
@@ -27,9 +27,11 @@ class _Row:
     adapter_when_due: float
 
 
-def endings(models: Models, rows: Sequence[dict[str, Any]], context: int, prompt_tokens: int) -> list[Ending]:
+def endings(
+    models: Models, rows: Sequence[dict[str, Any]], context: int, prompt_tokens: int, limits: PassageLimits
+) -> list[Ending]:
     """Base and adapter on the first row of each cluster, by category."""
-    scored = list(_score(models, rows, context, prompt_tokens))
+    scored = list(_score(models, rows, context, prompt_tokens, limits))
     return [
         Ending(
             category=category,
@@ -44,11 +46,13 @@ def endings(models: Models, rows: Sequence[dict[str, Any]], context: int, prompt
     ]
 
 
-def _score(models: Models, rows: Sequence[dict[str, Any]], context: int, prompt_tokens: int) -> Iterator[_Row]:
+def _score(
+    models: Models, rows: Sequence[dict[str, Any]], context: int, prompt_tokens: int, limits: PassageLimits
+) -> Iterator[_Row]:
     first = {row["cluster_id"]: row for row in reversed(rows)}
     for row in list(reversed(first.values()))[:MAX_ROWS]:
         try:
-            example = encode_example(models.tokenizer, DraftRequest.of_row(row), row["answer"], prompt_tokens)
+            example = encode_example(models.tokenizer, DraftRequest.of_row(row, limits), row["answer"], prompt_tokens)
         except BadInput:
             continue
         end = example.answer_ids[-example.n_closing]

@@ -39,6 +39,7 @@ from twin_assets.language.prompts import (
     asked,
     encode_example,
     encode_prompt,
+    passage_limits,
     room,
     windows,
 )
@@ -94,7 +95,7 @@ def evaluate(
     found.likelihoods = likelihoods(by_cluster(scored))
     found.n_too_long = len(held_out.rows) - len(scored)
     tell("scoring where a turn ends")
-    found.endings = endings(models, held_out.rows, *_room(manifest, models))
+    found.endings = endings(models, held_out.rows, *_room(manifest, models), passage_limits(manifest.recipe))
     found.drafts, prompts = _draft(models, manifest, draft_rows(held_out.rows, options.n_drafts), options, tell)
     if found.drafts:
         tell("comparing the drafts with the training texts")
@@ -111,13 +112,18 @@ def _room(manifest: ModelManifest, models: Models) -> tuple[int, int]:
     return room(context, int(manifest.recipe.get("answer_tokens", context // 2)), models.context_tokens)
 
 
+def _request(manifest: ModelManifest, row: Row) -> DraftRequest:
+    """What a row asks for, with as much context as the version was trained to see and drafts by."""
+    return DraftRequest.of_row(row, passage_limits(manifest.recipe))
+
+
 def _score(models: Models, manifest: ModelManifest, rows: Sequence[Row], tell: Tell) -> Iterator[ScoredRow]:
     context, prompt_tokens = _room(manifest, models)
     for n, row in enumerate(rows, 1):
         if n % 10 == 0 or n == len(rows):
             tell(f"scored {n} of {len(rows)} held-out rows")
         try:
-            example = encode_example(models.tokenizer, DraftRequest.of_row(row), row["answer"], prompt_tokens)
+            example = encode_example(models.tokenizer, _request(manifest, row), row["answer"], prompt_tokens)
         except BadInput:
             continue
         pieces = list(windows(example, context, score_closing=False))
@@ -134,7 +140,7 @@ def _draft(
     _, prompt_tokens = _room(manifest, models)
     for n, row in enumerate(rows, 1):
         try:
-            prompt = encode_prompt(models.tokenizer, DraftRequest.of_row(row), prompt_tokens)
+            prompt = encode_prompt(models.tokenizer, _request(manifest, row), prompt_tokens)
         except BadInput:
             continue
         seed = int(digest(row["example_id"], 8), 16)

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from twin_assets.documents import DEFAULT_RECIPE
 from twin_assets.errors import BadRecipe
 from twin_assets.language.packaged_base import HUB_NAME, PACKAGE, packaged_base, packaged_file
+from twin_assets.language.prompts import PassageLimits, passage_limits
 from twin_assets.settings import Settings
 from twin_assets.stores.models import sha256_of_files
 
@@ -64,6 +65,7 @@ class UntrainedBase:
     spec: BaseSpec
     context_tokens: int
     answer_tokens: int
+    passages: PassageLimits
 
 
 def recipe_files(settings: Settings) -> dict[str, Path]:
@@ -100,9 +102,10 @@ def _merged(content: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, 
 
 
 def untrained_base(recipe: str, settings: Settings, overrides: Mapping[str, Any] | None = None) -> UntrainedBase:
-    """The base model of a recipe, and how much of its context a draft may take."""
+    """The base model of a recipe, how much of its context a draft may take, and what it is shown."""
     content = read_recipe(recipe, settings, overrides)
-    return UntrainedBase(BaseSpec.model_validate(content["base"]), content["context_tokens"], content["answer_tokens"])
+    base = BaseSpec.model_validate(content["base"])
+    return UntrainedBase(base, content["context_tokens"], content["answer_tokens"], passage_limits(content))
 
 
 def resolve_base(spec: BaseSpec, settings: Settings, progress: Callable[[str], None] = lambda _: None) -> ResolvedBase:

@@ -7,10 +7,14 @@ counted; an answer never loses a byte: it goes on in further windows.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel, ConfigDict, Field
+
+from twin_assets.content.chunking import Chunker, Utf8Bytes
 from twin_assets.documents import Category, digest
 from twin_assets.errors import BadInput, BadRecipe
 
@@ -216,6 +220,37 @@ class Passage:
     text: str
 
 
+class PassageLimits(BaseModel):
+    """How much of what was retrieved a prompt shows, in training as in drafting; a part of a recipe."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    most: int = Field(default=3, ge=0, description="Passages shown at most, the best ones.")
+    bytes: int | None = Field(
+        default=None, gt=0, description="Bytes shown of each at most, from its beginning; unset: all of it."
+    )
+
+    def shown(self, passages: Iterable[Passage]) -> tuple[Passage, ...]:
+        """The best of the passages, each cut as chunks are: between paragraphs or sentences where it can be."""
+        return tuple(self.shortened(passage) for passage in islice(passages, self.most))
+
+    def shortened(self, passage: Passage) -> Passage:
+        """The passage's beginning."""
+        if self.bytes is None or len(passage.text.encode()) <= self.bytes:
+            return passage
+        first = next(Chunker(Utf8Bytes(), self.bytes).chunks(passage.text, Category.ARTICLE))
+        return replace(passage, text=first.text.strip())
+
+
+AS_RETRIEVED = PassageLimits()
+"""What a recipe that names no limits shows."""
+
+
+def passage_limits(recipe: Mapping[str, Any]) -> PassageLimits:
+    """Those of a recipe as YAML or a manifest holds it; one from before there were any shows what it did then."""
+    return PassageLimits.model_validate(recipe.get("passages", {}))
+
+
 @dataclass(frozen=True)
 class DraftRequest:
     """Everything a draft is made from. history: earlier (prompt, draft) turns, oldest first."""
@@ -226,9 +261,9 @@ class DraftRequest:
     examples: tuple[str, ...] = ()
 
     @classmethod
-    def of_row(cls, row: dict[str, Any]) -> "DraftRequest":
-        """The request that a row of `instruction_dataset` stands for."""
-        return cls(row["instruction"], tuple(Passage(**passage) for passage in row["passages"]))
+    def of_row(cls, row: Mapping[str, Any], limits: PassageLimits = AS_RETRIEVED) -> "DraftRequest":
+        """The request that a row of `instruction_dataset` stands for. limits: of the recipe."""
+        return cls(row["instruction"], limits.shown(Passage(**passage) for passage in row["passages"]))
 
 
 @dataclass(frozen=True)

@@ -249,7 +249,10 @@ class Drafter:
             examples = example_pieces(self._stores, ask.author, ask.category, session.tokenizer, prompt_tokens)
         request = DraftRequest(
             instruction=write_instruction(ask.category, ask.prompt) if ask.category else ask.prompt,
-            passages=(*linked.passages, *(hit.passage for hit in found.hits)),
+            passages=(
+                *map(voice.passages.shortened, linked.passages),
+                *voice.passages.shown(hit.passage for hit in found.hits),
+            ),
             history=ask.history,
             examples=examples,
         )

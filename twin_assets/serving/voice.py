@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from twin_assets.documents import DEFAULT_RECIPE, AuthorProfile, ModelManifest, RecipeChoice
 from twin_assets.language.base_models import DOCSTRINGS, BaseSpec, untrained_base
-from twin_assets.language.prompts import PROMPT_VERSION
+from twin_assets.language.prompts import AS_RETRIEVED, PROMPT_VERSION, PassageLimits, passage_limits
 from twin_assets.stores import Stores
 
 HOSTED_CONTEXT_TOKENS = 8_192
@@ -28,6 +28,7 @@ class Voice:
     base: BaseSpec
     context_tokens: int
     answer_tokens: int
+    passages: PassageLimits = AS_RETRIEVED
     manifest: ModelManifest | None = None
     warnings: tuple[str, ...] = ()
 
@@ -78,6 +79,7 @@ def _trained(manifest: ModelManifest) -> Voice:
         base=BaseSpec(name=base.name, revision=base.revision, precision=base.precision),
         context_tokens=manifest.recipe["context_tokens"],
         answer_tokens=manifest.recipe["answer_tokens"],
+        passages=passage_limits(manifest.recipe),
         manifest=manifest,
         warnings=tuple(_doubts(manifest)),
     )
@@ -118,6 +120,7 @@ def _untrained(stores: Stores, profile: AuthorProfile) -> Voice:
         base=base.spec,
         context_tokens=base.context_tokens,
         answer_tokens=base.answer_tokens,
+        passages=base.passages,
         warnings=(
             *_plumbing(base.spec.name),
             f"untrained: {base.spec.name} has learned nothing from {profile.name} and imitates what it is shown; "

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from twin_assets.documents import digest
 from twin_assets.errors import BadInput
-from twin_assets.language.prompts import DraftRequest, Window, encode_example, windows
+from twin_assets.language.prompts import AS_RETRIEVED, DraftRequest, PassageLimits, Window, encode_example, windows
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -81,11 +81,12 @@ def encode_rows(
     context_tokens: int,
     prompt_tokens: int,
     max_windows: int | None = None,
+    limits: PassageLimits = AS_RETRIEVED,
 ) -> Encoded:
     """Encode rows, in the order of their ids. Each answer token is learned exactly once.
 
     A row whose instruction alone does not fit `prompt_tokens` is left out and counted. max_windows: stop there, and
-    keep the order of `rows`.
+    keep the order of `rows`. limits: of the passages shown.
     """
     tokens, pieces, ids = array("i"), list[tuple[int, int, int]](), list[str]()
     n_rows = n_too_long = dropped = 0
@@ -94,7 +95,7 @@ def encode_rows(
             break
         n_rows += 1
         try:
-            example = encode_example(tokenizer, DraftRequest.of_row(dict(row)), row["answer"], prompt_tokens)
+            example = encode_example(tokenizer, DraftRequest.of_row(row, limits), row["answer"], prompt_tokens)
         except BadInput:
             n_too_long += 1
             continue

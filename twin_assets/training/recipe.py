@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from twin_assets.documents import digest
 from twin_assets.errors import BadRecipe
 from twin_assets.language.base_models import BaseSpec, read_recipe
+from twin_assets.language.prompts import PassageLimits
 from twin_assets.settings import Settings
 
 
@@ -74,6 +75,7 @@ class Recipe(_Section):
     base: BaseSpec
     context_tokens: int = Field(ge=64, description="Longest sequence trained on and drafted in.")
     answer_tokens: int = Field(ge=16, description="What a draft may take of it; the rest is the prompt's.")
+    passages: PassageLimits = PassageLimits()
     lora: Lora = Lora()
     training: Training = Training()
     evaluation: dict[str, int] = Field(

@@ -111,7 +111,8 @@ def _fit(job: Job, dataset: TableHandle) -> _Trained:
     """Encode, train from the last checkpoint if there is one, save adapter and curve."""
     started, recipe = time.monotonic(), job.recipe
     context, prompt = room(recipe.context_tokens, recipe.answer_tokens, context_limit(job.model))
-    encoded = encode_rows(dataset.rows(COLUMNS, "split = 'train'"), job.tokenizer, context, prompt)
+    rows = dataset.rows(COLUMNS, "split = 'train'")
+    encoded = encode_rows(rows, job.tokenizer, context, prompt, limits=recipe.passages)
     if not encoded.windows.n_learned:
         raise NotEnoughWriting(
             f"no training example fits recipe {recipe.name} ({encoded.n_rows} rows, {encoded.n_too_long} too long): "
@@ -119,7 +120,7 @@ def _fit(job: Job, dataset: TableHandle) -> _Trained:
         )
     job.tell(f"{encoded.n_rows} examples in {len(encoded.windows)} windows of at most {context} tokens")
     n = recipe.training.validation_windows
-    validation = encode_rows(validation_rows(dataset, n), job.tokenizer, context, prompt, max_windows=n)
+    validation = encode_rows(validation_rows(dataset, n), job.tokenizer, context, prompt, n, recipe.passages)
     checkpoint = last_checkpoint(job.checkpoints)
     trainer = make_trainer(job, encoded, validation, context, is_new=checkpoint is None)
     if checkpoint:

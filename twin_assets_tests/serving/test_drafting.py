@@ -520,6 +520,19 @@ def test_a_version_that_learned_from_other_prompts_is_warned_about(world, parts,
     assert not any("prompts of version" in one for one in finished(drafter, Ask("ada", PROMPT, "v2")).warnings)
 
 
+def test_a_version_is_shown_as_much_as_its_recipe_says_and_that_is_kept(world, parts, drafter):
+    recipe = {"context_tokens": 1000, "answer_tokens": 40}
+    parts.publish(world, "ada", "v1", recipe=recipe | {"passages": {"most": 1, "bytes": 60}})
+    parts.publish(world, "ada", "v2", recipe=recipe)
+    little, all_of_it = (finished(drafter, Ask("ada", PROMPT, version, sampling=SEEDED)) for version in ("v1", "v2"))
+    assert len(little.sources) == 1 < len(all_of_it.sources)
+    kept = {one.id: one for one in world.warehouse.interactions("ada")}
+    [seen] = kept[little.id].passages
+    assert len(seen.text.encode()) <= 60 < len(kept[all_of_it.id].passages[0].text.encode())
+    assert seen.text in kept[little.id].prompt_text
+    assert kept[all_of_it.id].passages[0].text not in kept[little.id].prompt_text
+
+
 def test_a_prompt_is_as_long_as_the_trainers_on_a_base_shorter_than_the_recipe(world, parts, drafter):
     manifest = parts.publish(world, "ada", "v1", recipe={"context_tokens": 4096, "answer_tokens": 900})
     prompt = prepare(drafter, world, Ask("ada", PROMPT, "v1")).prompt

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twin_assets.errors import BadRecipe
-from twin_assets.language.prompts import DraftRequest, Passage, encode_prompt, room
+from twin_assets.language.prompts import DraftRequest, Passage, PassageLimits, encode_prompt, room
 from twin_assets.training.examples import (
     IGNORED,
     as_dataset,
@@ -90,6 +90,16 @@ def test_a_short_base_gives_the_trainer_the_room_that_the_api_has(tokenizer):
     for window in encode_rows([one], tokenizer, context, prompt).windows[:1]:
         assert window.ids[: len(api.ids)] == api.ids
         assert window.mask[: len(api.ids) + 1] == [0] * len(api.ids) + [1]
+
+
+def test_a_recipe_that_shows_little_trains_on_what_the_api_shows(tokenizer):
+    passages = [{"chunk_id": str(n), "title": "T", "url": "", "text": f"A rope {n} keeps. " * 20} for n in range(3)]
+    one, limits = row(1, "train") | {"passages": passages}, PassageLimits(most=2, bytes=100)
+    api = encode_prompt(tokenizer, DraftRequest.of_row(one, limits), 384)
+    [window] = encode_rows([one], tokenizer, 512, 384, limits=limits).windows
+    assert window.ids[: len(api.ids)] == api.ids
+    assert [passage.chunk_id for passage in api.kept_passages] == ["0", "1"]
+    assert all(0 < len(text.encode()) <= 100 and text.endswith("keeps.") for text in api.shown)
 
 
 def test_a_recipe_whose_answers_leave_no_prompt_is_refused_with_what_would_fit():
