@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from twin_assets.collection.crawler import (
+from twin_assets.collection.crawl import (
     INBOX,
     ArchiveCrawler,
     CrawlReport,

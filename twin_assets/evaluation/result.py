@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from twin_assets.documents import ModelManifest, Stored, digest
-from twin_assets.evaluation.likelihood import Likelihood
+from twin_assets.evaluation.instruments.likelihood import Likelihood
 
 if TYPE_CHECKING:
     from upath import UPath

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from twin_assets.errors import TwinError
+from twin_assets.operations.collection_status import Collecting
 from twin_assets.serving.access import Access
-from twin_assets.serving.api import build_api
-from twin_assets.serving.collecting import Collecting
-from twin_assets.serving.desk import Desk, Promote
-from twin_assets.serving.documents_desk import DocumentsDesk
+from twin_assets.serving.api.routes import build_api
+from twin_assets.serving.app.actions import Desk, Promote
+from twin_assets.serving.app.documents_actions import DocumentsDesk
+from twin_assets.serving.app.sources_actions import SourcesDesk
 from twin_assets.serving.drafting import Drafter
 from twin_assets.serving.failures import BodyLimit, NothingFromOutside, OwnPagesOnly
-from twin_assets.serving.sources import SourcesDesk
 from twin_assets.stores import Stores
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def _no_alarm_at_the_end(record: logging.LogRecord) -> bool:
 
 def build_app(stores: Stores, host: str, promote: Promote, collecting: Collecting) -> "FastAPI":
     """The whole ASGI application, as it is served on `host`. Raises BadInput where keys are needed and missing."""
-    from twin_assets.serving.app import mount_app
+    from twin_assets.serving.app.page import mount_app
 
     access = Access(stores.warehouse, host)
     access.check_binding(host)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from twin_assets.demo import SAMPLE, SAMPLE_AUTHOR
+from twin_assets.cli.demo import SAMPLE, SAMPLE_AUTHOR
 from twin_assets.language.base_models import BaseSpec, load_tokenizer, resolve_base
 from twin_assets.language.generation.engine import AnyEngine
 from twin_assets.language.generation.in_process import load_engine

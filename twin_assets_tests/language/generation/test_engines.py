@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from twin_assets.demo import SAMPLE
+from twin_assets.cli.demo import SAMPLE
 from twin_assets.errors import NotThere
 from twin_assets.language.base_models import ResolvedBase, load_base
 from twin_assets.language.generation import torch_engine
