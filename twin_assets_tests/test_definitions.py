@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from twin_assets.collection.crawl import crawlers
+from twin_assets.collection.registry import crawlers
 from twin_assets.definitions import ASSETS, defs
 from twin_assets.orchestration.partitions import authors, authors_recipes
 

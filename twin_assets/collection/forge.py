@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 from urllib.parse import quote
 
-from twin_assets.collection.crawl import Checkpoint, Event, Failed, Found, Item, LeftOut, ListingComplete, Unchanged
+from twin_assets.collection.events import Checkpoint, Event, Failed, Found, Item, LeftOut, ListingComplete, Unchanged
 from twin_assets.content.repositories import (
     MAX_WRITTEN_BYTES,
     RULES,

@@ -17,7 +17,8 @@ from uuid import uuid4
 import dagster as dg
 
 from twin_assets.collection import inbox
-from twin_assets.collection.crawl import INBOX, ArchiveCrawler, archive_platform, crawlers, lies_here, platform_for
+from twin_assets.collection.places import INBOX, lies_here, platform_for
+from twin_assets.collection.registry import ArchiveCrawler, archive_platform, crawlers
 from twin_assets.collection.sensors import crawl_under_way
 from twin_assets.content.archives import is_archive, open_archive
 from twin_assets.documents import AUTHOR_ID, DEFAULT_RECIPE, AuthorProfile, Consent, RecipeChoice, Source, Use, utcnow

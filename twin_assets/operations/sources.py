@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from twin_assets.collection.crawl import check_options, crawlers, lies_here, reads, source_id_for
+from twin_assets.collection.places import lies_here, reads, source_id_for
+from twin_assets.collection.registry import check_options, crawlers
 from twin_assets.documents import AuthorProfile, Source
 from twin_assets.errors import BadSource, NotThere
 from twin_assets.settings import check_secret_name

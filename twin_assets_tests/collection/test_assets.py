@@ -7,7 +7,8 @@ import dagster as dg
 import pytest
 
 from twin_assets.collection.assets import CHECKS, assets, jobs, raw_asset
-from twin_assets.collection.crawl import Found, Item, ListingComplete, crawlers
+from twin_assets.collection.events import Found, Item, ListingComplete
+from twin_assets.collection.registry import crawlers
 from twin_assets.documents import Category
 from twin_assets.errors import BadSource
 from twin_assets.operations.sources import add_source

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,24 +14,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from twin_assets.collection.crawl import (
-    BATCH,
-    Checkpoint,
-    CrawlReport,
-    Failed,
-    Found,
-    Gone,
-    Item,
-    LeftOut,
-    ListingComplete,
-    Unchanged,
-    crawl,
-    crawlers,
-    platform_for,
-    reads,
-    source_id_for,
-    wants,
-)
+from twin_assets.collection.crawl import BATCH, CrawlReport, crawl
+from twin_assets.collection.events import Checkpoint, Failed, Found, Gone, Item, LeftOut, ListingComplete, Unchanged
 from twin_assets.content.web import WebClient
 from twin_assets.documents import Category, Source
 from twin_assets.errors import BadSource
@@ -87,17 +70,6 @@ def alive(stores):
         for document in stores.warehouse.documents(author, source_id=source)
         if document.deleted_at is None
     }
-
-
-@pytest.mark.parametrize(("value", "wanted"), [("yes", True), ("True", True), ("no", False), ("false", False)])
-def test_an_option_is_yes_or_no(value, wanted):
-    assert wants(Source(id="s", platform="p", where="w", options={"posts": value}), "posts") is wanted
-    assert wants(Source(id="s", platform="p", where="w"), "posts") is False
-
-
-def test_an_option_that_is_neither_yes_nor_no_is_an_error_that_names_it():
-    with pytest.raises(BadSource, match="option posts of source s is 'sure': give yes or no"):
-        wants(Source(id="s", platform="p", where="w", options={"posts": "sure"}), "posts")
 
 
 def test_what_a_complete_listing_does_not_name_is_gone(play, alive):
@@ -255,7 +227,8 @@ def test_a_crawl_that_dies_anywhere_and_runs_again_ends_as_if_it_never_had(play,
 TWO_PHASED = """
     import sys
     from pathlib import Path
-    from twin_assets.collection.crawl import Checkpoint, Found, Item, ListingComplete, Unchanged, crawl
+    from twin_assets.collection.events import Checkpoint, Found, Item, ListingComplete, Unchanged
+    from twin_assets.collection.crawl import crawl
     from twin_assets.content.web import WebClient
     from twin_assets.documents import Category, Source
     from twin_assets.settings import Settings
@@ -331,34 +304,3 @@ def test_two_processes_that_crawl_into_one_warehouse_at_once_lose_nothing(settin
         assert contents == {f"{p}-{n}": f"Text {p} {n} of {name}." for p in range(20) for n in range(5)}
         assert stores.warehouse.crawl_state("ada", name) == {"page": 20}
         assert stores.warehouse.crawls("ada")[name]["new"] == 100
-
-
-def test_every_file_of_the_folder_that_registers_a_crawler_is_a_platform(tmp_path):
-    assert {"blog", "files"} <= set(crawlers())
-    assert all(crawler.platform == name and crawler.accepted for name, crawler in crawlers().items())
-    assert platform_for("https://skerrow.example/feed.xml") == "blog"
-    assert platform_for(str(tmp_path)) == "files"
-
-
-@pytest.mark.parametrize("where", ["http://[x", "http://", "nowhere", "ftp://a.example/", ""])
-def test_a_place_that_nothing_reads_says_what_to_give(where):
-    with pytest.raises(BadSource, match=r"is nothing that can be collected from\. Give blog: "):
-        platform_for(where)
-
-
-@pytest.mark.parametrize("where", ["a" * 3000, "/" + "a/" * 3000, "\0", "~nobody-at-all/x", "\ud83c"])
-def test_a_place_that_cannot_be_looked_up_is_no_source_of_any_platform(where):
-    for look in (platform_for, *(partial(reads, crawler) for crawler in crawlers().values())):
-        with pytest.raises(BadSource, match="is no place that can be looked up") as error:
-            look(where)
-        assert len(str(error.value)) < 300
-
-
-@given(st.lists(st.tuples(st.sampled_from(["blog", "files"]), st.text(min_size=1, max_size=12)), max_size=8))
-def test_source_ids_are_readable_distinct_and_the_same_place_keeps_its_own(places):
-    taken: dict[str, str] = {}
-    for platform, where in places:
-        taken[source_id_for(platform, where, taken)] = where
-    assert len(taken) == len(set(places))
-    assert all(source_id_for(name.split("-")[0], where, taken) == name for name, where in taken.items())
-    assert all(name.isascii() and " " not in name for name in taken)

@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = textwrap.dedent("""
     import json, sys
     from pathlib import Path
-    from twin_assets.collection.crawl import Found, Item, ListingComplete, register
+    from twin_assets.collection.events import Found, Item, ListingComplete
+    from twin_assets.collection.registry import register
     from twin_assets.documents import AuthorProfile, Category, Consent, Source
 
     @register

@@ -12,7 +12,8 @@ import pytest
 
 from twin_assets.collection import crawl as seam
 from twin_assets.collection import inbox
-from twin_assets.collection.crawl import Found, Item, crawl
+from twin_assets.collection.crawl import crawl
+from twin_assets.collection.events import Found, Item
 from twin_assets.collection.sensors import crawl_due
 from twin_assets.content.web import WebClient
 from twin_assets.documents import Category, Source, utcnow

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from twin_assets.collection.crawl import CrawlReport, crawl, crawlers, platform_for
+from twin_assets.collection.crawl import CrawlReport, crawl
+from twin_assets.collection.places import platform_for
+from twin_assets.collection.registry import crawlers
 from twin_assets.content.web import WebClient
 from twin_assets.documents import utcnow
 from twin_assets.errors import BadInput, BadSource, NotThere

@@ -9,17 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urljoin, urlsplit
 
-from twin_assets.collection.crawl import (
-    Checkpoint,
-    Event,
-    Failed,
-    Found,
-    Item,
-    LeftOut,
-    ListingComplete,
-    Unchanged,
-    register,
-)
+from twin_assets.collection.events import Checkpoint, Event, Failed, Found, Item, LeftOut, ListingComplete, Unchanged
+from twin_assets.collection.registry import register
 from twin_assets.content.access_walls import refuse_walls
 from twin_assets.content.extraction import extract_page
 from twin_assets.content.feeds import FeedEntry, absolute_url, read_feed, without_half_characters, xml_text

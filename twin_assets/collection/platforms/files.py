@@ -20,19 +20,9 @@ from datetime import date, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
-from twin_assets.collection.crawl import (
-    BATCH,
-    Checkpoint,
-    Event,
-    Failed,
-    Found,
-    Item,
-    LeftOut,
-    ListingComplete,
-    Unchanged,
-    is_storable,
-    register,
-)
+from twin_assets.collection.crawl import BATCH, is_storable
+from twin_assets.collection.events import Checkpoint, Event, Failed, Found, Item, LeftOut, ListingComplete, Unchanged
+from twin_assets.collection.registry import register
 from twin_assets.content.archives import Entry, Refused, decode, file_entry, open_zip, zip_members
 from twin_assets.content.code import CODE, CODE_NAMES, HTML, MARKDOWN, code_language
 from twin_assets.content.extraction import parse_date

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote, urlsplit
 
-from twin_assets.collection.crawl import Event, Item, register, wants
+from twin_assets.collection.events import Event, Item
 from twin_assets.collection.forge import Listing, Network, Reply, Repository, Tree, crawl_forge
+from twin_assets.collection.registry import register, wants
 from twin_assets.content.repositories import TreeFile, commit_text, left_out_folder, without_furniture
 from twin_assets.content.web import USER_AGENT, StatusError, WebClient
 from twin_assets.documents import Category, Source, Visibility

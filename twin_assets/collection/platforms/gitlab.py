@@ -15,8 +15,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote, urlsplit
 
-from twin_assets.collection.crawl import Event, Item, register, wants
+from twin_assets.collection.events import Event, Item
 from twin_assets.collection.forge import Listing, Network, Reply, Repository, TooLarge, Tree, crawl_forge
+from twin_assets.collection.registry import register, wants
 from twin_assets.content.extraction import parse_date
 from twin_assets.content.repositories import TreeFile, commit_text, without_furniture
 from twin_assets.content.web import USER_AGENT, StatusError, WebClient, host_of

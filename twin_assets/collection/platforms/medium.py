@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit, urlunsplit
 
-from twin_assets.collection.crawl import Event, Failed, Found, Item, LeftOut, ListingComplete, register, wants
+from twin_assets.collection.events import Event, Failed, Found, Item, LeftOut, ListingComplete
+from twin_assets.collection.registry import register, wants
 from twin_assets.content.access_walls import refuse_walls
 from twin_assets.content.archives import Archive
 from twin_assets.content.extraction import extract_page, parse_date

@@ -17,8 +17,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 
-from twin_assets.collection.crawl import (
-    INBOX,
+from twin_assets.collection.events import (
     Checkpoint,
     Event,
     Failed,
@@ -28,8 +27,9 @@ from twin_assets.collection.crawl import (
     LeftOut,
     ListingComplete,
     Unchanged,
-    register,
 )
+from twin_assets.collection.places import INBOX
+from twin_assets.collection.registry import register
 from twin_assets.content.access_walls import refuse_walls
 from twin_assets.content.archives import Archive
 from twin_assets.content.extraction import parse_date

@@ -17,7 +17,8 @@ from json import JSONDecoder
 from pathlib import PurePosixPath
 from typing import Any, ClassVar, Literal, cast, get_args
 
-from twin_assets.collection.crawl import Event, Failed, Found, Item, LeftOut, ListingComplete, register, wants
+from twin_assets.collection.events import Event, Failed, Found, Item, LeftOut, ListingComplete
+from twin_assets.collection.registry import register, wants
 from twin_assets.content.archives import Archive
 from twin_assets.content.extraction import parse_date
 from twin_assets.content.web import WebClient

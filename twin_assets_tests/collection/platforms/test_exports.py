@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from twin_assets.collection.crawl import CrawlReport, Event, Found, Item, ListingComplete, crawl
+from twin_assets.collection.crawl import CrawlReport, crawl
+from twin_assets.collection.events import Event, Found, Item, ListingComplete
 from twin_assets.content.archives import Archive, open_archive
 from twin_assets.content.web import WebClient
 from twin_assets.documents import Category, Source, utcnow

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from twin_assets.collection.crawl import Checkpoint, Failed, Found, ListingComplete, Unchanged
+from twin_assets.collection.events import Checkpoint, Failed, Found, ListingComplete, Unchanged
 from twin_assets.collection.platforms.files import FilesCrawler
 from twin_assets.content.web import WebClient
 from twin_assets.documents import Category, Source

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, strategies
 from hypothesis import settings as effort
 
-from twin_assets.collection.crawl import Failed, Found, LeftOut, crawl
+from twin_assets.collection.crawl import crawl
+from twin_assets.collection.events import Failed, Found, LeftOut
 from twin_assets.collection.platforms.files import FilesCrawler, _front_matter
 from twin_assets.content.web import WebClient
 from twin_assets.documents import Category, Source

@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as fuzz
 from hypothesis import strategies as st
 
-from twin_assets.collection.crawl import Event, platform_for
+from twin_assets.collection.events import Event
+from twin_assets.collection.places import platform_for
 from twin_assets.collection.platforms.github import GithubCrawler
 from twin_assets.content import web
 from twin_assets.content.web import WebClient

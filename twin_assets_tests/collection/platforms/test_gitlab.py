@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as fuzz
 from hypothesis import strategies as st
 
-from twin_assets.collection.crawl import Event, platform_for
+from twin_assets.collection.events import Event
+from twin_assets.collection.places import platform_for
 from twin_assets.collection.platforms.gitlab import GitlabCrawler
 from twin_assets.content.repositories import MAX_WRITTEN_BYTES
 from twin_assets.content.web import WebClient

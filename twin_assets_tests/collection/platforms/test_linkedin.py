@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as fuzz
 from hypothesis import strategies as st
 
-from twin_assets.collection.crawl import crawl, platform_for
+from twin_assets.collection.crawl import crawl
+from twin_assets.collection.places import platform_for
 from twin_assets.collection.platforms.linkedin import change_log
 from twin_assets.collection.platforms.linkedin import export as linkedin_export
 from twin_assets.collection.platforms.linkedin.crawler import LinkedInCrawler

@@ -6,7 +6,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from twin_assets.collection.crawl import ArchiveCrawler, archive_platform, crawl, crawlers, platform_for
+from twin_assets.collection.crawl import crawl
+from twin_assets.collection.places import platform_for
+from twin_assets.collection.registry import ArchiveCrawler, archive_platform, crawlers
 from twin_assets.content.archives import open_archive
 from twin_assets.content.web import WebClient
 from twin_assets.documents import Category, Source

@@ -11,16 +11,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from twin_assets.collection.crawl import (
-    CrawlReport,
-    archive_platform,
-    crawl,
-    crawlers,
-    platform_for,
-    read_archive,
-    source_id_for,
-)
+from twin_assets.collection.crawl import CrawlReport, crawl, read_archive
+from twin_assets.collection.places import platform_for, source_id_for
 from twin_assets.collection.platforms.substack import PAGE
+from twin_assets.collection.registry import archive_platform, crawlers
 from twin_assets.content.archives import open_archive
 from twin_assets.content.web import WebClient
 from twin_assets.documents import Category, Source

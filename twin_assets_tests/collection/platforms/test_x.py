@@ -8,17 +8,11 @@ import pytest
 from hypothesis import given, strategies
 from hypothesis import settings as effort
 
-from twin_assets.collection.crawl import (
-    Failed,
-    Found,
-    LeftOut,
-    ListingComplete,
-    archive_platform,
-    crawl,
-    platform_for,
-    reads,
-)
+from twin_assets.collection.crawl import crawl
+from twin_assets.collection.events import Failed, Found, LeftOut, ListingComplete
+from twin_assets.collection.places import platform_for, reads
 from twin_assets.collection.platforms.x import XCrawler
+from twin_assets.collection.registry import archive_platform
 from twin_assets.content.archives import Archive, Entry, open_archive
 from twin_assets.content.web import WebClient
 from twin_assets.documents import Category, Source

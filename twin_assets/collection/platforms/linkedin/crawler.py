@@ -14,23 +14,13 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from twin_assets.collection.crawl import (
-    Checkpoint,
-    Event,
-    Failed,
-    Found,
-    Gone,
-    Item,
-    LeftOut,
-    ListingComplete,
-    register,
-    wants,
-)
+from twin_assets.collection.events import Checkpoint, Event, Failed, Found, Gone, Item, LeftOut, ListingComplete
 from twin_assets.collection.platforms.linkedin import api as linkedin_api
 from twin_assets.collection.platforms.linkedin import export
 from twin_assets.collection.platforms.linkedin.api import MemberApi
 from twin_assets.collection.platforms.linkedin.change_log import ChangeLog, Logged
 from twin_assets.collection.platforms.linkedin.export import Row, moment, post_urn, unwrapped
+from twin_assets.collection.registry import register, wants
 from twin_assets.content.archives import Archive
 from twin_assets.content.web import WebClient, host_of
 from twin_assets.documents import Category, Source, digest, utcnow
