@@ -175,7 +175,7 @@ def author_set(
     """Change a profile: only what is named."""
     from twin_assets.documents import RecipeChoice
     from twin_assets.language.base_models import recipe_files
-    from twin_assets.operations import runs
+    from twin_assets.operations import runs, usage
 
     opened = stores()
     if unknown := sorted(set(recipes) - recipe_files(opened.settings).keys()):
@@ -191,7 +191,7 @@ def author_set(
     opened.warehouse.change_profile(author_id, change)
     with runs.dagster_instance() as instance:
         runs.register(instance, opened)
-        if train_private is not None and runs.train_private(instance, opened, author_id, train_private):
+        if train_private is not None and usage.train_private(instance, opened, author_id, train_private):
             say(f"the next features run takes that up: twin run {author_id} --until instruction_dataset")
     say(f"changed {author_id}; see: twin author show {author_id}")
 
@@ -473,7 +473,8 @@ def document_leave_out(
     author_id: str, document_id: str, use: Literal["training", "quoting", "both"], take_back: bool
 ) -> None:
     """Keep a document out of training, quoting or both. DOCUMENT_ID is as `twin documents` shows it."""
-    from twin_assets.operations.runs import daemon_runs, dagster_instance, document_of, leave_out
+    from twin_assets.operations.runs import daemon_runs, dagster_instance
+    from twin_assets.operations.usage import document_of, leave_out
 
     uses: list[Use] = ["training", "quoting"] if use == "both" else [use]
     opened = stores()

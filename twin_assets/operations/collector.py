@@ -23,7 +23,7 @@ from twin_assets.collection.sensors import crawl_under_way
 from twin_assets.content.archives import is_archive, open_archive
 from twin_assets.documents import AUTHOR_ID, DEFAULT_RECIPE, AuthorProfile, Consent, RecipeChoice, Source, Use, utcnow
 from twin_assets.errors import BadInput, BadSource
-from twin_assets.operations import erasure, runs, sources
+from twin_assets.operations import erasure, runs, sources, usage
 from twin_assets.operations.collection_status import LeftOut, Overview, Phase, Place, Reading, Standing
 from twin_assets.stores import Stores
 
@@ -131,7 +131,7 @@ class Collector:
     def leave_out(self, author: str, document_id: str, uses: Collection[Use]) -> LeftOut:
         """Leave a document out of these uses and no others. Raises NotThere."""
         with self._open_instance() as instance:
-            changed = runs.leave_out(instance, self._stores, author, document_id, uses)
+            changed = usage.leave_out(instance, self._stores, author, document_id, uses)
             return LeftOut(sorted(uses), changed, runs.daemon_runs(instance))
 
     def overview(self, author: str) -> Overview:

@@ -1,41 +1,31 @@
 """How `twin` starts Dagster runs: in its own process, one per platform, one for the features, one per recipe.
 
 In one run a failing platform would skip everything after it, and author and author x recipe assets cannot share a run.
-What is up to date is skipped: a materialization carries the data versions of what it was made from.
+What is up to date is skipped: `staleness` says what is not.
 """
 
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import cache
-from hashlib import sha256
 from typing import Any, Literal
 
 import dagster as dg
-from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from filelock import FileLock
 
-from twin_assets.documents import AuthorProfile, RawDocument, Use
-from twin_assets.errors import BadInput, NotThere
+from twin_assets.errors import BadInput
+from twin_assets.operations.staleness import FEATURES, out_of_date
 from twin_assets.orchestration.partitions import add_partitions, author_recipe
 from twin_assets.orchestration.run_launcher import bury_dead_runs, cancel_own_runs, own_process_tag
 from twin_assets.settings import Settings
 from twin_assets.stores import Stores
 
-FEATURES = ("cleaned_documents", "chunks", "embeddings", "instruction_dataset")
 RECIPE = ("preference_pairs", "adapter", "evaluation_report")
 UNTIL = ("raw", *FEATURES, *RECIPE)
-
-UPSTREAM = {
-    "chunks": ("cleaned_documents",),
-    "embeddings": ("chunks",),
-    "instruction_dataset": ("embeddings", "cleaned_documents"),
-}
 
 PROGRESS_CONFIG: dict[str, Any] = {"loggers": {"progress": {}}}
 
@@ -56,13 +46,6 @@ class Outcome:
 
 
 Tell = Callable[[Outcome], None]
-
-
-@cache
-def _definitions() -> dg.Definitions:
-    from twin_assets.definitions import defs
-
-    return defs
 
 
 @contextmanager
@@ -99,8 +82,10 @@ def run_job(
     config: dict[str, Any] | None = None,
 ) -> Outcome:
     """Execute a job for one partition in this process; a failure is an outcome, not an exception."""
+    from twin_assets.definitions import defs
+
     started = time.monotonic()
-    job_definition = _definitions().resolve_job_def(job)
+    job_definition = defs.resolve_job_def(job)
 
     def execute() -> dg.ExecuteInProcessResult:
         return job_definition.execute_in_process(
@@ -254,113 +239,3 @@ def promote(instance: dg.DagsterInstance, author: str, version: str | None, who:
     """Execute `production_model`, the only place that moves the alias."""
     config = {"ops": {"production_model": {"config": {"version": version, "who": who, "reason": reason}}}}
     return run_job(instance, "production_model", "promote", author, config=config)
-
-
-def document_of(stores: Stores, author: str, document_id: str) -> RawDocument:
-    """The author's document with this id. Raises NotThere, also when it is somebody else's."""
-    document = next(stores.warehouse.documents_by_id([document_id]), None)
-    if document is None or document.author != author:
-        raise NotThere(f"{author} has no document {document_id!r}: see `twin documents {author}`")
-    return document
-
-
-def leave_out(
-    instance: dg.DagsterInstance, stores: Stores, author: str, document_id: str, uses: Collection[Use]
-) -> bool:
-    """Keep a document out of exactly these uses, and ask for the features run that this takes; returns if it does.
-
-    It is asked for as a change of the raw asset: automation follows it, and `twin run` finds the features out of date.
-    Raises NotThere.
-    """
-    document = document_of(stores, author, document_id)
-    changed = set(uses) != set(document.left_out)
-    if changed:
-        stores.warehouse.leave_out(document_id, sorted(uses))
-    return _report_use_changed(instance, stores, author, [document.platform]) or changed
-
-
-def train_private(instance: dg.DagsterInstance, stores: Stores, author: str, allowed: bool) -> bool:
-    """Let models learn from the author's private writing, or not, and ask for the features run that this takes.
-
-    Returns whether it takes one. Raises NotThere.
-    """
-
-    def allow(profile: AuthorProfile) -> None:
-        profile.train_private = allowed
-
-    changed = stores.warehouse.profile(author).train_private != allowed
-    if changed:
-        stores.warehouse.change_profile(author, allow)
-    platforms = sorted({row["platform"] for row in stores.warehouse.count_documents(author)})
-    return _report_use_changed(instance, stores, author, platforms) or changed
-
-
-def _report_use_changed(instance: dg.DagsterInstance, stores: Stores, author: str, platforms: Sequence[str]) -> bool:
-    """Tell Dagster of each of these platforms whose raw data version it does not know; returns if there was one.
-
-    What was written a moment ago does not decide it: who wrote an earlier change may have died before telling.
-    """
-    told = False
-    for platform in platforms:
-        key = dg.AssetKey(["raw", platform])
-        version = stores.warehouse.raw_data_version(author, platform)
-        if (_tags(instance, key, author) or {}).get(DATA_VERSION_TAG) == version:
-            continue
-        instance.report_runless_asset_event(
-            dg.AssetMaterialization(
-                key,
-                partition=author,
-                description="The author changed what documents may be used for.",
-                tags={DATA_VERSION_TAG: version},
-            )
-        )
-        told = True
-    return told
-
-
-def out_of_date(instance: dg.DagsterInstance, author: str) -> dict[str, str]:
-    """The author's feature assets that a run would change, each with the reason."""
-    graph = _definitions().resolve_asset_graph()
-    raw = [key for key in graph.get_all_asset_keys() if key.path[0] == "raw"]
-    upstream = {"cleaned_documents": raw} | {
-        asset: [dg.AssetKey(parent) for parent in parents] for asset, parents in UPSTREAM.items()
-    }
-    stale: dict[str, str] = {}
-    for asset in FEATURES:
-        key = dg.AssetKey(asset)
-        reason = _reason(instance, key, author, upstream[asset], graph.get(key).code_version)
-        followed = next((parent.path[-1] for parent in upstream[asset] if parent.path[-1] in stale), None)
-        if reason or followed:
-            stale[asset] = reason or f"follows {followed}"
-    return stale
-
-
-def _reason(
-    instance: dg.DagsterInstance,
-    key: dg.AssetKey,
-    author: str,
-    parents: Sequence[dg.AssetKey],
-    code_version: str | None,
-) -> str | None:
-    own = _tags(instance, key, author)
-    if own is None:
-        return "never made"
-    if own.get("dagster/code_version") != code_version:
-        return "made by other code or settings"
-    for parent in parents:
-        now = _tags(instance, parent, author)
-        used = own.get(f"dagster/input_data_version/{parent.to_user_string()}")
-        if now is not None and used != _as_input(now.get("dagster/data_version", "")):
-            return f"{parent.to_user_string()} changed"
-    return None
-
-
-def _as_input(data_version: str) -> str:
-    """How Dagster notes the data version of an input: as a hash over the versions of its partitions, here one."""
-    return sha256(data_version.encode()).hexdigest()
-
-
-def _tags(instance: dg.DagsterInstance, key: dg.AssetKey, partition: str) -> dict[str, str] | None:
-    found = instance.fetch_materializations(dg.AssetRecordsFilter(key, asset_partitions=[partition]), limit=1).records
-    materialization = found[0].asset_materialization if found else None
-    return dict(materialization.tags or {}) if materialization else None

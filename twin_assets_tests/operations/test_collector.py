@@ -16,6 +16,7 @@ from twin_assets.collection.crawl import crawl
 from twin_assets.collection.events import Found, Item
 from twin_assets.collection.sensors import crawl_due
 from twin_assets.content.web import WebClient
+from twin_assets.definitions import defs
 from twin_assets.documents import Category, Source, utcnow
 from twin_assets.errors import BadInput, BadSource, NotThere
 from twin_assets.operations import runs
@@ -138,7 +139,7 @@ def test_what_is_no_place_is_refused_in_words(collector, ada, where):
 
 def collect_what_is_asked_for(instance: dg.DagsterInstance) -> None:
     """What a daemon does: ask the sensor, execute the runs that it wants."""
-    repository = runs._definitions().get_repository_def()
+    repository = defs.get_repository_def()
     with dg.partition_loading_context(dynamic_partitions_store=instance):
         tick = crawl_due.evaluate_tick(dg.build_sensor_context(instance=instance, repository_def=repository))
     for request in tick.run_requests or []:
@@ -172,7 +173,7 @@ def test_a_running_crawl_shows_what_it_has_done_and_one_that_died_was_broken_off
 ):
     source = collector.add_source("ada", Place(str(writing)), of_this_machine=True)
     project.warehouse.save_crawl("ada", source.id, {"started_at": utcnow(), "finished_at": None, "new": 7})
-    job = runs._definitions().resolve_job_def("collect_files")
+    job = defs.resolve_job_def("collect_files")
     run = dagster_instance.create_run_for_job(
         job, tags={"dagster/partition": "ada"}, status=dg.DagsterRunStatus.STARTED
     )

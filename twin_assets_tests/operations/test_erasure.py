@@ -43,8 +43,10 @@ from twin_assets.errors import BadInput, NotThere, TwinError
 from twin_assets.language.embedding import load_embedder
 from twin_assets.language.search import search
 from twin_assets.operations import runs as running
+from twin_assets.operations import usage
 from twin_assets.operations.erasure import EVALUATIONS, check_erasable, erase, erasing, is_being_erased
 from twin_assets.operations.sources import add_source
+from twin_assets.operations.staleness import out_of_date
 from twin_assets.operations.status import author_status
 from twin_assets.orchestration.partitions import author_recipe
 from twin_assets.stores import Stores, open_stores
@@ -147,7 +149,7 @@ def draft_and_promote(instance: dg.DagsterInstance, stores: Stores, author: str,
         )
     )  # fmt: skip
     assert running.promote(instance, author, VERSION, author, SAID[author]).status == "ran"
-    assert running.leave_out(instance, stores, author, next(stores.warehouse.documents(author)).id, ["training"])
+    assert usage.leave_out(instance, stores, author, next(stores.warehouse.documents(author)).id, ["training"])
 
 
 def keep_by_hand(data: Path, author: str) -> None:
@@ -230,7 +232,7 @@ def test_nothing_of_an_erased_author_is_in_any_byte(project, instance):
 def test_the_other_author_keeps_everything(project, instance):
     stores = project.stores
     status, files, runs = author_status(stores, BEN), holding(project.data, BEN), instance.get_runs_count()
-    stale = running.out_of_date(instance, BEN)
+    stale = out_of_date(instance, BEN)
     assert last_cleaned(instance) == ADA
     erased(instance, stores)
     stores = project.stores
@@ -238,7 +240,7 @@ def test_the_other_author_keeps_everything(project, instance):
     # Databases are rewritten: a write-ahead log that held something of theirs may be empty now.
     assert {path for path in files - holding(project.data, BEN) if not path.endswith("-wal")} == set()
     assert instance.get_runs_count() == runs - 4
-    assert running.out_of_date(instance, BEN) == stale
+    assert out_of_date(instance, BEN) == stale
     assert last_cleaned(instance) == BEN
     assert instance.get_dynamic_partitions("author") == [BEN]
     hits = search(stores.features.table(BEN, "embeddings"), load_embedder(stores.settings), SAID[BEN], 1)

@@ -6,14 +6,13 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import yaml
-from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
+from twin_assets.definitions import defs
 from twin_assets.documents import AuthorProfile, Consent
 from twin_assets.operations import runs
 from twin_assets.orchestration.run_launcher import bury_dead_runs
-from twin_assets.stores import Stores, open_stores
-from twin_assets_tests.conftest import raw, setting
+from twin_assets.stores import open_stores
 from twin_assets_tests.end_to_end.conftest import RECIPE, Project
 from twin_assets_tests.training.conftest import publish_dataset
 
@@ -47,41 +46,6 @@ def test_a_run_killed_before_it_named_its_process_is_buried_at_the_next_start(tm
         assert run.status is status
         assert bury_dead_runs(instance) == [run.run_id]
         assert not instance.get_runs(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES))
-
-
-def known_data_version(instance: dg.DagsterInstance, platform: str) -> str:
-    event = instance.get_latest_materialization_event(dg.AssetKey(["raw", platform]))
-    return event.asset_materialization.tags[DATA_VERSION_TAG]
-
-
-def is_known(instance: dg.DagsterInstance, stores: Stores, platform: str) -> bool:
-    return known_data_version(instance, platform) == stores.warehouse.raw_data_version("ada", platform)
-
-
-def test_a_document_left_out_by_a_command_that_died_is_told_of_by_the_same_command_again(dagster_instance, stores, ada):
-    stores.warehouse.upsert_documents([raw("a", "words")])
-    assert runs.leave_out(dagster_instance, stores, "ada", "ada:files:a", ["quoting"])
-    stores.warehouse.leave_out("ada:files:a", ["quoting", "training"])  # and here it died
-    assert not is_known(dagster_instance, stores, "files")
-
-    assert runs.leave_out(dagster_instance, stores, "ada", "ada:files:a", ["training", "quoting"])
-    assert is_known(dagster_instance, stores, "files")
-    assert not runs.leave_out(dagster_instance, stores, "ada", "ada:files:a", ["training", "quoting"])
-
-
-def test_private_writing_allowed_by_a_command_that_died_is_told_of_by_the_same_command_again(
-    dagster_instance, stores, ada
-):
-    stores.warehouse.upsert_documents([raw("a", "words"), raw("b", "more words", platform="blog", source_id="blog")])
-    assert runs.train_private(dagster_instance, stores, "ada", True)
-    assert runs.train_private(dagster_instance, stores, "ada", False)
-    stores.warehouse.change_profile("ada", setting(train_private=True))  # and here it died
-    assert not is_known(dagster_instance, stores, "files")
-
-    assert runs.train_private(dagster_instance, stores, "ada", True)
-    assert is_known(dagster_instance, stores, "files")
-    assert is_known(dagster_instance, stores, "blog")
-    assert not runs.train_private(dagster_instance, stores, "ada", True)
 
 
 @pytest.fixture
@@ -127,5 +91,5 @@ def test_a_recipe_is_evaluated_again_when_it_is_judged_otherwise_and_never_train
 
 @pytest.mark.parametrize("asset", ["adapter", "evaluation_report"])
 def test_training_and_evaluation_share_the_gpu_out(asset):
-    graph = runs._definitions().resolve_asset_graph()
+    graph = defs.resolve_asset_graph()
     assert graph.get(dg.AssetKey(asset)).pools == {"gpu"}

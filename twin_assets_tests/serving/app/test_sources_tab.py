@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 
 from twin_assets.collection import inbox
 from twin_assets.collection.sensors import crawl_due
+from twin_assets.definitions import defs
 from twin_assets.documents import ApiKey, AuthorProfile, Consent, Proof, Source, utcnow
 from twin_assets.errors import NotThere
 from twin_assets.operations import runs as dagster_runs
@@ -217,7 +218,7 @@ def test_from_elsewhere_nobody_uploads_without_a_login(two_authors):
 def collect_what_is_asked_for(stores: Stores) -> None:
     """What a daemon does: ask the sensor, execute the runs that it wants."""
     with dg.DagsterInstance.local_temp(str(stores.settings.data_dir / "dagster")) as instance:
-        repository = dagster_runs._definitions().get_repository_def()
+        repository = defs.get_repository_def()
         with dg.partition_loading_context(dynamic_partitions_store=instance):
             tick = crawl_due.evaluate_tick(dg.build_sensor_context(instance=instance, repository_def=repository))
         for request in tick.run_requests or []:
