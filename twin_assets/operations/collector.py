@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from twin_assets.content.archives import is_archive, open_archive
 from twin_assets.documents import AUTHOR_ID, DEFAULT_RECIPE, AuthorProfile, Consent, RecipeChoice, Source, Use, utcnow
 from twin_assets.errors import BadInput, BadSource
 from twin_assets.operations import erasure, runs, sources, usage
-from twin_assets.operations.collection_status import LeftOut, Overview, Phase, Place, Reading, Standing
+from twin_assets.operations.collection_status import Overview, Phase, Reading, Standing
 from twin_assets.stores import Stores
 
 ELSEWHERE = re.compile(r"(\w+:)?https?://\S+|@?\w[\w@.:+-]*(/\w[\w@.:+-]*)?", re.IGNORECASE)
@@ -50,8 +51,27 @@ def add_author(stores: Stores, author: str, name: str, consent: Consent) -> Auth
     return profile
 
 
+@dataclass(frozen=True)
+class Place:
+    """A source as a person enters it. token_env: NAME of the environment variable that holds the token."""
+
+    where: str
+    platform: str | None = None
+    cron: str | None = None
+    token_env: str | None = None
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What a document is left out of. daemon_runs: whether the features run that a change takes starts by itself."""
+
+    uses: Sequence[Use]
+    changed: bool
+    daemon_runs: bool
+
+
 class Collector:
-    """`serving.collecting.Collecting`, on this project's stores and Dagster instance."""
+    """Collection on this project's stores and Dagster instance. Methods raise TwinError with what to do instead."""
 
     def __init__(self, stores: Stores, open_instance: Open = runs.dagster_instance) -> None:
         self._stores = stores

@@ -1,4 +1,4 @@
-"""API and app in one uvicorn process. What promotes and collects is handed in: serving knows nothing of Dagster."""
+"""API and app in one uvicorn process. What promotes and collects is handed in, with the project's Dagster instance."""
 
 import asyncio
 import logging
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from twin_assets.errors import TwinError
-from twin_assets.operations.collection_status import Collecting
+from twin_assets.operations.collector import Collector
 from twin_assets.serving.access import Access
 from twin_assets.serving.api.routes import build_api
 from twin_assets.serving.app.actions import Desk, Promote
@@ -34,7 +34,7 @@ def _no_alarm_at_the_end(record: logging.LogRecord) -> bool:
     return not ended and "timeout graceful shutdown" not in record.getMessage()
 
 
-def build_app(stores: Stores, host: str, promote: Promote, collecting: Collecting) -> "FastAPI":
+def build_app(stores: Stores, host: str, promote: Promote, collecting: Collector) -> "FastAPI":
     """The whole ASGI application, as it is served on `host`. Raises BadInput where keys are needed and missing."""
     from twin_assets.serving.app.page import mount_app
 
@@ -53,7 +53,7 @@ def build_app(stores: Stores, host: str, promote: Promote, collecting: Collectin
     return app
 
 
-def serve(stores: Stores, host: str, port: int, promote: Promote, collecting: Collecting) -> None:
+def serve(stores: Stores, host: str, port: int, promote: Promote, collecting: Collector) -> None:
     """Serve until told to end. Raises TwinError for an address that cannot be had, BadInput for one that needs keys."""
     import uvicorn
 

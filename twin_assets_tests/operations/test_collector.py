@@ -20,8 +20,8 @@ from twin_assets.definitions import defs
 from twin_assets.documents import Category, Source, utcnow
 from twin_assets.errors import BadInput, BadSource, NotThere
 from twin_assets.operations import runs
-from twin_assets.operations.collection_status import Overview, Place, Standing
-from twin_assets.operations.collector import Collector
+from twin_assets.operations.collection_status import Overview, Standing
+from twin_assets.operations.collector import Collector, Place
 from twin_assets.operations.sources import add_source
 from twin_assets.orchestration.partitions import authors
 from twin_assets_tests.conftest import raw

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from twin_assets.documents import Category, RawDocument, Use, Visibility
 from twin_assets.errors import BadInput, NotThere
-from twin_assets.operations.collection_status import Collecting, LeftOut
+from twin_assets.operations.collector import Collector, LeftOut
 from twin_assets.serving.access import Access, Caller
 from twin_assets.serving.app import document_list, fragments
 from twin_assets.serving.app.actions import Choices, Done, done, in_words
@@ -80,7 +80,7 @@ class Chosen:
 class DocumentsDesk:
     """The tab's actions for one server."""
 
-    def __init__(self, warehouse: Warehouse, collecting: Collecting, access: Access) -> None:
+    def __init__(self, warehouse: Warehouse, collecting: Collector, access: Access) -> None:
         self._warehouse = warehouse
         self._collecting = collecting
         self._access = access

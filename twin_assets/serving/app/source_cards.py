@@ -5,7 +5,15 @@ from datetime import datetime, timedelta
 from html import escape
 
 from twin_assets.documents import AuthorProfile, Proof
-from twin_assets.operations.collection_status import WHEN, Overview, Reading, Standing
+from twin_assets.operations.collection_status import Overview, Reading, Standing
+
+BY_HAND = ""
+WHEN = [
+    ("by hand", BY_HAND),
+    ("every hour", "0 * * * *"),
+    ("every day at six (UTC)", "0 6 * * *"),
+    ("every Monday at six (UTC)", "0 6 * * 1"),
+]
 
 SHOWN_ITEMS = 50
 TAKEN_UP_WITHIN = timedelta(minutes=2)

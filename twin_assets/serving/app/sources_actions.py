@@ -9,7 +9,7 @@ from pathlib import Path
 
 from twin_assets.documents import utcnow
 from twin_assets.errors import AccessDenied, BadInput
-from twin_assets.operations.collection_status import Collecting, Place
+from twin_assets.operations.collector import Collector, Place
 from twin_assets.serving.access import Access, Caller
 from twin_assets.serving.app import source_cards
 from twin_assets.serving.app.actions import Choices, Done, done
@@ -32,7 +32,7 @@ class Shown:
 class SourcesDesk:
     """The tab's actions for one server."""
 
-    def __init__(self, collecting: Collecting, access: Access) -> None:
+    def __init__(self, collecting: Collector, access: Access) -> None:
         self._collecting = collecting
         self._access = access
 

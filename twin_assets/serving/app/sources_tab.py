@@ -7,9 +7,10 @@ from typing import Any
 import gradio as gr
 
 from twin_assets.errors import BadInput
-from twin_assets.operations.collection_status import BY_HAND, WHEN, Place
+from twin_assets.operations.collector import Place
 from twin_assets.serving.access import Caller
 from twin_assets.serving.app import fragments
+from twin_assets.serving.app.source_cards import BY_HAND, WHEN
 from twin_assets.serving.app.sources_actions import EVERY, TELL, SourcesDesk
 
 LOOK_AGAIN_S = 2.0

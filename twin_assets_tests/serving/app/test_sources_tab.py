@@ -17,7 +17,8 @@ from twin_assets.definitions import defs
 from twin_assets.documents import ApiKey, AuthorProfile, Consent, Proof, Source, utcnow
 from twin_assets.errors import NotThere
 from twin_assets.operations import runs as dagster_runs
-from twin_assets.operations.collection_status import Overview, Phase, Place, Reading, Standing
+from twin_assets.operations.collection_status import Overview, Phase, Reading, Standing
+from twin_assets.operations.collector import Place
 from twin_assets.serving.access import OPERATOR, Access, Caller, new_key
 from twin_assets.serving.app import source_cards
 from twin_assets.serving.app.sources_actions import EVERY, SourcesDesk
