@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from twin_assets.features.instructions.requests import ORDER
+from twin_assets.features.instructions.splits import ORDER
 from twin_assets.orchestration.metadata_markdown import picture, table
 
 if TYPE_CHECKING:

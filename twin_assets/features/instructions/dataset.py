@@ -6,21 +6,18 @@ from typing import TYPE_CHECKING
 
 from twin_assets import schemas
 from twin_assets.documents import digest
-from twin_assets.features.instructions.instruction_model import InstructionModel, Wanted
-from twin_assets.features.instructions.requests import (
-    INSTRUCTIONS_VERSION,
+from twin_assets.features.instructions.examples import (
     Built,
-    Example,
     Passages,
-    Split,
     build_rows,
-    language_name,
     made_by_instructions,
     made_from,
     make_examples,
-    split_clusters,
     with_instruction,
 )
+from twin_assets.features.instructions.instruction_model import InstructionModel, Wanted
+from twin_assets.features.instructions.requests import INSTRUCTIONS_VERSION, Example, language_name
+from twin_assets.features.instructions.splits import Split, split_clusters
 from twin_assets.features.memo import Memo
 from twin_assets.language.embedding import Embedder, model_identity
 from twin_assets.language.prompts import Passage, task_instruction

@@ -1,19 +1,13 @@
-"""The instruction dataset: every answer is the author's own text, every instruction is made for it by a rule.
+"""How an answer is asked for: the request that each piece of a document answers.
 
-A document's side is a hash of its id, a cluster's split follows from its members: the split has no memory, and an
-addition never moves a cluster from train to test. Retrieved context comes from the real retriever, never from the
-answer's own cluster and never from a cluster that is held out.
-
-Each piece of the author's is the answer of one example, so that a model learns its words once and evaluation counts
-their bytes once. What is chosen among (task, wording, context or none, size) is chosen by hashes, so that one document
-more changes no other's examples.
+What is chosen among (task, wording, context or none) is chosen by hashes, so that one document more changes no other's
+examples.
 """
 
-import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from twin_assets.content.chunking import CHUNKING_VERSION
@@ -21,32 +15,23 @@ from twin_assets.content.headings import heading_label
 from twin_assets.documents import Category, digest
 from twin_assets.features.cleaning import CLEANING_VERSION
 from twin_assets.features.cleaning.blocks import SPAN, code_blocks, prose
-from twin_assets.features.instructions.answers import STOP, Answer, answers, plain_text, without_code, writing
-from twin_assets.features.instructions.boilerplate import boilerplate
+from twin_assets.features.instructions.answers import STOP, Answer, plain_text, without_code, writing
 from twin_assets.features.instructions.code.code_comments import purpose_of_file
 from twin_assets.features.instructions.code.code_definitions import is_main, names_defined
-from twin_assets.features.instructions.corpus_counts import Counted, counted
+from twin_assets.features.instructions.corpus_counts import Counted
 from twin_assets.features.instructions.excerpt import excerpt
-from twin_assets.features.instructions.overlap import overlap, paragraphs_of, stands_in
 from twin_assets.features.instructions.prose.key_phrases import KeyPhrases, joined
 from twin_assets.features.instructions.prose.plain_version import plain_sentence, plain_version
 from twin_assets.features.instructions.prose.replies import answers_it, is_said
-from twin_assets.features.memo import Memo
-from twin_assets.language.prompts import PROMPT_VERSION, TASKS, Passage, task_instruction
+from twin_assets.features.instructions.splits import Split, chance
+from twin_assets.language.prompts import PROMPT_VERSION, TASKS, task_instruction
 
 INSTRUCTIONS_VERSION = "10"
 MADE_BY = (INSTRUCTIONS_VERSION, PROMPT_VERSION, CHUNKING_VERSION)
 """The rules here, how requests are worded, and how answers are cut."""
 
-Split = Literal["train", "validation", "test"]
 Task = Literal["write", "continue", "rewrite", "reply", "code"]
-Size = Literal["small", "medium", "full"]
 
-ORDER: dict[Split, int] = {"train": 0, "validation": 1, "test": 2}
-SHARE_OF_SIZE: dict[Size, float] = {"small": 0.1, "medium": 0.4, "full": 1.0}
-"""Of the clusters in train. What is held out is the same in every size, so that models of all sizes compare."""
-
-PASSAGES = 3
 MAX_TOPIC = 120
 MIN_OPENING, MAX_OPENING = 40, 200
 PHRASES = 4
@@ -79,12 +64,6 @@ _POINTS_BACK = re.compile(r"(it|its|this|that|these|those|they|he|she|and|but|so
 _HIDE_STOPS = str.maketrans(".!?…", "\ue000\ue001\ue002\ue003")
 _SHOW_STOPS = {hidden: shown for shown, hidden in _HIDE_STOPS.items()}
 
-Retrieve = Callable[[Sequence[tuple[str, str]]], Iterable[list[tuple[str, Passage]]]]
-"""(query, cluster of the answer) of each example -> (cluster_id, passage) of what is found for it, best first."""
-
-Passages = list[dict[str, Any]]
-"""The retrieved context of a row: language.prompts.Passage as dicts, best first."""
-
 Document = Mapping[str, Any]
 """A row of `cleaned_documents`."""
 
@@ -110,109 +89,6 @@ class Example:
         return f"{self.document['document_id']}#{self.task}-{self.position:03d}"
 
 
-@dataclass(frozen=True)
-class Built:
-    """The rows of a dataset and what was left out of it, by reason."""
-
-    rows: list[dict[str, Any]]
-    left_out: Mapping[str, int]
-    looked_up: int = 0
-    """Examples whose context was looked up now; that of the others stands as it was."""
-    looked_up_among: int = 0
-    """Chunks that could be quoted when context was last looked up for all."""
-
-
-def made_by_instructions(answer_bytes: int, retrieval: str, instruction_model: str | None = None) -> str:
-    """How examples are made now; `retrieval` names the embedding model."""
-    return digest(["instructions", *MADE_BY, answer_bytes, retrieval, instruction_model], 16)
-
-
-def side_of(document_id: str) -> Split:
-    """80/10/10 by a hash of the id."""
-    bucket = int.from_bytes(hashlib.sha256(document_id.encode()).digest()[:8], "big") % 10
-    return "test" if bucket == 9 else "validation" if bucket == 8 else "train"
-
-
-def split_clusters(documents: Iterable[tuple[str, str]]) -> dict[str, Split]:
-    """The split of each cluster of (document_id, cluster_id): train if any member is, else validation, else test."""
-    splits: dict[str, Split] = {}
-    for document_id, cluster_id in documents:
-        side = side_of(document_id)
-        if cluster_id not in splits or ORDER[side] < ORDER[splits[cluster_id]]:
-            splits[cluster_id] = side
-    return splits
-
-
-def is_in_size(cluster_id: str, split: Split, size: Size) -> bool:
-    """Whether a cluster belongs to a size of the dataset; what belongs to one belongs to all larger ones."""
-    return split != "train" or _chance("size", cluster_id) < SHARE_OF_SIZE[size]
-
-
-def make_examples(
-    documents: Sequence[Document],
-    splits: Mapping[str, Split],
-    answer_bytes: int,
-    size: Size = "full",
-    known: Memo | None = None,
-) -> tuple[list[Example], Counter[str]]:
-    """Examples of one document of each cluster, without their context, and what was left out by reason.
-
-    documents: all rows of `cleaned_documents`, ordered by document_id so that a cluster's first member stands for it.
-    known: what was made of them the last time.
-    """
-    known, left_out = known or Memo(), Counter[str]()
-    chosen = list(_chosen(documents, splits, size, left_out))
-    counts = {one["document_id"]: counted(one["text"], known) for one in chosen if one["category"] != Category.CODE}
-    shared = boilerplate(one.paragraphs for one in counts.values())
-    phrases = KeyPhrases(one.words for one in counts.values())
-    examples: list[Example] = []
-    for document in chosen:
-        asking = _Asking(document, splits[document["cluster_id"]], phrases)
-        key = asking.memo_key(answer_bytes, shared, counts.get(document["document_id"], Counted()))
-        made = known.get(key)
-        if made is None:
-            missed: Counter[str] = Counter()
-            found = answers(document, answer_bytes, shared, missed)
-            made = {"examples": list(map(_as_entry, asking.examples(found, missed))), "left_out": dict(+missed)}
-            known.put(key, made)
-        examples += (Example(document, asking.split, **entry) for entry in made["examples"])
-        left_out.update(made["left_out"])
-    return list(_without_repeated_answers(examples, left_out)), left_out
-
-
-def build_rows(
-    examples: Sequence[Example],
-    splits: Mapping[str, Split],
-    retrieve: Retrieve,
-    made_by: str,
-    kept: Mapping[str, Passages] | None = None,
-) -> list[dict[str, Any]]:
-    """The examples as rows, with context for those that are to have it, ordered by id.
-
-    kept: the passages of the examples, by id, whose context is not looked up again.
-    """
-    context = dict(kept or {})
-    asking = [example for example in examples if example.query and example.id not in context]
-    found = retrieve([(example.query, example.document["cluster_id"]) for example in asking])
-    context |= {
-        example.id: [
-            vars(passage)
-            for cluster, passage in hits
-            if cluster != example.document["cluster_id"]
-            and splits.get(cluster) == "train"
-            and not overlap(passage.text, example.answer)
-        ][:PASSAGES]
-        for example, hits in zip(asking, found, strict=True)
-    }
-    rows = [_row(example, context.get(example.id, []), made_by) for example in examples]
-    return sorted(rows, key=lambda row: str(row["example_id"]))
-
-
-def made_from(example: Example, passages: Passages) -> str:
-    """The `input_hash` of an example's row."""
-    return digest([example.document["input_hash"], example.instruction, example.query, passages, example.answer], 32)
-
-
 def language_name(code: str | None) -> str | None:
     """The English name of a language, by Unicode's locale data; None for English and for what is unknown."""
     from babel import Locale, UnknownLocaleError
@@ -225,37 +101,8 @@ def language_name(code: str | None) -> str | None:
         return None
 
 
-def _chosen(
-    documents: Iterable[Document], splits: Mapping[str, Split], size: Size, left_out: Counter[str]
-) -> Iterator[Document]:
-    """The documents that examples are made of: trainable, one of each cluster, within the size."""
-    seen: set[str] = set()
-    for document in documents:
-        cluster = document["cluster_id"]
-        if not document["trainable"]:
-            left_out["document left out of training"] += 1
-        elif cluster in seen:
-            left_out["document equal to another"] += 1
-        else:
-            seen.add(cluster)
-            if is_in_size(cluster, splits[cluster], size):
-                yield document
-            else:
-                left_out[f"document beyond the size {size}"] += 1
-
-
-def _as_entry(example: Example) -> dict[str, Any]:
-    """An example without what is known of its document anyway."""
-    return {name: value for name, value in vars(example).items() if name not in ("document", "split")}
-
-
-def _chance(*what: object) -> float:
-    """A number in [0, 1) that is always the same for the same things."""
-    return int(digest([str(one) for one in what], 12), 16) / 16**12
-
-
 @dataclass(frozen=True)
-class _Asking:
+class Asking:
     """Finds, for each piece of a document, the request that it answers."""
 
     document: Document
@@ -293,7 +140,7 @@ class _Asking:
         return Category(self.document["category"])
 
     def _chance(self, *what: object) -> float:
-        return _chance(self.document["document_id"], *what)
+        return chance(self.document["document_id"], *what)
 
     def _example(
         self,
@@ -454,39 +301,3 @@ def _opening(text: str) -> str:
     if not sentence or _NOT_PROSE.match(line) or len(sentence[0]) > MAX_OPENING:
         return ""
     return sentence[0]
-
-
-def _row(example: Example, passages: Passages, made_by: str) -> dict[str, Any]:
-    document = example.document
-    return {
-        "example_id": example.id,
-        **{name: document[name] for name in ("document_id", "cluster_id", "category", "language", "published_at")},
-        "split": example.split,
-        "task": example.task,
-        "template": example.template,
-        "instruction": example.instruction,
-        "passages": passages,
-        "answer": example.answer,
-        "input_hash": made_from(example, passages),
-        "made_by": made_by,
-    }
-
-
-def _without_repeated_answers(examples: Sequence[Example], left_out: Counter[str]) -> Iterator[Example]:
-    """A post may be the first paragraph of an article: an answer that stands in train is not held out as well."""
-    owner: dict[str, Split] = {}
-    paragraphs = [paragraphs_of(example.answer) for example in examples]
-    for split in ORDER:
-        for example, here in zip(examples, paragraphs, strict=True):
-            if example.split == split:
-                owner.update((paragraph, split) for paragraph in here if paragraph not in owner)
-    for example, here in zip(examples, paragraphs, strict=True):
-        if stands_in(here, {paragraph for paragraph in here if owner[paragraph] != example.split}):
-            left_out["answer stands in an earlier split"] += 1
-        else:
-            yield example
-
-
-def with_instruction(example: Example, instruction: str, template: str) -> Example:
-    """The example asked for in other words; its context is still looked up by its topic."""
-    return replace(example, instruction=instruction, template=template)

@@ -13,10 +13,11 @@ import yaml
 
 from twin_assets import schemas
 from twin_assets.documents import Category
-from twin_assets.features.instructions import requests
+from twin_assets.features.instructions import examples
 from twin_assets.features.instructions.answers import answers
 from twin_assets.features.instructions.dataset import GROWTH, build, dataset_rows, made_by_dataset
-from twin_assets.features.instructions.requests import PASSAGES, side_of, split_clusters
+from twin_assets.features.instructions.examples import PASSAGES
+from twin_assets.features.instructions.splits import side_of, split_clusters
 from twin_assets.features.preview import dataset_card
 from twin_assets.language.embedding import load_embedder
 from twin_assets.operations.status import export_dataset
@@ -195,7 +196,7 @@ def test_one_document_more_makes_its_own_examples_and_looks_up_no_other_context(
     assert looked_up == sum(bool(row["passages"]) for row in before.values()) > 5
     asked = []
     monkeypatch.setattr(
-        requests, "answers", lambda document, *rest: asked.append(document["title"]) or answers(document, *rest)
+        examples, "answers", lambda document, *rest: asked.append(document["title"]) or answers(document, *rest)
     )
     project.warehouse.upsert_documents([raw("added", f"A rope is a machine for waiting. {LONG}", title="Rope")])
     after, looked_up = rebuilt()
