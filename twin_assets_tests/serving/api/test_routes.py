@@ -13,7 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from twin_assets.documents import ApiKey, ModelManifest, Source
-from twin_assets.language.generation.torch_engine import TorchEngine
+from twin_assets.language.generation.engines.torch_engine import TorchEngine
 from twin_assets.serving.access import Access, new_key
 from twin_assets.serving.api.chat import ChatRequest, Message
 from twin_assets.serving.api.routes import build_api

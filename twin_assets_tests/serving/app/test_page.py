@@ -8,7 +8,7 @@ import pytest
 
 from twin_assets.documents import Gate
 from twin_assets.errors import NotThere, TwinError
-from twin_assets.language.generation.torch_engine import TorchEngine
+from twin_assets.language.generation.engines.torch_engine import TorchEngine
 from twin_assets.serving.access import OPERATOR, Access, Caller
 from twin_assets.serving.app import fragments
 from twin_assets.serving.app.actions import Desk, Sheet, Wish

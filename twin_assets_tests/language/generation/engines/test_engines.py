@@ -8,11 +8,11 @@ import pytest
 from twin_assets.cli.demo import SAMPLE
 from twin_assets.errors import NotThere
 from twin_assets.language.base_models import ResolvedBase, load_base
-from twin_assets.language.generation import torch_engine
-from twin_assets.language.generation.engine import AnyEngine, CannotApply
-from twin_assets.language.generation.onnx_engine import OnnxEngine
-from twin_assets.language.generation.onnx_export import NotExportable, exported
-from twin_assets.language.generation.torch_engine import TorchEngine
+from twin_assets.language.generation.engines import torch_engine
+from twin_assets.language.generation.engines.engine import AnyEngine, CannotApply
+from twin_assets.language.generation.engines.onnx_engine import OnnxEngine
+from twin_assets.language.generation.engines.onnx_export import NotExportable, exported
+from twin_assets.language.generation.engines.torch_engine import TorchEngine
 from twin_assets_tests.language.generation.conftest import prompt_for, windows_for, write_adapter
 
 PROMPTS = [f"Write a post: {subject}" for subject in ("rope", "fog on the water", "how bread rises", "why I keep bees")]

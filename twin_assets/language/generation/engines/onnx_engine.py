@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from twin_assets.errors import NotThere
-from twin_assets.language.generation.engine import CannotApply
-from twin_assets.language.generation.onnx_export import LORA_A, LORA_B, MODEL, POSITIONS, Shape, Slot
+from twin_assets.language.generation.engines.engine import CannotApply
+from twin_assets.language.generation.engines.onnx_export import LORA_A, LORA_B, MODEL, POSITIONS, Shape, Slot
 from twin_assets.language.generation.sampling import Logits
 from twin_assets.language.prompts import Window
 

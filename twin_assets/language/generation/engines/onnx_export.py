@@ -1,6 +1,6 @@
 """A base model as an ONNX graph with weights in 8 bits, and a place in it for a LoRA adapter.
 
-    python -m twin_assets.language.generation.onnx_export MODEL_FOLDER OUT_FOLDER        a process of its own
+    python -m twin_assets.language.generation.engines.onnx_export MODEL_FOLDER OUT_FOLDER        a process of its own
 
 onnxruntime-genai's builder writes the graph for the families it knows. Added to it here: each matrix product of a layer
 gets `+ (x A) B` with A and B as inputs, so that one loaded model serves every adapter, each request with its own; and
@@ -267,7 +267,7 @@ def _check(model: "PreTrainedModel", source: Path, folder: Path) -> None:
     from peft import LoraConfig, get_peft_model
     from transformers import AutoTokenizer
 
-    from twin_assets.language.generation.onnx_engine import OnnxEngine
+    from twin_assets.language.generation.engines.onnx_engine import OnnxEngine
     from twin_assets.language.prompts import Window
 
     ids = AutoTokenizer.from_pretrained(source, local_files_only=True)(PROBE, add_special_tokens=False)["input_ids"]
