@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from twin_assets.errors import NotThere
 from twin_assets.language.generation.engines.engine import CannotApply
-from twin_assets.language.generation.engines.onnx_export import LORA_A, LORA_B, MODEL, POSITIONS, Shape, Slot
+from twin_assets.language.generation.engines.onnx_graph import LORA_A, LORA_B, MODEL, POSITIONS, Shape, Slot
 from twin_assets.language.generation.sampling import Logits
 from twin_assets.language.prompts import Window
 

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from twin_assets.errors import TwinError
+from twin_assets.language.generation.engines.onnx_graph import LORA_A, LORA_B, MODEL, POSITIONS, SHAPE, Shape, Slot
 from twin_assets.settings import SILENT
 from twin_assets.stores.trees import remove_tree
 
@@ -39,9 +40,7 @@ PACKAGES = ("onnxruntime", "onnxruntime_genai", "onnx", "onnx_ir")
 BLOCK = 128
 """Weights that share a scale. Finer blocks are no better in 8 bits and slower; see RESULTS.md."""
 
-MODEL, SHAPE, REFUSED = "model.onnx", "shape.json", "refused.txt"
-LORA_A, LORA_B = "lora.{slot}.A", "lora.{slot}.B"
-POSITIONS = "positions"
+REFUSED = "refused.txt"
 
 NEAR_ENOUGH = 0.02
 """Largest relative difference of a probe's loss from torch's. SmolLM2-135M-Instruct differs by 0.004."""
@@ -57,33 +56,6 @@ Tell = Callable[[str], None]
 
 class NotExportable(TwinError):
     """A model that cannot run here by ONNX Runtime as it runs by torch; the text says why."""
-
-
-@dataclass(frozen=True)
-class Slot:
-    """A matrix product that an adapter can change. modules: its linear layers and their outputs, side by side."""
-
-    name: str
-    modules: list[tuple[str, int]]
-    inputs: int
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What an exported graph takes."""
-
-    layers: int
-    kv_heads: int
-    head_size: int
-    vocabulary: int
-    slots: list[Slot]
-
-    @classmethod
-    def read(cls, folder: Path) -> "Shape":
-        """As it was written beside the graph."""
-        found = json.loads((folder / SHAPE).read_text())
-        slots = [Slot(one["name"], [(n, size) for n, size in one["modules"]], one["inputs"]) for one in found["slots"]]
-        return cls(**(found | {"slots": slots}))
 
 
 def missing_packages() -> list[str]:
