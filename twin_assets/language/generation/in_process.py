@@ -24,7 +24,7 @@ from twin_assets.language.base_models import (
     load_tokenizer,
     resolve_base,
 )
-from twin_assets.language.copy_guard import Beginnings, TokenGuard
+from twin_assets.language.generation.copy_guard import Beginnings, TokenGuard
 from twin_assets.language.generation.engines.engine import Adapter, AnyEngine, CannotApply
 from twin_assets.language.generation.engines.onnx_export import NotExportable, exported, missing_packages
 from twin_assets.language.generation.sampling import Sampling, TokenSampler

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twin_assets.language.base_models import load_tokenizer
-from twin_assets.language.copy_guard import Beginnings, CopyGuard, TokenGuard
+from twin_assets.language.generation.copy_guard import Beginnings, CopyGuard, TokenGuard
 from twin_assets.language.recitation import matching_lengths, words
 
 OTHER = 99
