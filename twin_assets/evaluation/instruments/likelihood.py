@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from twin_assets.documents import Stored
+from twin_assets.evaluation.result import Likelihood
 
 RESAMPLES = 2_000
 NEWEST_SHARE = 4
@@ -29,20 +29,6 @@ class ClusterScore:
     n_bytes: int
     base_nats: float
     adapter_nats: float
-
-
-class Likelihood(Stored):
-    """Bits per byte of one group of clusters. low, high: 95% bootstrap interval of the difference."""
-
-    name: str
-    n_clusters: int
-    n_rows: int
-    n_bytes: int
-    base: float
-    adapter: float
-    difference: float
-    low: float
-    high: float
 
 
 def bits_per_byte(nll_nats: float, n_bytes: int) -> float:
