@@ -16,7 +16,7 @@ from twin_assets.evaluation import sensors as evaluation_sensors
 from twin_assets.features import assets as features
 from twin_assets.monitoring import assets as monitoring
 from twin_assets.monitoring import sensors as monitoring_sensors
-from twin_assets.progress import progress_logger
+from twin_assets.orchestration.console_log import progress_logger
 from twin_assets.stores.features_io import FeaturesIOManager
 from twin_assets.training import assets as training
 from twin_assets.training import sensors as training_sensors

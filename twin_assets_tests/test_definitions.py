@@ -8,9 +8,9 @@ import dagster as dg
 import pytest
 import yaml
 
-from twin_assets.collection.crawler import crawlers
+from twin_assets.collection.registry import crawlers
 from twin_assets.definitions import ASSETS, defs
-from twin_assets.partitions import authors, authors_recipes
+from twin_assets.orchestration.partitions import authors, authors_recipes
 
 ROOT = Path(__file__).resolve().parent.parent
 

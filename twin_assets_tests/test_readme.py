@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from twin_assets.cli import main
-from twin_assets.collection.crawler import crawlers
+from twin_assets.cli.main import main
+from twin_assets.collection.registry import crawlers
 from twin_assets.language.base_models import recipe_files
 from twin_assets.settings import Settings
 

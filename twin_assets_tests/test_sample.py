@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from twin_assets.collection.crawler import Event, Found, Item, ListingComplete
-from twin_assets.collection.files import FilesCrawler
+from twin_assets.cli.demo import SAMPLE, SAMPLE_AUTHOR
+from twin_assets.collection.events import Event, Found, Item, ListingComplete
+from twin_assets.collection.platforms.files import FilesCrawler
 from twin_assets.content.web import WebClient
-from twin_assets.demo import SAMPLE, SAMPLE_AUTHOR
 from twin_assets.documents import Category, Source
 from twin_assets.settings import Settings
 

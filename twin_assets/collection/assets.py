@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from twin_assets.collection.crawler import Crawler, CrawlReport, crawl, crawlers
+from twin_assets.collection.crawl import CrawlReport, crawl
 from twin_assets.collection.inbox import archive_notice, import_waiting
+from twin_assets.collection.registry import Crawler, crawlers
 from twin_assets.content.web import WebClient
-from twin_assets.markdown import table
-from twin_assets.partitions import author_of, authors
+from twin_assets.orchestration.metadata_markdown import table
+from twin_assets.orchestration.partitions import author_of, authors
 from twin_assets.stores import Stores, open_stores
 
 CODE_VERSION = "1"

@@ -15,8 +15,7 @@ from http import HTTPStatus
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 from urllib.parse import quote
 
-from twin_assets.collection.crawler import Checkpoint, Event, Failed, Found, Item, LeftOut, ListingComplete, Unchanged
-from twin_assets.content.patience import ATTEMPTS, TryAgain, patiently, retry_after_s
+from twin_assets.collection.events import Checkpoint, Event, Failed, Found, Item, LeftOut, ListingComplete, Unchanged
 from twin_assets.content.repositories import (
     MAX_WRITTEN_BYTES,
     RULES,
@@ -26,6 +25,7 @@ from twin_assets.content.repositories import (
     read_written,
     too_large,
 )
+from twin_assets.content.retries import ATTEMPTS, TryAgain, patiently, retry_after_s
 from twin_assets.content.web import MAX_RETRY_AFTER_S, WebClient, check_encrypted, host_of, only_public_addresses
 from twin_assets.documents import Source, Visibility
 from twin_assets.errors import BadItem, BadSource

@@ -9,14 +9,9 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from twin_assets.collection.crawler import (
-    INBOX,
-    ArchiveCrawler,
-    CrawlReport,
-    archive_platform,
-    crawlers,
-    read_archive,
-)
+from twin_assets.collection.crawl import CrawlReport, read_archive
+from twin_assets.collection.places import INBOX
+from twin_assets.collection.registry import ArchiveCrawler, archive_platform, crawlers
 from twin_assets.content.archives import is_archive, open_archive
 from twin_assets.documents import AuthorProfile, Source, utcnow
 from twin_assets.errors import BadSource

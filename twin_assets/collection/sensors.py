@@ -11,10 +11,10 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from twin_assets.collection import inbox
 from twin_assets.collection.assets import jobs
-from twin_assets.cron import due_at
 from twin_assets.documents import utcnow
 from twin_assets.errors import BadSource
-from twin_assets.partitions import authors
+from twin_assets.orchestration.crawl_schedule import due_at
+from twin_assets.orchestration.partitions import authors
 from twin_assets.stores import Stores, open_stores
 
 EXPORT_TAG = "twin/export"

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from twin_assets.content.patience import ATTEMPTS, TryAgain, patiently, retry_after_s
+from twin_assets.content.retries import ATTEMPTS, TryAgain, patiently, retry_after_s
 from twin_assets.errors import BadItem, BadSource
 from twin_assets.settings import Settings
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 import dagster as dg
 from pydantic import Field, ValidationError
 
-from twin_assets.child_process import run_child
 from twin_assets.documents import ModelManifest
 from twin_assets.errors import BadRecipe, NotThere
 from twin_assets.evaluation import report
@@ -19,7 +18,15 @@ from twin_assets.evaluation.gates import gates, limits_of, verdict
 from twin_assets.evaluation.result import EVALUATION_VERSION, FILE, Evaluation, Options, stored_evaluation
 from twin_assets.language.base_models import read_recipe
 from twin_assets.language.prompts import PROMPT_VERSION
-from twin_assets.partitions import CHANGED, author_of, authors, authors_recipes, authors_to_recipes, recipe_of
+from twin_assets.orchestration.partitions import (
+    CHANGED,
+    author_of,
+    authors,
+    authors_recipes,
+    authors_to_recipes,
+    recipe_of,
+)
+from twin_assets.orchestration.subprocesses import run_child
 from twin_assets.stores import Stores, open_stores
 
 OWNERS = ["team:twin"]

@@ -6,7 +6,7 @@ import dagster as dg
 
 from twin_assets.documents import Gate
 from twin_assets.evaluation.gates import DESCRIPTIONS
-from twin_assets.partitions import authors_recipes
+from twin_assets.orchestration.partitions import authors_recipes
 
 
 def check_specs(asset: str) -> list[dg.AssetCheckSpec]:

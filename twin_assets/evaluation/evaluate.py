@@ -12,12 +12,12 @@ from typing import Any
 
 from filelock import FileLock
 
-from twin_assets.child_process import pipes_child
 from twin_assets.documents import Category, ModelManifest, digest
 from twin_assets.errors import BadInput
-from twin_assets.evaluation.endings import endings
 from twin_assets.evaluation.held_out import Row, choose, draft_rows
-from twin_assets.evaluation.likelihood import ScoredRow, by_cluster, likelihoods
+from twin_assets.evaluation.instruments.endings import endings
+from twin_assets.evaluation.instruments.likelihood import ScoredRow, by_cluster, likelihoods
+from twin_assets.evaluation.instruments.style import StyleSpace, blocks
 from twin_assets.evaluation.models import NAMES, Models, open_models
 from twin_assets.evaluation.result import (
     Copying,
@@ -30,7 +30,6 @@ from twin_assets.evaluation.result import (
     store_evaluation,
     stored_evaluation,
 )
-from twin_assets.evaluation.style import StyleSpace, blocks
 from twin_assets.language.empty_drafts import is_nearly_empty
 from twin_assets.language.generation import Sampling, open_backend
 from twin_assets.language.prompts import (
@@ -44,6 +43,7 @@ from twin_assets.language.prompts import (
     windows,
 )
 from twin_assets.language.recitation import Recitation, recitation, words
+from twin_assets.orchestration.subprocesses import pipes_child
 from twin_assets.stores import Stores, open_stores
 from twin_assets.stores.features import TableHandle
 

@@ -9,11 +9,11 @@ some seconds for a small model, as long as its loading takes for a large one.
 import math
 from collections.abc import Callable
 
-from twin_assets.child_process import pipes_child
 from twin_assets.documents import ModelManifest
 from twin_assets.errors import TwinError
 from twin_assets.language.generation import open_backend
 from twin_assets.language.prompts import DraftRequest, encode_example, windows
+from twin_assets.orchestration.subprocesses import pipes_child
 from twin_assets.stores import Stores, open_stores
 
 PROBE = (DraftRequest("Write a post: a test."), "This is a test.")

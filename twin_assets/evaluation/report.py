@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from twin_assets.documents import Gate
 from twin_assets.evaluation.result import Evaluation
-from twin_assets.markdown import picture, table
+from twin_assets.orchestration.metadata_markdown import picture, table
 
 DRAFTS = 2
 

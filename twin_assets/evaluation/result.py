@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from twin_assets.documents import ModelManifest, Stored, digest
-from twin_assets.evaluation.likelihood import Likelihood
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -43,6 +42,20 @@ class Draft(Stored):
     base: str
     adapter: str
     author: str
+
+
+class Likelihood(Stored):
+    """Bits per byte of one group of clusters. low, high: 95% bootstrap interval of the difference."""
+
+    name: str
+    n_clusters: int
+    n_rows: int
+    n_bytes: int
+    base: float
+    adapter: float
+    difference: float
+    low: float
+    high: float
 
 
 class Copying(Stored):

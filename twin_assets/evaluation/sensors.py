@@ -6,9 +6,9 @@ import dagster as dg
 
 from twin_assets.documents import AuthorProfile
 from twin_assets.evaluation.promotion import Choice, choose
+from twin_assets.orchestration.turns import profiles_in_turn
 from twin_assets.stores import open_stores
 from twin_assets.stores.models import AUTOMATIC, ModelRegistry
-from twin_assets.turns import profiles_in_turn
 
 WHO = AUTOMATIC
 

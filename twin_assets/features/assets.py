@@ -21,11 +21,11 @@ from twin_assets.features.changes import (
     made_by_cleaning,
     made_by_embedding,
 )
-from twin_assets.features.dataset import about_dataset, build, dataset_rows, made_by_dataset
+from twin_assets.features.instructions.dataset import about_dataset, build, dataset_rows, made_by_dataset
 from twin_assets.features.memo import memo
 from twin_assets.features.preview import dataset_card, preview
 from twin_assets.language.embedding import load_embedder
-from twin_assets.partitions import CHANGED, FOLLOWS, author_of, authors
+from twin_assets.orchestration.partitions import CHANGED, FOLLOWS, author_of, authors
 from twin_assets.settings import Settings
 from twin_assets.stores import open_stores
 from twin_assets.stores.features import Changes, Snapshot, TableHandle, snapshot_data_version

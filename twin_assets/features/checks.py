@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from twin_assets.documents import Category
-from twin_assets.features.overlap import overlap, paragraphs_of, stands_in
-from twin_assets.partitions import authors
+from twin_assets.features.instructions.overlap import overlap, paragraphs_of, stands_in
+from twin_assets.orchestration.partitions import authors
 from twin_assets.schemas import Schema
 from twin_assets.stores.features import TableHandle
 

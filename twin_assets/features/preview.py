@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from twin_assets.features.instructions import ORDER
-from twin_assets.markdown import picture, table
+from twin_assets.features.instructions.splits import ORDER
+from twin_assets.orchestration.metadata_markdown import picture, table
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -6,7 +6,7 @@ import dagster as dg
 
 from twin_assets.documents import utcnow
 from twin_assets.monitoring.report import MonitoringReport, markdown, monitor
-from twin_assets.partitions import author_of, authors
+from twin_assets.orchestration.partitions import author_of, authors
 from twin_assets.stores import Stores, open_stores
 
 COLUMNS = ("source_id", "category", "published_at", "n_words")

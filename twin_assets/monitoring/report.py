@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from statistics import median
 from typing import Any
 
-from twin_assets.cron import overdue_since
 from twin_assets.documents import AuthorProfile, Interaction, ModelManifest, Source, Stored
-from twin_assets.markdown import table
+from twin_assets.orchestration.crawl_schedule import overdue_since
+from twin_assets.orchestration.metadata_markdown import table
 
 RECENT = timedelta(days=30)
 GRACE = timedelta(hours=1)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from twin_assets.monitoring.assets import jobs
-from twin_assets.partitions import add_partitions
+from twin_assets.orchestration.partitions import add_partitions
 from twin_assets.stores import open_stores
 
 

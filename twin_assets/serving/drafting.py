@@ -30,10 +30,10 @@ from twin_assets.language.prompts import (
     write_instruction,
 )
 from twin_assets.language.recitation import Copied
+from twin_assets.serving.context import Found, Linked, example_pieces, link_passages, retrieve, whole_documents
 from twin_assets.serving.copying import Originals, copied_text
 from twin_assets.serving.interactions import Record
-from twin_assets.serving.material import Found, Linked, example_pieces, link_passages, retrieve, whole_documents
-from twin_assets.serving.voice import Voice, choose_voice, earlier_voices
+from twin_assets.serving.model_choice import Voice, choose_voice, earlier_voices
 from twin_assets.serving.writing import MAX_TRIES, Again, Waiting, Writing
 from twin_assets.stores import Stores
 

@@ -1,4 +1,4 @@
-"""API and app in one uvicorn process. What promotes and collects is handed in: serving knows nothing of Dagster."""
+"""API and app in one uvicorn process. What promotes and collects is handed in, with the project's Dagster instance."""
 
 import asyncio
 import logging
@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from twin_assets.errors import TwinError
+from twin_assets.operations.collector import Collector
 from twin_assets.serving.access import Access
-from twin_assets.serving.api import build_api
-from twin_assets.serving.collecting import Collecting
-from twin_assets.serving.desk import Desk, Promote
-from twin_assets.serving.documents_desk import DocumentsDesk
+from twin_assets.serving.api.routes import build_api
+from twin_assets.serving.app.actions import Desk, Promote
+from twin_assets.serving.app.documents_actions import DocumentsDesk
+from twin_assets.serving.app.sources_actions import SourcesDesk
 from twin_assets.serving.drafting import Drafter
 from twin_assets.serving.failures import BodyLimit, NothingFromOutside, OwnPagesOnly
-from twin_assets.serving.sources import SourcesDesk
 from twin_assets.stores import Stores
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ def _no_alarm_at_the_end(record: logging.LogRecord) -> bool:
     return not ended and "timeout graceful shutdown" not in record.getMessage()
 
 
-def build_app(stores: Stores, host: str, promote: Promote, collecting: Collecting) -> "FastAPI":
+def build_app(stores: Stores, host: str, promote: Promote, collecting: Collector) -> "FastAPI":
     """The whole ASGI application, as it is served on `host`. Raises BadInput where keys are needed and missing."""
-    from twin_assets.serving.app import mount_app
+    from twin_assets.serving.app.page import mount_app
 
     access = Access(stores.warehouse, host)
     access.check_binding(host)
@@ -53,7 +53,7 @@ def build_app(stores: Stores, host: str, promote: Promote, collecting: Collectin
     return app
 
 
-def serve(stores: Stores, host: str, port: int, promote: Promote, collecting: Collecting) -> None:
+def serve(stores: Stores, host: str, port: int, promote: Promote, collecting: Collector) -> None:
     """Serve until told to end. Raises TwinError for an address that cannot be had, BadInput for one that needs keys."""
     import uvicorn
 

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from twin_assets.documents import digest, utcnow
 from twin_assets.errors import NotThere
 from twin_assets.schemas import KEYS
-from twin_assets.stop_words import ENGLISH
+from twin_assets.stores.stop_words import ENGLISH
 from twin_assets.stores.trees import remove_tree
 
 if TYPE_CHECKING:

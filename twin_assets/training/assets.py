@@ -13,10 +13,10 @@ from pathlib import Path
 import dagster as dg
 from filelock import FileLock
 
-from twin_assets.child_process import run_child
 from twin_assets.documents import DatasetRef, ModelManifest
 from twin_assets.language.base_models import BaseSpec, resolve_base
-from twin_assets.partitions import author_of, authors_recipes, authors_to_recipes, recipe_of
+from twin_assets.orchestration.partitions import author_of, authors_recipes, authors_to_recipes, recipe_of
+from twin_assets.orchestration.subprocesses import run_child
 from twin_assets.schemas import PREFERENCE_PAIRS
 from twin_assets.stores import Stores, open_stores
 from twin_assets.stores.features import Publication, Snapshot, snapshot_data_version
@@ -105,7 +105,9 @@ def adapter(
 def _base_here(context: dg.AssetExecutionContext, stores: Stores, spec: BaseSpec) -> BaseSpec:
     """The recipe's base model at the revision that it has on this machine, where it is now."""
     if known_revision(spec, stores.settings) is None:
-        run_child(context, stores.settings, "twin_assets.training.fetch_base", {"base": spec.model_dump(mode="json")})
+        run_child(
+            context, stores.settings, "twin_assets.training.process.fetch_base", {"base": spec.model_dump(mode="json")}
+        )
     revision = known_revision(spec, stores.settings) or resolve_base(spec, stores.settings, context.log.info).revision
     return spec.model_copy(update={"revision": revision})
 
@@ -136,7 +138,7 @@ def _train(
             "code_version": identity.code_version,
         }
         request = {"recipe": recipe.model_dump(mode="json"), "folder": str(folder), "lineage": lineage}
-        run_child(context, stores.settings, "twin_assets.training.train", request)
+        run_child(context, stores.settings, "twin_assets.training.process.train", request)
     return folder
 
 

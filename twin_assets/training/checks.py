@@ -6,7 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from twin_assets.partitions import authors_recipes
+from twin_assets.orchestration.partitions import authors_recipes
 from twin_assets.training.result import ADAPTER, TrainingResult, weights_sound
 
 SPECS = {

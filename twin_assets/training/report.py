@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from twin_assets.documents import ModelManifest
-from twin_assets.markdown import picture, table
+from twin_assets.orchestration.metadata_markdown import picture, table
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -13,13 +13,13 @@ from dagster._core.storage.tags import MULTIDIMENSIONAL_PARTITION_PREFIX, RUN_KE
 
 from twin_assets.documents import AuthorProfile, digest
 from twin_assets.errors import TwinError
-from twin_assets.partitions import add_partitions, author_recipe
+from twin_assets.orchestration.partitions import add_partitions, author_recipe
+from twin_assets.orchestration.turns import profiles_in_turn
 from twin_assets.stores import Stores, open_stores
 from twin_assets.stores.features import Publication
 from twin_assets.training.assets import train_job
 from twin_assets.training.identity import identity_of, pinned_revision, trained_version
 from twin_assets.training.recipe import Recipe, load_recipe, recipe_hash
-from twin_assets.turns import profiles_in_turn
 
 ROW = ["example_id", "input_hash"]
 ADAPTER = dg.AssetKey("adapter")

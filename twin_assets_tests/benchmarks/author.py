@@ -14,7 +14,7 @@ from pathlib import Path
 from twin_assets.documents import DEFAULT_RECIPE, Category
 from twin_assets.language.generation import Sampling
 from twin_assets.serving.drafting import Ask, Draft, Drafter
-from twin_assets.serving.voice import UNTRAINED
+from twin_assets.serving.model_choice import UNTRAINED
 from twin_assets.settings import Settings
 from twin_assets.stores import Stores
 from twin_assets_tests.benchmarks.project import Project, write_folder

@@ -10,7 +10,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from twin_assets.evaluation.style import StyleSpace, cosine_delta
+from twin_assets.evaluation.instruments.style import StyleSpace, cosine_delta
 
 DEFAULT = Path(__file__).parents[2].parent / "shared/data/authorship/dev.jsonl"
 

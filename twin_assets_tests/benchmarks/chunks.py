@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 from semantic_text_splitter import MarkdownSplitter, TextSplitter
 from tokenizers import Tokenizer
 
-from twin_assets.collection.crawler import Found
-from twin_assets.collection.files import FilesCrawler
+from twin_assets.collection.events import Found
+from twin_assets.collection.platforms.files import FilesCrawler
 from twin_assets.content.chunking import Chunk, Chunker, Tokens
 from twin_assets.content.code import code_language
 from twin_assets.content.syntax import MARKDOWN, Lines, structure

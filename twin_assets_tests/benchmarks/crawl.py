@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from twin_assets.collection.crawler import crawl, crawlers
+from twin_assets.collection.crawl import crawl
+from twin_assets.collection.registry import crawlers
 from twin_assets.content.web import WebClient
 from twin_assets.documents import Source
 from twin_assets.settings import Settings

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from twin_assets.demo import SAMPLE, SAMPLE_AUTHOR
+from twin_assets.cli.demo import SAMPLE, SAMPLE_AUTHOR
 from twin_assets.language.base_models import BaseSpec, load_tokenizer, resolve_base
-from twin_assets.language.generation.engine import AnyEngine
+from twin_assets.language.generation.engines.engine import AnyEngine
 from twin_assets.language.generation.in_process import load_engine
 from twin_assets.language.prompts import DraftRequest, Window, encode_prompt
 from twin_assets.settings import Settings

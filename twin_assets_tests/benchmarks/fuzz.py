@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from twin_assets.collection.blog import sitemap_urls
-from twin_assets.collection.crawler import ArchiveCrawler, Failed, Found, crawlers
+from twin_assets.collection.events import Failed, Found
+from twin_assets.collection.platforms.blog import sitemap_urls
+from twin_assets.collection.registry import ArchiveCrawler, crawlers
 from twin_assets.content.archives import Archive, Entry
 from twin_assets.content.feeds import read_feed
 from twin_assets.content.web import Answer, WebClient

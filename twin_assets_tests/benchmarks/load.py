@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from twin_assets.demo import SAMPLE, SAMPLE_AUTHOR
+from twin_assets.cli.demo import SAMPLE, SAMPLE_AUTHOR
 from twin_assets.documents import BaseModelRef
 from twin_assets.language.base_models import BaseSpec, load_tokenizer, resolve_base
 from twin_assets.language.generation import Sampling

@@ -21,7 +21,7 @@ import yaml
 
 from twin_assets.settings import Settings
 from twin_assets.stores import Stores
-from twin_assets.training.examples import COLUMNS, Encoded, Windows, encode_rows, validation_rows
+from twin_assets.training.process.examples import COLUMNS, Encoded, Windows, encode_rows, validation_rows
 from twin_assets.training.recipe import Recipe
 from twin_assets.training.result import peak_memory_mib
 from twin_assets_tests.benchmarks.project import AUTHOR, ROOT, Project, write_folder
@@ -127,7 +127,7 @@ def held_out_nll(model: Any, windows: Windows) -> float:
 def one(work: Path, base: str, n_windows: int, is_old: bool, settings: dict[str, Any]) -> dict[str, float]:
     """Train once in this process."""
     from twin_assets.language.base_models import load_base, resolve_base
-    from twin_assets.training.train import Job, make_trainer
+    from twin_assets.training.process.train import Job, make_trainer
 
     given = recipe(base, n_windows, settings | {"save_steps": 100_000})
     model, tokenizer = load_base(resolve_base(given.base, Settings(_env_file=None, data_dir=work / "data")), "cpu")

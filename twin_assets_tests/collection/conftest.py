@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from twin_assets.collection import inbox
-from twin_assets.collection.crawler import CrawlReport, crawl, crawlers, platform_for, source_id_for
+from twin_assets.collection.crawl import CrawlReport, crawl
+from twin_assets.collection.places import platform_for, source_id_for
+from twin_assets.collection.registry import crawlers
 from twin_assets.content.web import WebClient
 from twin_assets.documents import Source
 from twin_assets_tests.collection.site import Site

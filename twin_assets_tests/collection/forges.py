@@ -4,7 +4,8 @@ import json
 from hashlib import sha1
 from typing import Any
 
-from twin_assets.collection.crawler import Crawler, CrawlReport, crawl
+from twin_assets.collection.crawl import CrawlReport, crawl
+from twin_assets.collection.registry import Crawler
 from twin_assets.content.web import WebClient
 from twin_assets.documents import Source
 from twin_assets.settings import Settings

@@ -7,11 +7,12 @@ import dagster as dg
 import pytest
 
 from twin_assets.collection.assets import CHECKS, assets, jobs, raw_asset
-from twin_assets.collection.crawler import Found, Item, ListingComplete, crawlers
+from twin_assets.collection.events import Found, Item, ListingComplete
+from twin_assets.collection.registry import crawlers
 from twin_assets.documents import Category
 from twin_assets.errors import BadSource
-from twin_assets.partitions import add_partitions
-from twin_assets.sources import add_source
+from twin_assets.operations.sources import add_source
+from twin_assets.orchestration.partitions import add_partitions
 from twin_assets_tests.collection.site import Page, article, sitemap
 
 Run = Callable[..., dg.ExecuteInProcessResult]

@@ -5,12 +5,13 @@ import pytest
 
 from twin_assets.collection import inbox
 from twin_assets.collection.assets import assets, jobs
-from twin_assets.collection.crawler import ArchiveCrawler, CrawlReport, crawlers, read_archive
+from twin_assets.collection.crawl import CrawlReport, read_archive
+from twin_assets.collection.registry import ArchiveCrawler, crawlers
 from twin_assets.collection.sensors import crawl_due
 from twin_assets.content.archives import open_archive
 from twin_assets.documents import Source
 from twin_assets.errors import BadSource
-from twin_assets.partitions import add_partitions
+from twin_assets.orchestration.partitions import add_partitions
 from twin_assets_tests.benchmarks.fuzz import LAYOUTS
 
 

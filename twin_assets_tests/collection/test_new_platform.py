@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = textwrap.dedent("""
     import json, sys
     from pathlib import Path
-    from twin_assets.collection.crawler import Found, Item, ListingComplete, register
+    from twin_assets.collection.events import Found, Item, ListingComplete
+    from twin_assets.collection.registry import register
     from twin_assets.documents import AuthorProfile, Category, Consent, Source
 
     @register
@@ -31,8 +32,8 @@ SCRIPT = textwrap.dedent("""
     import dagster as dg
     from twin_assets.collection.sensors import crawl_due
     from twin_assets.definitions import defs
-    from twin_assets.partitions import add_partitions
-    from twin_assets.sources import add_source
+    from twin_assets.orchestration.partitions import add_partitions
+    from twin_assets.operations.sources import add_source
     from twin_assets.stores import open_stores
 
     stores = open_stores()

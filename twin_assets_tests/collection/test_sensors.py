@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from twin_assets.collection import inbox
 from twin_assets.collection.assets import assets, jobs
 from twin_assets.collection.sensors import crawl_due
-from twin_assets.cron import due_at
 from twin_assets.documents import AuthorProfile, Consent, Source, utcnow
-from twin_assets.partitions import authors
+from twin_assets.orchestration.crawl_schedule import due_at
+from twin_assets.orchestration.partitions import authors
 from twin_assets_tests.benchmarks.fuzz import LAYOUTS
 
 LONG_AGO = utcnow() - timedelta(days=30)

@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
-from twin_assets.partitions import add_partitions
+from twin_assets.orchestration.partitions import add_partitions
 from twin_assets_tests.end_to_end.conftest import AUTHOR, TABLES, Project, automation_ticks, write_note, write_notes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]

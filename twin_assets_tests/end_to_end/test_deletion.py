@@ -10,7 +10,7 @@ from twin_assets.documents import Source
 from twin_assets.features import assets as features
 from twin_assets.language.embedding import load_embedder
 from twin_assets.language.search import search
-from twin_assets.partitions import add_partitions
+from twin_assets.orchestration.partitions import add_partitions
 from twin_assets.stores.features_io import FeaturesIOManager
 from twin_assets_tests.collection.site import Page, Site, article, sitemap
 from twin_assets_tests.conftest import WORDS, setting

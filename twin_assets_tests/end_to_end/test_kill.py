@@ -14,7 +14,7 @@ from twin_assets_tests.end_to_end.conftest import AUTHOR, Project, kill_group, w
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
 
-TRAINER = "twin_assets.training.train"
+TRAINER = "twin_assets.training.process.train"
 
 
 def test_a_collection_killed_between_two_batches_ends_with_the_same_documents(make_project, tmp_path):

@@ -96,7 +96,7 @@ def test_the_demo_needs_no_network_and_does_not_try_it(make_project, offline):
     assert "Done in" in done.stdout
     assert "A draft: " in done.stdout
     guarded = offline.said("guarded")
-    for part in ("twin_assets.cli demo", "twin_assets.training.train", "twin_assets.evaluation.evaluate"):
+    for part in ("twin_assets.cli demo", "twin_assets.training.process.train", "twin_assets.evaluation.evaluate"):
         assert part in guarded
     assert offline.said("refused") == ""
     assert offline.said("proxied") == ""

@@ -15,7 +15,7 @@ from twin_assets.documents import BaseModelRef, DatasetRef, ModelManifest
 from twin_assets.evaluation.models import Models, open_models
 from twin_assets.language.generation.in_process import InProcess
 from twin_assets.language.prompts import DraftRequest, encode_example, windows, write_instruction
-from twin_assets.partitions import add_partitions
+from twin_assets.orchestration.partitions import add_partitions
 from twin_assets.schemas import INSTRUCTION_DATASET, from_dicts
 from twin_assets.settings import Settings
 from twin_assets.stores import Stores, open_stores

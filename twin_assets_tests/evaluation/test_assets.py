@@ -14,7 +14,7 @@ from twin_assets.evaluation.assets import EvaluationConfig, evaluation_report, i
 from twin_assets.evaluation.gates import LIMITS
 from twin_assets.evaluation.loading import check_loads
 from twin_assets.evaluation.result import Options
-from twin_assets.partitions import author_recipe
+from twin_assets.orchestration.partitions import author_recipe
 from twin_assets.stores import Stores, open_stores
 from twin_assets.stores.models import sha256_of_files
 from twin_assets_tests.evaluation.conftest import RECIPE, dataset_rows, publish_version, row

@@ -11,8 +11,8 @@ from twin_assets.evaluation.evaluate import _recitation, _room, _styles, _Traini
 from twin_assets.evaluation.gates import gates, limits_of, verdict
 from twin_assets.evaluation.models import Models, Name, open_models
 from twin_assets.evaluation.result import Copying, Evaluation, Options, store_evaluation, stored_evaluation
-from twin_assets.language.copy_guard import CODE_COPY_WORDS, COPY_WORDS
 from twin_assets.language.generation import Sampling
+from twin_assets.language.generation.copy_guard import CODE_COPY_WORDS, COPY_WORDS
 from twin_assets.language.generation.in_process import InProcess
 from twin_assets.language.prompts import (
     DraftRequest,

@@ -4,8 +4,7 @@ import pytest
 
 from twin_assets.errors import BadRecipe
 from twin_assets.evaluation.gates import DESCRIPTIONS, LIMITS, gates, limits_of, verdict
-from twin_assets.evaluation.likelihood import Likelihood
-from twin_assets.evaluation.result import Copying, Ending, Evaluation, StyleDistance, StyleGap, WholeDrafts
+from twin_assets.evaluation.result import Copying, Ending, Evaluation, Likelihood, StyleDistance, StyleGap, WholeDrafts
 
 
 def evaluation(

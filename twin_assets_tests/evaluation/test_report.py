@@ -6,7 +6,7 @@ import io
 from twin_assets.evaluation.gates import gates, limits_of
 from twin_assets.evaluation.report import markdown, plot
 from twin_assets.evaluation.result import Draft, Evaluation, StyleGap
-from twin_assets.markdown import CHARACTERS
+from twin_assets.orchestration.metadata_markdown import CHARACTERS
 from twin_assets_tests.evaluation.test_gates import evaluation
 
 

@@ -9,7 +9,7 @@ import pytest
 from twin_assets.documents import Category
 from twin_assets.features import assets as features
 from twin_assets.features.cleaning import own_lines
-from twin_assets.partitions import add_partitions
+from twin_assets.orchestration.partitions import add_partitions
 from twin_assets.stores import Stores
 from twin_assets.stores.features_io import FeaturesIOManager
 

@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 
 from twin_assets.documents import Category
 from twin_assets.features.redaction import MASKS, redact, redact_url
-from twin_assets.training.examples import encode_rows
+from twin_assets.training.process.examples import encode_rows
 from twin_assets_tests.conftest import raw
 
 ARTICLE, POST, CODE = Category.ARTICLE, Category.POST, Category.CODE

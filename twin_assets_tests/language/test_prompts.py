@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twin_assets.documents import Category
 from twin_assets.errors import BadInput, BadRecipe
 from twin_assets.language.base_models import load_tokenizer
-from twin_assets.language.copy_guard import Beginnings, TokenGuard
+from twin_assets.language.generation.copy_guard import Beginnings, TokenGuard
 from twin_assets.language.prompts import (
     FORMATS,
     DraftRequest,

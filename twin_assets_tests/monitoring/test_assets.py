@@ -10,7 +10,7 @@ from twin_assets import schemas
 from twin_assets.documents import Consent, Interaction, Source, utcnow
 from twin_assets.monitoring.assets import assets, jobs
 from twin_assets.monitoring.sensors import monitoring_daily
-from twin_assets.partitions import add_partitions, authors
+from twin_assets.orchestration.partitions import add_partitions, authors
 from twin_assets.stores.features import Changes, Snapshot
 from twin_assets_tests.conftest import setting
 

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from twin_assets import schemas
+from twin_assets.cli.draft_output import print_draft
 from twin_assets.documents import DEFAULT_RECIPE, BaseModelRef, Category, Gate, Interaction, RecipeChoice
 from twin_assets.errors import BadInput, BadRecipe, Busy, NotThere, TwinError
 from twin_assets.language.base_models import untrained_base
@@ -13,10 +14,10 @@ from twin_assets.language.generation import Sampling
 from twin_assets.language.prompts import PROMPT_VERSION, write_instruction
 from twin_assets.language.recitation import Copied
 from twin_assets.schemas import from_dicts
-from twin_assets.serving import drafting, material
+from twin_assets.serving import context as material
+from twin_assets.serving import drafting
 from twin_assets.serving.drafting import Ask, Basis, Draft, Drafter, Piece, Status, _Holder, draft
-from twin_assets.serving.report import print_draft
-from twin_assets.serving.voice import UNTRAINED, choose_voice
+from twin_assets.serving.model_choice import UNTRAINED, choose_voice
 from twin_assets.serving.writing import Writing
 from twin_assets.stores import Stores
 from twin_assets.stores.features import Changes

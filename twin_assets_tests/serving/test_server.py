@@ -48,7 +48,7 @@ def test_ctrl_c_ends_the_server_quickly_and_quietly_even_with_a_page_open(tmp_pa
         port = free.getsockname()[1]
     code = (
         "from twin_assets.stores import open_stores; from twin_assets.serving.server import serve; "
-        "from twin_assets.collecting import Collector; "
+        "from twin_assets.operations.collector import Collector; "
         f"serve(open_stores(), '127.0.0.1', {port}, print, Collector(open_stores()))"
     )
     environment = os.environ | {"TWIN_DATA_DIR": str(tmp_path)}

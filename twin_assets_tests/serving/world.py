@@ -15,10 +15,10 @@ import dagster as dg
 import uvicorn
 
 from twin_assets import schemas
-from twin_assets.collecting import Collector
 from twin_assets.documents import AuthorProfile, BaseModelRef, Consent, DatasetRef, ModelManifest, RecipeChoice
 from twin_assets.language.embedding import Embedder, load_embedder
 from twin_assets.language.prompts import PROMPT_VERSION
+from twin_assets.operations.collector import Collector
 from twin_assets.settings import Settings
 from twin_assets.stores import Stores
 from twin_assets.stores.features import Changes

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from twin_assets.documents import AuthorProfile, Consent, RecipeChoice
-from twin_assets.partitions import add_partitions
+from twin_assets.orchestration.partitions import add_partitions
 from twin_assets.schemas import INSTRUCTION_DATASET, from_dicts
 from twin_assets.stores import Stores, open_stores
 from twin_assets.stores.features import Publication, Snapshot

@@ -8,7 +8,7 @@ import pytest
 
 from twin_assets.documents import Interaction
 from twin_assets.language.prompts import PROMPT_VERSION
-from twin_assets.partitions import author_recipe
+from twin_assets.orchestration.partitions import author_recipe
 from twin_assets.stores.features_io import FeaturesIOManager
 from twin_assets.stores.models import ModelRegistry, sha256_of_files
 from twin_assets.training.assets import adapter, preference_pairs

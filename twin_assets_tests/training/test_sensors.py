@@ -6,11 +6,11 @@ import dagster as dg
 import pytest
 from dagster._core.storage.tags import RUN_KEY_TAG
 
-from twin_assets import turns
 from twin_assets.documents import AuthorProfile, Consent, RecipeChoice
 from twin_assets.language.prompts import PROMPT_VERSION
-from twin_assets.partitions import author_recipe, recipes
-from twin_assets.running import whose
+from twin_assets.operations.runs import whose
+from twin_assets.orchestration import turns
+from twin_assets.orchestration.partitions import author_recipe, recipes
 from twin_assets.stores.features_io import FeaturesIOManager
 from twin_assets.training.assets import adapter, preference_pairs, train_job
 from twin_assets.training.identity import TRAINING_VERSION, resolved_recipe

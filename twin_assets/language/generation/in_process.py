@@ -24,9 +24,9 @@ from twin_assets.language.base_models import (
     load_tokenizer,
     resolve_base,
 )
-from twin_assets.language.copy_guard import Beginnings, TokenGuard
-from twin_assets.language.generation.engine import Adapter, AnyEngine, CannotApply
-from twin_assets.language.generation.onnx_export import NotExportable, exported, missing_packages
+from twin_assets.language.generation.copy_guard import Beginnings, TokenGuard
+from twin_assets.language.generation.engines.engine import Adapter, AnyEngine, CannotApply
+from twin_assets.language.generation.engines.onnx_export import NotExportable, exported, missing_packages
 from twin_assets.language.generation.sampling import Sampling, TokenSampler
 from twin_assets.language.generation.scheduler import Closed, Job, Scheduler
 from twin_assets.language.generation.session import OnToken, PieceStream, Session, Stop, Tell
@@ -318,13 +318,13 @@ def _engine_for(base: ResolvedBase, settings: "Settings") -> str:
 def load_engine(base: ResolvedBase, engine: str, settings: "Settings", tell: Tell) -> AnyEngine:
     """The base's weights, ready to compute; torch where ONNX Runtime cannot run the model as torch does."""
     if engine == "onnx":
-        from twin_assets.language.generation.onnx_engine import OnnxEngine
+        from twin_assets.language.generation.engines.onnx_engine import OnnxEngine
 
         try:
             return OnnxEngine(exported(base.revision[:16], base.path, settings.cache_dir, tell))
         except NotExportable as error:
             tell(f"{error}; torch does the work, several times slower")
-    from twin_assets.language.generation.torch_engine import TorchEngine
+    from twin_assets.language.generation.engines.torch_engine import TorchEngine
 
     return TorchEngine(load_base(base, settings.device)[0])
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from twin_assets.documents import Category
-from twin_assets.language.copy_guard import CODE_COPY_WORDS, COPY_WORDS
+from twin_assets.language.generation.copy_guard import CODE_COPY_WORDS, COPY_WORDS
 
 CANDIDATES = 1_024
 """So many of the likeliest tokens are sorted first; the whole vocabulary only where they do not reach top_p."""

@@ -14,7 +14,7 @@ from queue import Empty, Queue, SimpleQueue
 from typing import TypeVar
 
 from twin_assets.errors import TwinError
-from twin_assets.language.generation.engine import Adapter, AnyEngine, Cache
+from twin_assets.language.generation.engines.engine import Adapter, AnyEngine, Cache
 from twin_assets.language.generation.sampling import TokenSampler
 
 PIECE = 256

@@ -1,4 +1,4 @@
-"""The seam: a backend opens a model, and a session with it drafts and, where the model can, scores."""
+"""A session with one model: it drafts and, where the model can, scores."""
 
 import collections.abc
 import threading
@@ -6,9 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
-from twin_assets.documents import ModelManifest
 from twin_assets.errors import BadInput
 from twin_assets.language.generation.sampling import Sampling
 from twin_assets.language.generation.text import until_marks
@@ -17,8 +16,6 @@ from twin_assets.language.prompts import ROLE_MARKS, EncodedPrompt, Window, temp
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from twin_assets.language.base_models import BaseSpec
-    from twin_assets.stores import Stores
 
 PieceStream = collections.abc.Generator[str, None, None]
 """Text as it comes; closing it frees what the draft holds."""
@@ -27,10 +24,6 @@ PieceStream = collections.abc.Generator[str, None, None]
 Stop = threading.Event | None
 OnToken = Callable[[], None] | None
 Tell = Callable[[str], None]
-
-
-def _silent(_: str) -> None:
-    """Tells nobody."""
 
 
 class Session(ABC):
@@ -82,29 +75,3 @@ class Session(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-class Backend(Protocol):
-    """Something that models run on."""
-
-    def open(self, model: "ModelManifest | BaseSpec", tell: Tell = _silent) -> Session:
-        """A session with a version of the registry, or with a base model alone. tell: hears of what takes long.
-
-        Raises Busy where a server says so, NotThere or BadRecipe for a model that cannot be had.
-        """
-
-
-def open_backend(stores: "Stores") -> Backend:
-    """The backend that the settings name. Raises BadInput for settings that do not fit together."""
-    settings = stores.settings
-    if settings.generation == "completions":
-        from twin_assets.language.generation.completions import Completions
-
-        return Completions(stores)
-    if settings.generation == "chat":
-        from twin_assets.language.generation.chat import Chat
-
-        return Chat(stores)
-    from twin_assets.language.generation.in_process import InProcess
-
-    return InProcess(stores)

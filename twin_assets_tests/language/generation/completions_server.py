@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from twin_assets.language.base_models import ResolvedBase, load_base
+from twin_assets.language.generation.engines.torch_engine import TorchAdapter, TorchEngine
 from twin_assets.language.generation.sampling import Sampling, TokenSampler
 from twin_assets.language.generation.scheduler import Job, Scheduler
 from twin_assets.language.generation.text import DecodedStream, end_ids
-from twin_assets.language.generation.torch_engine import TorchAdapter, TorchEngine
 from twin_assets.language.prompts import Window
 
 Body = dict[str, Any]

@@ -10,7 +10,7 @@ import pytest
 
 from twin_assets.documents import BaseModelRef, DatasetRef, ModelManifest
 from twin_assets.language.base_models import ResolvedBase, load_tokenizer
-from twin_assets.language.generation.onnx_export import exported
+from twin_assets.language.generation.engines.onnx_export import exported
 from twin_assets.language.prompts import DraftRequest, EncodedPrompt, Window, encode_example, encode_prompt, windows
 from twin_assets.stores import Stores
 from twin_assets.stores.models import sha256_of_files

@@ -17,10 +17,10 @@ from twin_assets.documents import BaseModelRef, ModelManifest
 from twin_assets.errors import BadInput, BadRecipe, NotThere
 from twin_assets.language.base_models import BaseSpec, ResolvedBase, load_base
 from twin_assets.language.generation import Sampling, in_process
+from twin_assets.language.generation.engines.torch_engine import TorchEngine
 from twin_assets.language.generation.in_process import InProcess
 from twin_assets.language.generation.sampling import TokenSampler
 from twin_assets.language.generation.scheduler import Closed
-from twin_assets.language.generation.torch_engine import TorchEngine
 from twin_assets.stores import Stores
 from twin_assets_tests.language.generation.conftest import AUTHORS, manifest_of, prompt_for, windows_for, write_adapter
 

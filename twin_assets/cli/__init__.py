@@ -1,0 +1,1 @@
+"""`twin …`: the operations for a terminal, and the demo."""

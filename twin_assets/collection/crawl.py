@@ -1,0 +1,276 @@
+"""The loop that takes what a crawler yields into the warehouse.
+
+It writes documents, saves the state at each checkpoint after its documents, counts, and alone decides what is gone.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from twin_assets.collection.events import (
+    Checkpoint,
+    Event,
+    Failed,
+    Found,
+    Gone,
+    Item,
+    LeftOut,
+    ListingComplete,
+    Unchanged,
+)
+from twin_assets.collection.places import INBOX
+from twin_assets.collection.registry import ArchiveCrawler, Crawler
+from twin_assets.content.archives import Archive, open_archive
+from twin_assets.content.web import WebClient
+from twin_assets.documents import RawDocument, Source, utcnow
+from twin_assets.errors import BadInput
+from twin_assets.stores.warehouse import KnownDocument, Warehouse
+
+BATCH = 100
+"""Documents held before they are written; a killed crawl loses no more than these."""
+NOTE_S = 1.0
+"""How often a running crawl's report is kept for whoever watches it."""
+
+
+@dataclass
+class CrawlReport:
+    """What one crawl of one source did."""
+
+    source_id: str
+    platform: str
+    where: str
+    started_at: datetime = field(default_factory=utcnow)
+    finished_at: datetime | None = None
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    gone: int = 0
+    failed: list[dict[str, str]] = field(default_factory=list)
+    left_out: list[dict[str, str]] = field(default_factory=list)
+    complete: bool = False
+    requests: int = 0
+    bytes_read: int = 0
+    error: str | None = None
+    archived_at: datetime | None = None
+    """When the export that was read had been made; None for a live source."""
+
+    @property
+    def writes(self) -> int:
+        """Documents written or buried."""
+        return self.new + self.changed + self.gone
+
+
+def crawl(
+    author: str,
+    source: Source,
+    crawler: Crawler,
+    warehouse: Warehouse,
+    http: WebClient,
+    progress: Callable[[str], None] = lambda _: None,
+) -> CrawlReport:
+    """Crawl a source. A BadSource ends it and stands in the report's `error`; nothing is buried then.
+
+    Until the crawl ends, the warehouse holds its report so far, without `finished_at`.
+    """
+    report = CrawlReport(source.id, source.platform, source.where)
+
+    def keep_report() -> None:
+        warehouse.save_crawl(author, source.id, vars(report))
+
+    warehouse.crawl_begins(author, source.id)
+    keep_report()
+    before = http.requests
+    try:
+        path = Path(source.where).expanduser()
+        if isinstance(crawler, ArchiveCrawler) and not crawler.accepts(source.where):
+            if source.where != INBOX:
+                with open_archive(path) as archive:
+                    read_archive(author, source, crawler, archive, warehouse, report, progress)
+        else:
+            consumer = _Consumer(author, source, warehouse, report, progress)
+            events = crawler.collect(source, warehouse.crawl_state(author, source.id), http)
+            consumer.consume(_noting(events, keep_report))
+    except BadInput as error:  # a source that cannot be read, or a token that is not set
+        report.error = str(error)
+    report.requests = http.requests - before
+    report.finished_at = utcnow()
+    keep_report()
+    return report
+
+
+def _noting(events: Iterator[Event], keep_report: Callable[[], None]) -> Iterator[Event]:
+    """The same events; what came of them is kept about every NOTE_S."""
+    noted_at = time.monotonic()
+    for event in events:
+        yield event
+        if time.monotonic() - noted_at >= NOTE_S:
+            keep_report()
+            noted_at = time.monotonic()
+
+
+def read_archive(
+    author: str,
+    source: Source,
+    crawler: ArchiveCrawler,
+    archive: Archive,
+    warehouse: Warehouse,
+    report: CrawlReport,
+    progress: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Take an export's items into a source. Raises BadSource when it cannot be read as a whole."""
+    report.archived_at = archive.made_at
+    consumer = _Consumer(author, source, warehouse, report, progress)
+    for refused in archive.refused:
+        consumer.take(Failed(refused.name, refused.reason))
+    consumer.consume(crawler.import_archive(source, archive))
+    warehouse.save_import(author, source.id, archive.made_at, {**vars(report), "file": archive.path.name})
+
+
+class _Consumer:
+    """The loop's memory: what is stored, what was named, what waits to be written."""
+
+    def __init__(
+        self,
+        author: str,
+        source: Source,
+        warehouse: Warehouse,
+        report: CrawlReport,
+        progress: Callable[[str], None],
+    ) -> None:
+        self._author, self._source, self._warehouse = author, source, warehouse
+        self._report, self._progress = report, progress
+        self._known: dict[str, KnownDocument] = warehouse.known_documents(author, source.id)
+        self._named: set[str] = set()
+        self._found_ids: set[str] = set()
+        self._gone: set[str] = set()
+        self._waiting: list[RawDocument] = []
+
+    def consume(self, events: Iterator[Event]) -> None:
+        """All of a crawl's events. What came before a BadSource is kept, and then nothing is buried."""
+        try:
+            for event in events:
+                self.take(event)
+        except BadInput:
+            self._report.complete = False
+            self.finish()
+            raise
+        self.finish()
+
+    def take(self, event: Event) -> None:
+        """One event of the crawler."""
+        match event:
+            case Found(item):
+                self._found(item)
+            case Unchanged(external_ids):
+                self._named.update(map(self._id, external_ids))
+                self._report.unchanged += len(external_ids)
+            case Gone(external_id):
+                self._gone.add(self._id(external_id))
+            case Failed(item, reason):
+                self._named.add(self._id(item))
+                self._report.failed.append({"item": _writable(item), "reason": _writable(reason)})
+            case LeftOut(item, reason):
+                self._report.left_out.append({"item": _writable(item), "reason": _writable(reason)})
+            case Checkpoint(state):
+                self._flush()
+                # The crawl goes on from this state and will not say again what it called deleted.
+                self._bury()
+                if self._report.archived_at is None:
+                    self._warehouse.save_crawl_state(self._author, self._source.id, state)
+            case ListingComplete():
+                self._report.complete = True
+
+    def finish(self) -> None:
+        """Write what waits and bury what is gone: only after a complete listing, only within this source."""
+        self._flush()
+        if self._report.complete:
+            self._gone |= {name for name in self._known.keys() - self._named if self._was_there(self._known[name])}
+        self._bury()
+
+    def _bury(self) -> None:
+        if self._gone:
+            at = self._report.archived_at or utcnow()
+            self._report.gone += self._warehouse.bury(sorted(self._gone), at)
+            for name in self._gone & self._known.keys():
+                self._known[name] = self._known[name].model_copy(update={"deleted_at": at})
+            self._gone.clear()
+
+    def _was_there(self, known: KnownDocument) -> bool:
+        """Whether the listing that lacks a document would hold it, had it not been deleted.
+
+        A live listing says nothing of what only an export brought, such as a draft, nor an export of what came later.
+        """
+        archived_at = self._report.archived_at
+        if archived_at is None:
+            return known.archived_at is None
+        return (known.archived_at or known.fetched_at) < archived_at
+
+    def _is_older(self, item: Item, known: KnownDocument) -> bool:
+        """Whether an archive's item says less than what is stored: a live source wins, else the later date."""
+        archived_at = self._report.archived_at
+        if archived_at is None:
+            return False
+        if known.deleted_at is not None:
+            return archived_at <= known.deleted_at
+        if known.archived_at is None:
+            return True
+        return (item.updated_at or archived_at) < (known.updated_at or known.archived_at)
+
+    def _id(self, external_id: str) -> str:
+        return f"{self._author}:{self._source.id}:{external_id}"
+
+    def _found(self, item: Item) -> None:
+        archived_at = self._report.archived_at
+        document = RawDocument(
+            author=self._author,
+            source_id=self._source.id,
+            platform=self._source.platform,
+            archived_at=archived_at,
+            **vars(item),
+        )
+        if document.id in self._found_ids:
+            return
+        self._found_ids.add(document.id)
+        self._named.add(document.id)
+        self._gone.discard(document.id)
+        if not is_storable(item):
+            reason = "has a name or text that is no Unicode (half a character): rename it, or save it as UTF-8"
+            self._report.failed.append({"item": _writable(item.external_id), "reason": reason})
+            return
+        self._report.bytes_read += len(item.content.encode())
+        known = self._known.get(document.id)
+        if known is not None and self._is_older(item, known):
+            self._report.unchanged += 1
+            return
+        if known is not None and known.deleted_at is None and known.content_hash == document.content_hash:
+            self._report.unchanged += 1
+            if known.archived_at and not archived_at:
+                self._waiting.append(document)  # from now on the live source stands behind it
+            return
+        if known is None:
+            self._report.new += 1
+        else:
+            self._report.changed += 1
+        self._waiting.append(document)
+        if len(self._waiting) >= BATCH:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._warehouse.upsert_documents(self._waiting)
+            self._waiting = []
+            done = self._report
+            self._progress(f"{self._source.id}: {done.new} new, {done.changed} changed, {done.unchanged} unchanged …")
+
+
+def is_storable(item: Item) -> bool:
+    """Whether an item's name and text are Unicode: half a character can be read, and not be written."""
+    text = f"{item.external_id}{item.title}{item.url}{item.content}"
+    return text == _writable(text)
+
+
+def _writable(text: str) -> str:
+    """`text` with lone surrogates, which no store can keep, spelled out: file names and feeds may hold them."""
+    return text.encode("utf-8", "backslashreplace").decode()

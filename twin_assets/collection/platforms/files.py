@@ -1,0 +1,457 @@
+"""A folder or zip of one's own writing: markdown with front matter, HTML and code.
+
+Front matter is YAML, TOML or JSON as Jekyll, Hugo, Zola, Eleventy and Middleman have it: title, date, url, category
+(article, post, code), tags, language; private, draft, `published: false` or a `_drafts` folder keeps a text from being
+quoted. Without a category a file is code by its extension, else an article. Archives are data: nothing is unpacked to
+disk, and a name or size that could harm is refused by name.
+
+See: https://jekyllrb.com/docs/front-matter/, https://gohugo.io/content-management/front-matter/
+"""
+
+import json
+import os
+import re
+import stat
+import time
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar
+
+from twin_assets.collection.crawl import BATCH, is_storable
+from twin_assets.collection.events import Checkpoint, Event, Failed, Found, Item, LeftOut, ListingComplete, Unchanged
+from twin_assets.collection.registry import register
+from twin_assets.content.archives import Entry, Refused, decode, file_entry, open_zip, zip_members
+from twin_assets.content.code import CODE, CODE_NAMES, HTML, MARKDOWN, code_language
+from twin_assets.content.extraction import parse_date
+from twin_assets.content.headings import first_heading
+from twin_assets.content.web import WebClient, host_of
+from twin_assets.documents import Category, Source, Visibility
+from twin_assets.errors import BadItem, BadSource
+from twin_assets.language.detection import language_code
+from twin_assets.settings import Settings
+
+READ_VERSION = "1"
+"""Raised with whatever changes what a file is read as: then all are read again."""
+SETTLED_S = 2.0
+MAX_STAMPS = 100_000
+
+SKIPPED_FOLDERS = frozenset(
+    {"node_modules", "__pycache__", "__MACOSX", "venv", "dist", "build", "vendor"}
+    | {"_site", "_layouts", "_includes", "_sass"}  # Jekyll's; _posts and _drafts hold writing
+)
+
+_DATED_NAME = re.compile(r"(\d{4}-\d{1,2}-\d{1,2})-(.+)")
+_TEMPLATE = re.compile(r"\{%-?\s*for\b")
+_DATES = ("date", "pubdate", "publishdate", "published_at", "published", "created")
+_UPDATES = ("lastmod", "last_modified_at", "updated", "modified")
+_ADDRESSES = ("canonical_url", "canonicalurl", "canonical", "url", "permalink", "slug", "aliases")
+_LABELS = ("tags", "categories", "keywords")
+
+
+@register
+class FilesCrawler:
+    """Reads each file whose size or time differs from when it was last read; the content hash decides what is new."""
+
+    platform: ClassVar[str] = "files"
+    accepted: ClassVar[str] = "a folder or a .zip of markdown, HTML and code"
+    options: ClassVar[Mapping[str, str]] = {}
+
+    def accepts(self, where: str) -> bool:
+        """A folder, or a file that ends with .zip."""
+        path = Path(where).expanduser()
+        return (bool(where.strip()) and path.is_dir()) or (path.suffix.lower() == ".zip" and path.is_file())
+
+    def collect(self, source: Source, state: dict[str, Any], http: WebClient) -> Iterator[Event]:
+        """Every file as a document; what is no text is left out by name, what cannot be read failed by name."""
+        path = Path(source.where).expanduser()
+        if not path.exists():
+            raise BadSource(
+                f"{source.where} is not there: nothing is taken as deleted; mend the path, or remove the source"
+            )
+        limit = Settings().max_document_bytes
+        stamps = _Stamps(state, source.where)
+        found, unchanged, complete = 0, 0, True
+        for entry in _folder_entries(path, stamps) if path.is_dir() else _zip_entries(path):
+            if not isinstance(entry, Entry):
+                complete = complete and not (isinstance(entry, Failed) and entry.item.endswith("/"))
+                unchanged += isinstance(entry, Unchanged)
+                yield entry
+                continue
+            event = _event(entry, limit)
+            yield event
+            if isinstance(event, Found):
+                found += 1
+                if is_storable(event.item):
+                    stamps.keep(entry.name)
+                if found % BATCH == 0:
+                    yield Checkpoint(state)
+        if not (found or unchanged):
+            raise BadSource(f"{source.where} holds no usable file: give {self.accepted}. Nothing is taken as deleted")
+        if complete:
+            yield ListingComplete()
+        yield Checkpoint(stamps.state)
+
+
+class _Stamps:
+    """Size and times of the files that were read, from one crawl to the next.
+
+    A file that changed within SETTLED_S before a crawl may change again without another time: it is not remembered. Nor
+    is any of more than MAX_STAMPS: MongoDB keeps a state of 16 MB.
+    """
+
+    def __init__(self, state: Mapping[str, Any], where: str) -> None:
+        self._read = {"version": READ_VERSION, "where": where}
+        known = state["files"] if self._read.items() <= state.items() else []
+        self._before = {name: stamp for name, *stamp in known}
+        self._listed: dict[str, list[int]] = {}
+        self._kept: dict[str, list[int]] = {}
+        self._settled = time.time_ns() - int(SETTLED_S * 1e9)
+
+    def unchanged(self, name: str, status: os.stat_result) -> bool:
+        """Whether a file is as it was when it was read."""
+        self._listed[name] = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+        if not stat.S_ISREG(status.st_mode) or self._before.get(name) != self._listed[name]:
+            return False
+        self.keep(name)
+        return True
+
+    def keep(self, name: str) -> None:
+        """Remember a listed file, of which a document was made."""
+        if name in self._listed and max(self._listed[name][1:]) < self._settled:
+            self._kept[name] = self._listed[name]
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """For the next crawl. A list, since MongoDB takes no names with dots for keys."""
+        kept = self._kept if len(self._kept) <= MAX_STAMPS else {}
+        return {**self._read, "files": [[name, *stamp] for name, stamp in kept.items()]}
+
+
+def _folder_entries(root: Path, stamps: _Stamps) -> Iterator[Entry | Failed | LeftOut | Unchanged]:
+    home = root.resolve()
+    for path in sorted(_walk(root)):
+        name = path.relative_to(root).as_posix()
+        if reason := _left_out(name):
+            yield LeftOut(name, reason)
+            continue
+        try:
+            if stamps.unchanged(name, path.lstat()):
+                yield Unchanged((name,))
+            elif path.is_dir():
+                yield _folder_event(path, name)
+            elif not path.resolve().is_relative_to(home):
+                yield LeftOut(name, "is a link to outside the folder")
+            elif not path.is_file():
+                yield LeftOut(name, "is no regular file")
+            else:
+                yield file_entry(path, root)
+        except OSError as error:
+            yield Failed(name, f"cannot be read: {error.strerror}")
+
+
+def _folder_event(path: Path, name: str) -> Failed | LeftOut:
+    if path.is_symlink():
+        return LeftOut(name, "is a link to a folder: links are not followed, give the folder itself as a source")
+    return Failed(f"{name}/", "cannot be opened: allow reading it, or move it out; nothing is taken as deleted")
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Files below a folder; one that is left out, linked or cannot be opened stands for what it holds."""
+    try:
+        paths = [(path, path.is_dir() and not path.is_symlink()) for path in folder.iterdir()]
+    except OSError:
+        yield folder
+        return
+    for path, is_folder in paths:
+        if is_folder and not _left_out_folder(path.name):
+            yield from _walk(path)
+        else:
+            yield path
+
+
+def _zip_entries(path: Path) -> Iterator[Entry | Failed | LeftOut]:
+    with open_zip(path) as archive:
+        for member in zip_members(archive):
+            if isinstance(member, Refused):
+                yield Failed(member.name, member.reason)
+            elif reason := _left_out(member.name):
+                yield LeftOut(member.name, reason)
+            else:
+                yield member
+
+
+def _left_out_folder(name: str) -> bool:
+    return name.startswith(".") or name in SKIPPED_FOLDERS
+
+
+def _left_out(name: str) -> str | None:
+    path = PurePosixPath(name)
+    if folder := next((part for part in path.parts[:-1] if _left_out_folder(part)), None):
+        return f"lies in {folder}/, which holds no writing"
+    if path.name in SKIPPED_FOLDERS:
+        return "is a folder that holds no writing"
+    if path.name.startswith("."):
+        return "is hidden"
+    known = path.suffix.lower() in MARKDOWN | HTML | CODE.keys() or path.name.lower() in CODE_NAMES
+    if not known and path.suffix:
+        return f"{path.suffix} is neither markdown nor HTML nor code"
+    return None
+
+
+def _event(entry: Entry, limit: int) -> Found | Failed | LeftOut:
+    try:
+        item = _item(entry, limit)
+    except BadItem as error:
+        return Failed(entry.name, str(error))
+    return Found(item) if item else LeftOut(entry.name, "is the page of a section or a list, without text of its own")
+
+
+def _item(entry: Entry, limit: int) -> Item | None:
+    if entry.size > limit:
+        raise BadItem(
+            f"is {entry.size / 1e6:.0f} MB, more than {limit / 1e6:.0f} MB (TWIN_MAX_DOCUMENT_BYTES): split it"
+        )
+    try:
+        data = entry.read()
+    except OSError as error:
+        raise BadItem(f"cannot be read: {error.strerror}") from error
+    if not data.strip():
+        if _is_section(entry.name):
+            return None
+        raise BadItem("is empty: write something into it, or delete it")
+    text = decode(data)
+    is_html = PurePosixPath(entry.name).suffix.lower() in HTML
+    language = None if is_html else code_language(entry.name, text)
+    if language:
+        return _code_item(entry, text, language)
+    about, content = _front_matter(text)
+    if is_html and not about:
+        return _html_item(entry, text)
+    if not content and _is_section(entry.name):
+        return None
+    if is_html and _TEMPLATE.search(content):
+        return None
+    return _written_item(entry, about, content, "text/html" if is_html else "text/markdown")
+
+
+def _code_item(entry: Entry, text: str, language: str) -> Item:
+    return Item(
+        external_id=entry.name,
+        content=text,
+        category=Category.CODE,
+        title=entry.name,
+        content_type=f"text/x-{language.replace(' ', '-')}",
+        updated_at=entry.modified_at,
+        metadata={"path": entry.name, "language": language},
+    )
+
+
+def _html_item(entry: Entry, text: str) -> Item:
+    from twin_assets.content.extraction import extract_page
+
+    page = extract_page(text)
+    if page is None:
+        raise BadItem("has no main text: a menu or an empty page is no document")
+    return Item(
+        external_id=entry.name,
+        content=page.text,
+        category=Category.ARTICLE,
+        url=page.url,
+        title=page.title or PurePosixPath(entry.name).stem,
+        language=page.language,
+        published_at=page.published_at,
+        updated_at=entry.modified_at,
+    )
+
+
+@dataclass(frozen=True)
+class _Fenced:
+    """A handler for python-frontmatter, whose own for TOML needs a library that knows TOML 0.5 only."""
+
+    fence: re.Pattern[str]
+    load: Callable[[str], object]
+
+    def detect(self, text: str) -> bool:
+        return bool(self.fence.match(text))
+
+    def split(self, text: str) -> tuple[str, str]:
+        _, front, content = self.fence.split(text, 2)
+        return front, content
+
+
+class _BareJson:
+    """Hugo's JSON: an object in front of the text, which may follow on the same line."""
+
+    _start = re.compile(r"\{\s*\"[^\"\n]*\"\s*:")
+
+    def detect(self, text: str) -> bool:
+        return bool(self._start.match(text))
+
+    def split(self, text: str) -> tuple[str, str]:
+        _, end = _parsed_json(lambda: json.JSONDecoder().raw_decode(text))
+        return text[:end], text[end:]
+
+    def load(self, front: str) -> object:
+        return _json(front)
+
+
+def _toml(front: str) -> object:
+    try:
+        return tomllib.loads(front)
+    except (ValueError, RecursionError) as error:
+        line = re.search(r"at (line \d+)", str(error))
+        where = f", {line[1]}" if line else ""
+        raise BadItem(
+            f"has front matter that is no TOML{where} ({error}): quote every text and date it holds"
+        ) from error
+
+
+def _json(front: str) -> object:
+    """JSON as an object, or as Middleman has it, an object's inside."""
+    return _parsed_json(lambda: json.loads(front if front.lstrip().startswith("{") else f"{{{front}}}"))
+
+
+def _parsed_json(parse: Callable[[], Any]) -> Any:
+    try:
+        return parse()
+    except json.JSONDecodeError as error:
+        raise BadItem(
+            f"has front matter that is no JSON, line {error.lineno} ({error.msg}): mend a comma or a quote there"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise BadItem(f"has front matter that is no JSON ({error}): mend it") from error
+
+
+# `---toml` and `---json` end with `---`, which opens YAML where it is not after a line.
+_HANDLERS = (
+    _Fenced(re.compile(r"^\+{3,}\s*$", re.MULTILINE), _toml),
+    _Fenced(re.compile(r"^---(?:toml|(?<=\n---))[ \t]*$", re.MULTILINE), _toml),
+    _Fenced(re.compile(r"^---(?:json|(?<=\n---))[ \t]*$", re.MULTILINE), _json),
+    _Fenced(re.compile(r"^;{3,}\s*$", re.MULTILINE), _json),
+    _BareJson(),
+)
+
+
+def _front_matter(text: str) -> tuple[dict[str, Any], str]:
+    """What a text says about itself in front of it, and the text. Raises BadItem, with the line, for damage."""
+    import frontmatter
+    import yaml
+    from frontmatter.default_handlers import YAMLHandler
+
+    text = text.lstrip("\ufeff").replace("\r\n", "\n").strip()
+    handler = next((handler for handler in (*_HANDLERS, YAMLHandler()) if handler.detect(text)), None)
+    if handler is None:
+        return {}, text
+    try:
+        metadata, content = frontmatter.parse(text, handler=handler)
+    except (ValueError, OverflowError) as error:
+        raise BadItem(f"has front matter with a date that does not exist ({error}): mend it") from error
+    # The last four for values that are not what their tag says, such as `!!bool x`.
+    except (yaml.YAMLError, RecursionError, AttributeError, LookupError, TypeError) as error:
+        where = getattr(error, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        raise BadItem(f"has front matter that is no YAML{line}: quote values that hold ': ' or '#'") from error
+    return {str(name).lower(): value for name, value in metadata.items()}, content
+
+
+def _written_item(entry: Entry, about: dict[str, Any], content: str, content_type: str) -> Item:
+    if not content:
+        raise BadItem("has front matter and no text: write something below it, or delete it")
+    day, name = _dated_name(entry.name)
+    if isinstance(about.get("taxonomies"), dict):  # Zola's
+        about = about["taxonomies"] | about
+    metadata: dict[str, Any] = {"tags": _labels(about)}
+    for field, said in {"description": ("description", "excerpt", "summary"), "layout": ("layout",)}.items():
+        if value := next((text for key in said if (text := _scalar(about.get(key)))), None):
+            metadata[field] = value
+    return Item(
+        external_id=entry.name,
+        content=content,
+        category=_category(about.get("category")),
+        url=_absolute_url(about),
+        title=_scalar(about.get("title")) or first_heading(content) or name,
+        content_type=content_type,
+        language=_language(about),
+        visibility=_visibility(about, entry.name),
+        published_at=_first_date(about, _DATES) or parse_date(day),
+        updated_at=_first_date(about, _UPDATES) or entry.modified_at,
+        metadata=metadata,
+    )
+
+
+def _is_section(name: str) -> bool:
+    """Whether a file stands for its folder, as Hugo's `_index.md` does."""
+    return PurePosixPath(name).name.lower().partition(".")[0] in ("index", "_index")
+
+
+def _dated_name(name: str) -> tuple[str | None, str]:
+    """The day and the title that a name gives: those of `_posts/2024-01-31-a-title.md`; a page's bundle names it."""
+    path = PurePosixPath(name)
+    stem = path.parent.name if _is_section(name) and path.parent.name else path.stem
+    match = _DATED_NAME.fullmatch(stem)
+    return (match[1], " ".join(word.capitalize() for word in match[2].split("-"))) if match else (None, stem)
+
+
+def _first_date(about: dict[str, Any], keys: tuple[str, ...]) -> datetime | None:
+    values = (value for key in keys if not isinstance(value := about.get(key), bool))
+    return next((day for value in values if (day := parse_date(_scalar(value)))), None)
+
+
+def _absolute_url(about: dict[str, Any]) -> str | None:
+    """Where the text stands, if the front matter says it whole; a path on a site that is not known is no URL."""
+    for key in _ADDRESSES:
+        values = about.get(key)
+        for value in values if isinstance(values, list) else [values]:
+            if (url := _scalar(value)) and host_of(url):
+                return url
+    return None
+
+
+def _language(about: dict[str, Any]) -> str | None:
+    values = [about.get("lang"), about.get("language")]
+    if any(value is False for value in values):
+        return "no"  # YAML reads Norwegian's code as a boolean
+    code = next((text for value in values if (text := _scalar(value))), None)
+    return language_code(code)
+
+
+def _category(value: object) -> Category:
+    """Ours when it is named so; a site's own category, such as `travel`, is a label of an article."""
+    name = str(value).strip().lower().removesuffix("s")
+    return Category(name) if name in set(Category) else Category.ARTICLE
+
+
+def _visibility(about: dict[str, Any], name: str) -> Visibility:
+    said = {
+        key: str(about.get(key)).strip().lower() for key in ("private", "draft", "published", "visibility", "status")
+    }
+    hidden = (
+        "_drafts" in PurePosixPath(name).parts
+        or any(said[key] in ("true", "yes", "1") for key in ("private", "draft"))
+        or said["published"] in ("false", "no", "0")
+        or any(said[key] in ("private", "draft") for key in ("visibility", "status"))
+    )
+    return "private" if hidden else "public"
+
+
+def _labels(about: dict[str, Any]) -> list[str]:
+    """Tags, categories and keywords, each once, and a category that is none of ours."""
+    own = _scalar(about.get("category")) or ""
+    labels = [own] if own and own.strip().lower().removesuffix("s") not in set(Category) else []
+    return list(dict.fromkeys([*labels, *(label for key in _LABELS for label in _tags(about.get(key)))]))
+
+
+def _tags(value: object) -> list[str]:
+    """A list, or a text with commas, or as Jekyll has it with spaces."""
+    if isinstance(value, str):
+        value = value.split(",") if "," in value else value.split()
+    return [tag for item in value if (tag := _scalar(item))] if isinstance(value, list) else []
+
+
+def _scalar(value: object) -> str | None:
+    """A value of front matter as text; None for a list or mapping, which YAML's aliases can make grow without end."""
+    text = str(value) if value and isinstance(value, str | int | float | date) else ""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").strip() or None

@@ -1,0 +1,1 @@
+"""What is read out of source code to ask for it."""
