@@ -26,6 +26,7 @@ from twin_assets.content.archives import Archive, open_archive
 from twin_assets.content.web import WebClient
 from twin_assets.documents import RawDocument, Source, utcnow
 from twin_assets.errors import BadInput
+from twin_assets.orchestration.progress import Tell, silent
 from twin_assets.stores.warehouse import KnownDocument, Warehouse
 
 BATCH = 100
@@ -68,7 +69,7 @@ def crawl(
     crawler: Crawler,
     warehouse: Warehouse,
     http: WebClient,
-    progress: Callable[[str], None] = lambda _: None,
+    tell: Tell = silent,
 ) -> CrawlReport:
     """Crawl a source. A BadSource ends it and stands in the report's `error`; nothing is buried then.
 
@@ -87,9 +88,9 @@ def crawl(
         if isinstance(crawler, ArchiveCrawler) and not crawler.accepts(source.where):
             if source.where != INBOX:
                 with open_archive(path) as archive:
-                    read_archive(author, source, crawler, archive, warehouse, report, progress)
+                    read_archive(author, source, crawler, archive, warehouse, report, tell)
         else:
-            consumer = _Consumer(author, source, warehouse, report, progress)
+            consumer = _Consumer(author, source, warehouse, report, tell)
             events = crawler.collect(source, warehouse.crawl_state(author, source.id), http)
             consumer.consume(_noting(events, keep_report))
     except BadInput as error:  # a source that cannot be read, or a token that is not set
@@ -117,11 +118,11 @@ def read_archive(
     archive: Archive,
     warehouse: Warehouse,
     report: CrawlReport,
-    progress: Callable[[str], None] = lambda _: None,
+    tell: Tell = silent,
 ) -> None:
     """Take an export's items into a source. Raises BadSource when it cannot be read as a whole."""
     report.archived_at = archive.made_at
-    consumer = _Consumer(author, source, warehouse, report, progress)
+    consumer = _Consumer(author, source, warehouse, report, tell)
     for refused in archive.refused:
         consumer.take(Failed(refused.name, refused.reason))
     consumer.consume(crawler.import_archive(source, archive))
@@ -137,10 +138,10 @@ class _Consumer:
         source: Source,
         warehouse: Warehouse,
         report: CrawlReport,
-        progress: Callable[[str], None],
+        tell: Tell,
     ) -> None:
         self._author, self._source, self._warehouse = author, source, warehouse
-        self._report, self._progress = report, progress
+        self._report, self._tell = report, tell
         self._known: dict[str, KnownDocument] = warehouse.known_documents(author, source.id)
         self._named: set[str] = set()
         self._found_ids: set[str] = set()
@@ -262,7 +263,7 @@ class _Consumer:
             self._warehouse.upsert_documents(self._waiting)
             self._waiting = []
             done = self._report
-            self._progress(f"{self._source.id}: {done.new} new, {done.changed} changed, {done.unchanged} unchanged …")
+            self._tell(f"{self._source.id}: {done.new} new, {done.changed} changed, {done.unchanged} unchanged …")
 
 
 def is_storable(item: Item) -> bool:

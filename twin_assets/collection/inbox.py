@@ -5,7 +5,7 @@ read again. Nothing is deleted: what was read lies in `imported/`, what could no
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from twin_assets.collection.registry import ArchiveCrawler, archive_platform, cr
 from twin_assets.content.archives import is_archive, open_archive
 from twin_assets.documents import AuthorProfile, Source, utcnow
 from twin_assets.errors import BadSource
+from twin_assets.orchestration.progress import Tell, silent
 from twin_assets.stores import Stores
 
 IMPORTED, REFUSED = "imported", "refused"
@@ -82,9 +83,7 @@ def set_aside(path: Path, folder: str, why: str | None = None) -> Path:
     return target
 
 
-def import_waiting(
-    stores: Stores, author: str, platform: str, progress: Callable[[str], None] = lambda _: None
-) -> Iterator[CrawlReport]:
+def import_waiting(stores: Stores, author: str, platform: str, tell: Tell = silent) -> Iterator[CrawlReport]:
     """Read every waiting export of one platform into the author's source there, oldest first."""
     crawler = crawlers()[platform]
     if not isinstance(crawler, ArchiveCrawler):
@@ -94,13 +93,13 @@ def import_waiting(
             if platform_of(path) != platform:
                 continue
         except BadSource as error:
-            progress(str(error))
+            tell(str(error))
             continue
         source = _source(stores, author, platform)
         report = CrawlReport(source.id, platform, source.where)
         try:
             with open_archive(path) as archive:
-                read_archive(author, source, crawler, archive, stores.warehouse, report, progress)
+                read_archive(author, source, crawler, archive, stores.warehouse, report, tell)
         except BadSource as error:
             report.error = str(error)
         report.finished_at = utcnow()

@@ -7,7 +7,7 @@ adapter, written at once at the end: a run killed on the way leaves nothing, and
 do. The same version gives the same bytes: rows are chosen and drafts seeded by hashes.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from filelock import FileLock
@@ -43,6 +43,7 @@ from twin_assets.language.prompts import (
     windows,
 )
 from twin_assets.language.recitation import Recitation, recitation, words
+from twin_assets.orchestration.progress import Tell
 from twin_assets.orchestration.subprocesses import pipes_child
 from twin_assets.stores import Stores, open_stores
 from twin_assets.stores.features import TableHandle
@@ -68,7 +69,6 @@ WHOSE = ("base", "adapter", "author")
 LEAST_WORDS = 40
 """One run of the length that drafting allows does not make a copy of a short draft."""
 
-Tell = Callable[[str], None]
 Kind = tuple[str, bool]
 """Prose or code, and whether it is English: texts are compared with their own kind only."""
 

@@ -7,12 +7,12 @@ some seconds for a small model, as long as its loading takes for a large one.
 """
 
 import math
-from collections.abc import Callable
 
 from twin_assets.documents import ModelManifest
 from twin_assets.errors import TwinError
 from twin_assets.language.generation import open_backend
 from twin_assets.language.prompts import DraftRequest, encode_example, windows
+from twin_assets.orchestration.progress import Tell
 from twin_assets.orchestration.subprocesses import pipes_child
 from twin_assets.stores import Stores, open_stores
 
@@ -20,8 +20,6 @@ PROBE = (DraftRequest("Write a post: a test."), "This is a test.")
 """What is scored: any text does, only that its likelihood is a number matters."""
 PROBE_PROMPT_TOKENS = 128
 PROBE_CONTEXT_TOKENS = 256
-
-Tell = Callable[[str], None]
 
 
 def check_loads(stores: Stores, manifest: ModelManifest, tell: Tell) -> None:

@@ -10,8 +10,8 @@ from twin_assets.documents import ModelManifest
 from twin_assets.errors import TwinError
 from twin_assets.language.base_models import BaseSpec
 from twin_assets.language.generation import Backend, Sampling, Session
-from twin_assets.language.generation.session import Tell
 from twin_assets.language.prompts import EncodedPrompt, Window
+from twin_assets.orchestration.progress import Tell, silent
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -54,7 +54,7 @@ class Models:
 
 
 @contextmanager
-def open_models(backend: Backend, manifest: ModelManifest, tell: Tell = lambda _: None) -> Iterator[Models]:
+def open_models(backend: Backend, manifest: ModelManifest, tell: Tell = silent) -> Iterator[Models]:
     """A version and its base, on one backend, which computes both alike."""
     ref = manifest.base
     with (

@@ -5,7 +5,7 @@ that cost follows the change.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +18,13 @@ from twin_assets.features.duplicates import DUPLICATES_VERSION, Member, clusters
 from twin_assets.features.memo import Memo
 from twin_assets.features.redaction import REDACTION_VERSION
 from twin_assets.language.embedding import EMBEDDING_VERSION, Embedder, model_identity
+from twin_assets.orchestration.progress import Tell
 from twin_assets.settings import Settings
 from twin_assets.stores.features import LINEAGE, Changes, TableHandle, data_version_after
 from twin_assets.stores.warehouse import Warehouse
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-Progress = Callable[[str], None]
 
 DOCUMENT_COLUMNS = [
     "document_id", "platform", "category", "title", "url", "language", "published_at", "cluster_id", "trainable",
@@ -68,7 +67,7 @@ def made_by_embedding(settings: Settings) -> str:
 
 
 def cleaning_changes(
-    warehouse: Warehouse, profile: AuthorProfile, current: TableHandle, progress: Progress, known: Memo | None = None
+    warehouse: Warehouse, profile: AuthorProfile, current: TableHandle, tell: Tell, known: Memo | None = None
 ) -> Update:
     """Clean the documents that are new or changed, drop those that are gone, left out of everything, empty or foreign.
 
@@ -91,7 +90,7 @@ def cleaning_changes(
     keys = {name: digest([document, made_by], 32) for name, document in alive.items() if name not in fresh}
     left_out = {name: entry["reason"] for name, key in keys.items() if (entry := known.get(key))}
     stale = [name for name in keys if name not in left_out]
-    rows, left_out_now, masked = _cleaned(warehouse, profile, stale, progress)
+    rows, left_out_now, masked = _cleaned(warehouse, profile, stale, tell)
     for name, reason in left_out_now.items():
         known.put(keys[name], {"reason": reason})
     left_out |= left_out_now
@@ -123,7 +122,7 @@ def _input_hash(document: str, cluster_id: str) -> str:
 
 
 def _cleaned(
-    warehouse: Warehouse, profile: AuthorProfile, stale: list[str], progress: Progress
+    warehouse: Warehouse, profile: AuthorProfile, stale: list[str], tell: Tell
 ) -> tuple[list[dict[str, Any]], dict[str, str], Counter[str]]:
     """Rows of these documents without their cluster, why others have none by id, and what was masked by kind."""
     rows: list[dict[str, Any]] = []
@@ -143,7 +142,7 @@ def _cleaned(
         text = cleaned.row["text"]
         rows.append(cleaned.row | {"text_hash": text_hash(text), "signature": signature(text)})
         if len(rows) % 500 == 0:
-            progress(f"cleaned {len(rows)} of {len(stale)} documents")
+            tell(f"cleaned {len(rows)} of {len(stale)} documents")
     return rows, left_out, masked
 
 
@@ -199,7 +198,7 @@ def _chunk_rows(document: dict[str, Any], chunker: Chunker, lineage: tuple[str, 
 
 
 def embedding_changes(
-    chunks: TableHandle, current: TableHandle, embedder: Embedder, made_by: str, progress: Progress
+    chunks: TableHandle, current: TableHandle, embedder: Embedder, made_by: str, tell: Tell
 ) -> Update:
     """Embed the chunks that are new or changed, drop those that are gone."""
     import pyarrow as pa
@@ -212,7 +211,7 @@ def embedding_changes(
     for start in range(0, len(stale), EMBED_GROUP):
         group = stale[start : start + EMBED_GROUP]
         tables.append(_embedded(chunks, group, embedder, schema, wanted))
-        progress(f"embedded {start + len(group)} of {len(stale)} chunks")
+        tell(f"embedded {start + len(group)} of {len(stale)} chunks")
     rows = pa.concat_tables(tables) if tables else schema.arrow.empty_table()
     inputs = {**chunks.pinned.inputs, "chunks": chunks.pinned.version}
     about = {"embedding_model": embedder.identity, "dimension": embedder.dimension}

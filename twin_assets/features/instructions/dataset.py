@@ -1,6 +1,6 @@
 """Put the dataset together: cleaned texts from one pinned table, context from the real retriever over another."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from twin_assets.features.memo import Memo
 from twin_assets.language.embedding import Embedder, model_identity
 from twin_assets.language.prompts import Passage, task_instruction
 from twin_assets.language.search import load_reranker, passage_of, retrieval_identity, search
+from twin_assets.orchestration.progress import Tell
 from twin_assets.settings import Settings
 from twin_assets.stores.features import TableHandle, is_in
 
@@ -66,7 +67,7 @@ def build(
     embeddings: TableHandle,
     embedder: Embedder,
     settings: Settings,
-    progress: Callable[[str], None],
+    tell: Tell,
     before: TableHandle | None = None,
     known: Memo | None = None,
 ) -> Built:
@@ -79,7 +80,7 @@ def build(
     splits = split_clusters((row["document_id"], row["cluster_id"]) for row in documents)
     examples, left_out = make_examples(documents, splits, settings.answer_bytes, settings.dataset_size, known)
     if settings.instruction_model:
-        model = InstructionModel(settings, cleaned.author, progress)
+        model = InstructionModel(settings, cleaned.author, tell)
         examples, refused = _written(examples, model, [row["document_id"] for row in documents if row["trainable"]])
         left_out["instruction of the model refused, the rule's stands"] += refused
 
@@ -92,7 +93,7 @@ def build(
         looked_up_among = min(looked_up_among, quotable)
     else:
         looked_up_among = quotable
-    retrieve = partial(_retrieved, embeddings, embedder, settings, progress)
+    retrieve = partial(_retrieved, embeddings, embedder, settings, tell)
     rows = build_rows(examples, splits, retrieve, made_by, kept)
     looked_up = sum(bool(example.query) and example.id not in kept for example in examples)
     return Built(rows, dict(+left_out), looked_up, looked_up_among)
@@ -102,7 +103,7 @@ def _retrieved(
     embeddings: TableHandle,
     embedder: Embedder,
     settings: Settings,
-    progress: Callable[[str], None],
+    tell: Tell,
     asked: Sequence[tuple[str, str]],
 ) -> Iterator[list[tuple[str, Passage]]]:
     """What `search` finds for each (query, cluster of the answer), as (cluster_id, passage)."""
@@ -111,7 +112,7 @@ def _retrieved(
     vectors = embedder.encode([query for query, _ in asked])
     for done, ((query, cluster), vector) in enumerate(zip(asked, vectors, strict=True), 1):
         if done % 200 == 0:
-            progress(f"context retrieved for {done} of {len(asked)} examples")
+            tell(f"context retrieved for {done} of {len(asked)} examples")
         hits = search(
             embeddings,
             embedder,

@@ -11,7 +11,7 @@ See: https://docs.litellm.ai/docs/completion/json_mode and /docs/completion/toke
 import json
 import re
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from twin_assets.documents import digest
 from twin_assets.errors import BadInput, TwinError
 from twin_assets.features.duplicates import WORDS
+from twin_assets.orchestration.progress import Tell
 from twin_assets.settings import Settings
 
 ASKING_VERSION = "1"
@@ -104,14 +105,14 @@ class Wanted:
 class InstructionModel:
     """The configured model, its cache and what it may cost."""
 
-    def __init__(self, settings: Settings, author: str, progress: Callable[[str], None]) -> None:
+    def __init__(self, settings: Settings, author: str, tell: Tell) -> None:
         if settings.instruction_model is None:
             raise BadInput("no model writes instructions: name one in TWIN_INSTRUCTION_MODEL")
         self.name = settings.instruction_model
         self._api_base = settings.instruction_api_base
         self._max_cost_usd = settings.instruction_max_cost_usd
         self._cache = settings.instruction_cache(author)
-        self._progress = progress
+        self._tell = tell
 
     def write(self, wanted: Sequence[Wanted], documents: Collection[str]) -> list[str | None]:
         """The text for each; None where what the model wrote was refused.
@@ -142,7 +143,7 @@ class InstructionModel:
     def _write_missing(self, cache: sqlite3.Connection, missing: dict[str, Wanted]) -> Iterator[tuple[str, str | None]]:
         (spent,) = cache.execute("SELECT coalesce(sum(cost_usd), 0.0) FROM written").fetchone()
         estimates = {key: self._estimate_usd(one) for key, one in missing.items()}
-        self._progress(
+        self._tell(
             f"{self.name} writes {len(missing)} instructions: at most about ${sum(estimates.values()):.2f}, "
             f"${spent:.2f} spent so far, cap ${self._max_cost_usd:.2f}"
         )
@@ -163,7 +164,7 @@ class InstructionModel:
                 spent += sum(cost for *_, cost in rows)
                 yield from ((key, text) for key, text, _ in rows)
                 if start % (AT_ONCE * 25) == 0 and start:
-                    self._progress(f"{start + len(group)} of {len(keys)} instructions written, ${spent:.2f} spent")
+                    self._tell(f"{start + len(group)} of {len(keys)} instructions written, ${spent:.2f} spent")
 
     def _estimate_usd(self, wanted: Wanted) -> float:
         return ATTEMPTS * self._price_usd(wanted.prompt_tokens, wanted.max_tokens)

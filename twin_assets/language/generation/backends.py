@@ -3,21 +3,18 @@
 from typing import TYPE_CHECKING, Protocol
 
 from twin_assets.documents import ModelManifest
-from twin_assets.language.generation.session import Session, Tell
+from twin_assets.language.generation.session import Session
+from twin_assets.orchestration.progress import Tell, silent
 
 if TYPE_CHECKING:
     from twin_assets.language.base_models import BaseSpec
     from twin_assets.stores import Stores
 
 
-def _silent(_: str) -> None:
-    """Tells nobody."""
-
-
 class Backend(Protocol):
     """Something that models run on."""
 
-    def open(self, model: "ModelManifest | BaseSpec", tell: Tell = _silent) -> Session:
+    def open(self, model: "ModelManifest | BaseSpec", tell: Tell = silent) -> Session:
         """A session with a version of the registry, or with a base model alone. tell: hears of what takes long.
 
         Raises Busy where a server says so, NotThere or BadRecipe for a model that cannot be had.

@@ -14,8 +14,9 @@ from twin_assets.documents import ModelManifest
 from twin_assets.errors import BadInput, Busy, TwinError
 from twin_assets.language.base_models import BaseSpec, load_tokenizer, resolve_base
 from twin_assets.language.generation.sampling import Sampling
-from twin_assets.language.generation.session import OnToken, PieceStream, Session, Stop, Tell
+from twin_assets.language.generation.session import OnToken, PieceStream, Session, Stop
 from twin_assets.language.prompts import EncodedPrompt, Window
+from twin_assets.orchestration.progress import Tell, silent
 from twin_assets.settings import secret
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Chat:
             raise BadInput("TWIN_GENERATION=chat needs TWIN_CHAT_MODEL: LiteLLM's name of a model, provider/model")
         self._stores = stores
 
-    def open(self, model: "ModelManifest | BaseSpec", tell: Tell = lambda _: None) -> "ChatSession":
+    def open(self, model: "ModelManifest | BaseSpec", tell: Tell = silent) -> "ChatSession":
         """A session with the provider's model, whatever base is asked for.
 
         base: only its tokenizer is used, to estimate lengths. Raises TwinError for a trained version.

@@ -21,8 +21,9 @@ from twin_assets.errors import BadInput, Busy, TwinError
 from twin_assets.language.base_models import BaseSpec, context_of, load_tokenizer, resolve_base
 from twin_assets.language.generation.in_process import ADAPTER_FOLDER
 from twin_assets.language.generation.sampling import Sampling
-from twin_assets.language.generation.session import OnToken, PieceStream, Session, Stop, Tell
+from twin_assets.language.generation.session import OnToken, PieceStream, Session, Stop
 from twin_assets.language.prompts import EncodedPrompt, Window
+from twin_assets.orchestration.progress import Tell, silent
 from twin_assets.settings import secret
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Completions:
         )
         self._loading = threading.Lock()
 
-    def open(self, model: "ModelManifest | BaseSpec", tell: Tell = lambda _: None) -> "CompletionsSession":
+    def open(self, model: "ModelManifest | BaseSpec", tell: Tell = silent) -> "CompletionsSession":
         """A session with a version, which the server is asked to load, or with its base model."""
         base = model.base if isinstance(model, ModelManifest) else model
         spec = BaseSpec(name=base.name, revision=base.revision, precision=base.precision)

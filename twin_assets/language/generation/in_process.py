@@ -29,9 +29,10 @@ from twin_assets.language.generation.engines.engine import Adapter, AnyEngine, C
 from twin_assets.language.generation.engines.onnx_export import NotExportable, exported, missing_packages
 from twin_assets.language.generation.sampling import Sampling, TokenSampler
 from twin_assets.language.generation.scheduler import Closed, Job, Scheduler
-from twin_assets.language.generation.session import OnToken, PieceStream, Session, Stop, Tell
+from twin_assets.language.generation.session import OnToken, PieceStream, Session, Stop
 from twin_assets.language.generation.text import DecodedStream, end_ids
 from twin_assets.language.prompts import EncodedPrompt, Window
+from twin_assets.orchestration.progress import Tell, silent
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedTokenizerBase
@@ -101,7 +102,7 @@ class InProcess:
         self._lock = threading.Lock()
         self._loading = threading.Lock()
 
-    def open(self, model: ModelManifest | BaseSpec, tell: Tell = lambda _: None) -> "LocalSession":
+    def open(self, model: ModelManifest | BaseSpec, tell: Tell = silent) -> "LocalSession":
         """A session with a version of the registry or a base model, which is loaded when it is not in memory."""
         if isinstance(model, BaseSpec):
             return self._session(self._hold_base(model, tell), None)

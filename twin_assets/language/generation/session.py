@@ -23,7 +23,6 @@ PieceStream = collections.abc.Generator[str, None, None]
 
 Stop = threading.Event | None
 OnToken = Callable[[], None] | None
-Tell = Callable[[str], None]
 
 
 class Session(ABC):

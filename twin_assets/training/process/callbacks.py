@@ -1,11 +1,12 @@
 """What happens between steps: the budget, what was used of it, and progress in words."""
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
+
+from twin_assets.orchestration.progress import Tell
 
 SAY_EVERY_S = 5.0
 
@@ -83,7 +84,7 @@ class Validate(TrainerCallback):  # type: ignore[misc]
 class Progress(TrainerCallback):  # type: ignore[misc]
     """One line every few seconds: step, loss, speed, and when it will be done."""
 
-    def __init__(self, tell: Callable[[str], None], max_minutes: float | None = None) -> None:
+    def __init__(self, tell: Tell, max_minutes: float | None = None) -> None:
         self._tell = tell
         self._max_s = max_minutes * 60 if max_minutes else float("inf")
         self._said = 0.0

@@ -11,7 +11,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from twin_assets.documents import BaseModelRef, digest
 from twin_assets.errors import NotEnoughWriting, TwinError
 from twin_assets.language.base_models import ResolvedBase, context_limit, device_of, load_base, resolve_base
 from twin_assets.language.prompts import room, template_kind
+from twin_assets.orchestration.progress import Tell
 from twin_assets.orchestration.subprocesses import pipes_child
 from twin_assets.settings import Settings
 from twin_assets.stores import open_stores
@@ -50,8 +51,6 @@ LINES = 100
 
 CPU_TOKENS_AT_ONCE = 512
 """Tokens of one pass through the model on a CPU; more takes memory and no less time."""
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import math
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +26,7 @@ from filelock import FileLock
 
 from twin_assets.errors import TwinError
 from twin_assets.language.generation.engines.onnx_graph import LORA_A, LORA_B, MODEL, POSITIONS, SHAPE, Shape, Slot
+from twin_assets.orchestration.progress import Tell
 from twin_assets.settings import SILENT
 from twin_assets.stores.trees import remove_tree
 
@@ -50,8 +51,6 @@ PROBE = (
     "centimetres, and the screen said forty-four. Nobody had cleaned the float since the storm in March. "
     "def median(levels):\n    return sorted(levels)[len(levels) // 2]\n"
 )
-
-Tell = Callable[[str], None]
 
 
 class NotExportable(TwinError):
