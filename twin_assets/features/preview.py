@@ -25,15 +25,15 @@ def preview(rows: "pa.Table", name: str) -> str:
     return f"{body}\n\n{rows.num_rows} rows written."
 
 
-def dataset_card(rows: "pa.Table", left_out: Mapping[str, int], about: Mapping[str, Any] | None = None) -> str:
+def dataset_card(rows: "pa.Table", rejected: Mapping[str, int], about: Mapping[str, Any] | None = None) -> str:
     """The dataset in tables and a picture: counts, splits, sources, wordings, how it was made, what was rejected."""
-    parts = [card_tables(rows, left_out, about or {})]
+    parts = [card_tables(rows, rejected, about or {})]
     if rows.num_rows:
         parts.append(picture(card_figure(rows), "lengths, tasks and time"))
     return "\n\n".join(parts)
 
 
-def card_tables(rows: "pa.Table", left_out: Mapping[str, int], about: Mapping[str, Any]) -> str:
+def card_tables(rows: "pa.Table", rejected: Mapping[str, int], about: Mapping[str, Any]) -> str:
     """The card without its picture. about: facts from the dataset version's record, shown as they are."""
     columns = {name: rows.column(name).to_pylist() for name in rows.column_names}
     counts = Counter(zip(columns["split"], columns["task"], columns["category"], strict=True))
@@ -57,9 +57,9 @@ def card_tables(rows: "pa.Table", left_out: Mapping[str, int], about: Mapping[st
         _count_table("language", Counter(language or "unknown" for language in columns["language"])),
         _wordings(columns["template"]),
     ]
-    if left_out:
+    if rejected:
         parts.append(
-            table(["rejected because", "count"], [[reason, count] for reason, count in sorted(left_out.items())])
+            table(["rejected because", "count"], [[reason, count] for reason, count in sorted(rejected.items())])
         )
     return "\n\n".join(parts)
 

@@ -14,9 +14,8 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
-from twin_assets.content import repositories
 from twin_assets.content.code import code_language
-from twin_assets.content.repositories import MAX_WRITTEN_BYTES, TreeFile, read_written
+from twin_assets.content.repositories import MAX_WRITTEN_BYTES, TreeFile, left_out, read_written
 from twin_assets.documents import Category, RawDocument
 from twin_assets.features.cleaning.blocks import SPAN, change_prose, prose
 from twin_assets.features.cleaning.highlights import fenced_highlights, preformatted_highlights
@@ -180,7 +179,7 @@ def _reason_not_written_by_hand(document: RawDocument, text: str) -> str | None:
     path = str(document.metadata.get("path") or document.title or "")
     if not code_language(path, text):
         path = "unnamed.c"  # a name that says nothing: the text alone decides
-    reason = repositories.left_out(TreeFile(path, sha=""), MAX_WRITTEN_BYTES)
+    reason = left_out(TreeFile(path, sha=""), MAX_WRITTEN_BYTES)
     written = reason or read_written(path, text.encode("utf-8", "surrogatepass"))
     return f"code that {written}" if isinstance(written, str) else None
 
