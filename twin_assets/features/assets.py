@@ -94,7 +94,7 @@ def cleaned_documents_asset(raw_keys: list[dg.AssetKey]) -> dg.AssetsDefinition:
         metadata={"dagster/column_schema": column_schema(schemas.CLEANED_DOCUMENTS)},
     )
     def cleaned_documents(context: dg.AssetExecutionContext) -> Results:
-        """One row per usable document: its repaired text, its language, its cluster of duplicates, and its permitted uses."""
+        """One row per usable document: its cleaned text, language, cluster of duplicates and permitted uses."""
         stores, author = open_stores(), author_of(context)
         with stores.features.writing(author, "cleaned_documents"):
             current = stores.features.table(author, "cleaned_documents")
@@ -250,5 +250,5 @@ def assets(raw_keys: list[dg.AssetKey]) -> list[dg.AssetsDefinition]:
 features_job = dg.define_asset_job(
     "features",
     selection=dg.AssetSelection.assets("cleaned_documents", "chunks", "embeddings", "instruction_dataset"),
-    description="All tables between the warehouse and training, for one author; automation and `twin run` start this job.",
+    description="All tables between the warehouse and training, for one author. Automation and `twin run` start it.",
 )

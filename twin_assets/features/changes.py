@@ -32,7 +32,7 @@ DOCUMENT_COLUMNS = [
 ]  # fmt: skip
 
 EMBED_GROUP = 1_024
-"""So many chunks are embedded between two progress messages."""
+"""This many chunks are embedded between two progress messages."""
 
 
 @dataclass(frozen=True)

@@ -47,11 +47,11 @@ SPECS = {
     "schema": "Columns and types are those of schemas.py, keys are unique, and no required value is missing.",
     "no_drift": "New rows have about the languages and lengths of the rows before (a warning).",
     "not_empty": "The table still has rows after the write, unless the author deleted or left out everything.",
-    "no_sudden_drop": "At most the share TWIN_MAX_DROP of the rows vanishes without being deleted, edited or left out by the author.",
+    "no_sudden_drop": "Few rows vanish that the author did not delete, edit or leave out: at most the share TWIN_MAX_DROP.",
     "chunks_have_documents": "Every chunk belongs to a cleaned document, and every cleaned document has a chunk.",
     "languages_known": "The embedding model knows the languages of all prose (a warning).",
     "vectors_unit_and_finite": "Every vector is finite and of length 1.",
-    "no_leak": "No cluster is in two splits, and no held-out answer occurs in the training split or in its own context.",
+    "no_leak": "No cluster is in two splits, and no held-out answer occurs in the train split or in its own context.",
     "answers_are_the_authors": "Every answer is a piece of the author's own cleaned text.",
 }
 WARNINGS = ("no_drift", "languages_known")
@@ -127,8 +127,8 @@ def no_drift(current: TableHandle, rows: "pa.Table", length: str) -> Verdict:
     """Compare the languages and lengths of new rows with those of the table, within each category.
 
     Languages are compared by total variation distance, lengths by the Kolmogorov-Smirnov statistic; both are between 0
-    (alike) and 1. This only warns, since authors may change how they write. After a change of code or settings, when all
-    rows are made again, it shows what the change did.
+    (alike) and 1. This only warns, since authors may change how they write. After a change of code or settings, when
+    all rows are made again, it shows what the change did.
     """
     columns = ["category", "language", length]
     shifts: dict[str, float] = {}
@@ -187,14 +187,18 @@ def languages_known(languages: Iterable[str | None], known: Collection[str] | No
     """Check that the embedding model knows the language of each chunk of prose. known: None if it does not say."""
     foreign = Counter(language for language in languages if known and language and language not in known)
     said = ", ".join(f"{count} in {language}" for language, count in foreign.most_common())
-    text = f"the embedding model knows {', '.join(known or ())} only, so these chunks are found by their words more than "
+    text = (
+        f"the embedding model knows {', '.join(known or ())} only, so these chunks are found by their words more than "
+    )
     text += f"by their meaning: {said}. Name a multilingual model in TWIN_EMBEDDING_MODEL"
     numbers: dict[str, float] = {"chunks": foreign.total(), "languages": len(foreign)}
-    return Verdict("languages_known", not foreign, text if foreign else "the embedding model knows all languages", numbers)
+    return Verdict(
+        "languages_known", not foreign, text if foreign else "the embedding model knows all languages", numbers
+    )
 
 
 def no_leak(rows: "pa.Table") -> Verdict:
-    """Check that no cluster is in two splits, and no held-out answer occurs in the training split or its own context."""
+    """Check that no cluster is in two splits, and no held-out answer occurs in train or in its own context."""
     columns = (rows.column(name).to_pylist() for name in ("cluster_id", "split", "answer", "passages"))
     splits: dict[str, set[str]] = {}
     trained: set[str] = set()
@@ -210,7 +214,7 @@ def no_leak(rows: "pa.Table") -> Verdict:
         "answers": sum(is_mostly_in(paragraphs_of(answer), trained) for answer, _ in held_out),
         "contexts": sum(any(overlaps(answer, text) for text in context) for answer, context in held_out),
     }
-    text = "{clusters} clusters are in two splits; {answers} held-out answers are in train, {contexts} in their own context"
+    text = "{clusters} clusters are in two splits, {answers} held-out answers in train, {contexts} in their own context"
     return Verdict("no_leak", not any(leaks.values()), text.format(**leaks), dict(leaks))
 
 

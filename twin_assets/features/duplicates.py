@@ -1,8 +1,8 @@
 """Put copies of one piece into one cluster: posted on two platforms, lightly edited, or cross-posted with a link.
 
 Two documents belong together if their texts are equal, if they share 80% of their five-word shingles (estimated by
-MinHash), or if both are articles with the same canonical URL of a whole page. The clusters are the connected components.
-A cluster's id is the smallest text hash of its members, so it does not depend on the order in which documents came.
+MinHash), or if both are articles with the same canonical URL of a whole page. The clusters are the connected
+components. A cluster's id is the smallest text hash of its members, so it does not depend on the order of arrival.
 
 Source: Broder 1997, On the resemblance and containment of documents; the index is datasketch's MinHashLSH.
 """

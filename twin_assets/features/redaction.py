@@ -33,9 +33,9 @@ MIN_SECRET = 16
 MIN_ENTROPY = 3.0
 """A secret has at least this entropy, in bits per character; 32 random hexadecimal digits have 3.6 on average."""
 MIN_DISTINCT = 6
-"""A token of a known format has at least so many different characters; `ghp_xxxxxxxx…` has fewer."""
+"""A token of a known format has at least this many different characters; `ghp_xxxxxxxx…` has fewer."""
 MIN_REPEATED = 8
-"""A masked value of at least so many characters is masked wherever else it occurs in the text."""
+"""A masked value of at least this many characters is masked wherever else it occurs in the text."""
 
 _DETECTORS = (
     "aws.AWSKeyDetector", "azure_storage_key.AzureStorageKeyDetector", "discord.DiscordBotTokenDetector",
@@ -107,7 +107,9 @@ _RESERVED_DOMAIN = re.compile(
     re.IGNORECASE,
 )
 """Domain names that RFC 2606 and RFC 6761 reserve for examples, and those that people use instead."""
-_NOT_A_PERSON = re.compile(r"(?:no-?reply|do-?not-?reply|git|hg|svn|user(?:name)?|me|you|your-?\w+|foo|bar)", re.IGNORECASE)
+_NOT_A_PERSON = re.compile(
+    r"(?:no-?reply|do-?not-?reply|git|hg|svn|user(?:name)?|me|you|your-?\w+|foo|bar)", re.IGNORECASE
+)
 _AMBIGUOUS_IN_CODE = frozenset({"py", "js", "rs", "sh", "md", "pl", "cc", "so", "to", "id", "is", "name", "zip", "mov"})
 """Public suffixes that, in code, are more often a file extension or an attribute."""
 
@@ -337,7 +339,7 @@ def _is_public(domain: str) -> bool:
 
 
 def _phones(text: str, category: Category, language: str | None) -> Iterator[_Found]:
-    """Find valid international numbers; in prose also national ones that are formatted or announced as phone numbers."""
+    """Find valid international numbers; in prose also national ones that a format or a word marks as phone numbers."""
     for match in _INTERNATIONAL.finditer(text):
         yield from _numbers(text, *match.span("number"), None)
     if category is Category.CODE:

@@ -234,8 +234,8 @@ def test_a_document_that_gives_no_row_is_cleaned_once_until_it_changes(project, 
         return cleaned, event.metadata["left_out"].value
 
     assert len(run()[0]) == len(writing) + 1
-    again, left_out = run()
-    assert (again, list(left_out.values())) == ([], [1])
+    again, rejected = run()
+    assert (again, list(rejected.values())) == ([], [1])
     project.warehouse.upsert_documents(
         [raw("gen", "package a\n\nfunc mine() int { return 1 }\n", category="code", title="a.go")]
     )

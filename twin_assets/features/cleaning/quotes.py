@@ -71,7 +71,7 @@ def _quoted_lines(tokens: Sequence["Token"], lines: Sequence[str]) -> Iterator[i
 
 
 def _html_quotes(token: "Token", lines: Sequence[str]) -> Iterator[int]:
-    """The lines of each raw <blockquote>, to the tag that ends it or, if there is none, to the end of the HTML block."""
+    """The lines of each raw <blockquote>, to its closing tag or, if there is none, to the end of the HTML block."""
     block = lines_of(token)
     for start in block:
         if not _HTML_QUOTE.search(lines[start]):

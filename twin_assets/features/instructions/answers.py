@@ -58,7 +58,7 @@ _DATA = re.compile(r"[!-~]{400}|(?:\\x[0-9a-fA-F]{2}[^\\\n]?){40}")
 _TOKEN = re.compile(r"\w+")
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]+[uUlL]*|\d\w*")
 MIN_NUMBERS, MAX_NUMBER_SHARE = 20, 0.8
-"""A text with so many numbers, and so large a share of its tokens, is a table of data that nobody could guess."""
+"""A text with this many numbers, and this large a share of its tokens, is a table of data that nobody could guess."""
 _HEADING = re.compile(r"^#{1,6}\s", re.MULTILINE)
 _LIST_OR_CODE = re.compile(r"\s*([-*+]|\d{1,3}[.)])\s|```|~~~|    |\t")
 _LEAD_IN = re.compile(r"[:：,，][*_]*$|^#{1,6}\s[^\n]*$")
@@ -118,7 +118,7 @@ def answers(
 
 
 def pieces(text: str, max_bytes: int, category: Category, name: str = "") -> list[str]:
-    """Cut a text as chunks are cut, into pieces of at most `max_bytes` UTF-8 bytes. name: a file's, tells its language."""
+    """Cut a text as chunks are cut, into pieces of at most `max_bytes` UTF-8 bytes. name: the name of a code file."""
     chunks = Chunker(Utf8Bytes(), max_bytes).chunks(text, category, name)
     return [chunk.text.strip("\n") for chunk in chunks if chunk.text.strip()]
 
@@ -263,7 +263,7 @@ def _between(text: str, start: int, end: int, name: str, max_bytes: int) -> Iter
 
 
 def _is_inside(piece: str, first: str) -> bool:
-    """True if a piece continues a definition of an earlier one: it is indented further, or begins with a bracket's end."""
+    """True if a piece continues an earlier one: it is indented further than the first, or begins with a closing bracket."""
     return _indent(piece) > _indent(first) or piece.lstrip()[:1] in ("}", ")", "]")
 
 

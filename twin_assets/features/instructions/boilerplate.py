@@ -13,7 +13,7 @@ from twin_assets.features.cleaning.blocks import code_lines
 MIN_DOCUMENTS = 3
 """A paragraph at the edge of this many documents is boilerplate."""
 EDGE = 3
-"""So many paragraphs at either end of a document are its edge."""
+"""This many paragraphs at either end of a document are its edge."""
 
 _NUMBER = re.compile(r"\d+")
 _HASHTAGS_OR_HEADING = re.compile(r"(#[^\s#]+\s*)+|#{1,6}\s.*")
@@ -46,7 +46,7 @@ def paragraphs(text: str) -> list[tuple[range, str]]:
 
 
 def _normalized(lines: Sequence[str]) -> str:
-    """A paragraph without case, extra white space and numbers; "" for hashtags, headings and lead-ins like `Output:`."""
+    """A paragraph without case, extra white space and numbers; "" for hashtags, headings and lead-ins (`Output:`)."""
     paragraph = " ".join(" ".join(lines).split())
     if _HASHTAGS_OR_HEADING.fullmatch(paragraph) or paragraph.endswith((":", "：")):
         return ""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 CANDIDATES = 12
-"""So many chunks are searched per example: enough for three after those held out or of the answer are dropped."""
+"""This many chunks are searched per example: enough for three after those held out or of the answer are dropped."""
 
 MAX_GROWTH = 1.2
 """When the chunks that may be quoted have grown by this factor, all context is looked up again, to show newer ones."""
@@ -81,7 +81,9 @@ def build(
     examples, rejected = make_examples(documents, splits, settings.answer_bytes, settings.dataset_size, memo)
     if settings.instruction_model:
         model = InstructionModel(settings, cleaned.author, tell)
-        examples, refused = _with_model_instructions(examples, model, [row["document_id"] for row in documents if row["trainable"]])
+        examples, refused = _with_model_instructions(
+            examples, model, [row["document_id"] for row in documents if row["trainable"]]
+        )
         rejected["instruction of the model refused, the rule's stands"] += refused
 
     made_by = _made_by_rows(settings, embedder.identity)
@@ -139,7 +141,8 @@ def _kept_contexts(
     kept = {
         row["example_id"]: row["passages"]
         for row in before.rows(["example_id", "passages", "input_hash", "made_by"], is_in("made_by", [made_by]))
-        if (example := with_query.get(row["example_id"])) and row["input_hash"] == example_input_hash(example, row["passages"])
+        if (example := with_query.get(row["example_id"]))
+        and row["input_hash"] == example_input_hash(example, row["passages"])
     }
     shown = {passage["chunk_id"] for passages in kept.values() for passage in passages}
     columns = ["chunk_id", "cluster_id", "title", "url", "text"]

@@ -22,7 +22,7 @@ from twin_assets.features.memo import Memo
 from twin_assets.language.prompts import Passage
 
 PASSAGES = 3
-"""An example shows at most so many retrieved passages."""
+"""An example shows at most this many retrieved passages."""
 
 Retrieve = Callable[[Sequence[tuple[str, str]]], Iterable[list[tuple[str, Passage]]]]
 """Maps each example's (query, cluster of its answer) to the (cluster_id, passage) pairs found for it, best first."""
@@ -38,9 +38,9 @@ class BuiltDataset:
     rows: list[dict[str, Any]]
     rejected: Mapping[str, int]
     looked_up: int = 0
-    """For so many examples context was looked up in this run; the others kept the context of the version before."""
+    """For this many examples context was looked up in this run; the others kept the context of the version before."""
     looked_up_among: int = 0
-    """So many chunks could be quoted when context was last looked up for all examples."""
+    """This many chunks could be quoted when context was last looked up for all examples."""
 
 
 def made_by_instructions(answer_bytes: int, retrieval: str, instruction_model: str | None = None) -> str:
@@ -63,7 +63,9 @@ def make_examples(
     memo, rejected = memo or Memo(), Counter[str]()
     chosen = list(_chosen(documents, splits, size, rejected))
     counted = {
-        one["document_id"]: paragraphs_and_words(one["text"], memo) for one in chosen if one["category"] != Category.CODE
+        one["document_id"]: paragraphs_and_words(one["text"], memo)
+        for one in chosen
+        if one["category"] != Category.CODE
     }
     shared = boilerplate(one.paragraphs for one in counted.values())
     phrases = KeyPhrases(one.words for one in counted.values())

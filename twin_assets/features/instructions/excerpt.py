@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from twin_assets.documents import Category
 
 CONTINUE_BYTES = 400
-"""About so much of the text before the answer is shown, in bytes."""
+"""About this much of the text before the answer is shown, in bytes."""
 
 _PROSE_BEGINS = (
     re.compile(r"\n\s*\n"),
@@ -16,7 +16,7 @@ _PROSE_BEGINS = (
 _CODE_BEGINS = (
     re.compile(r"\n\s*\n(?=[^\s})\]])"), re.compile(r"\n(?=[^\s})\]/*;-])"), re.compile(r"\n"), re.compile(r"\s")
 )  # fmt: skip
-"""Where an excerpt may begin, the best first: in prose at a paragraph, sentence or word; in code at a definition or line."""
+"""Where an excerpt may begin, the best first: a paragraph, a sentence, a word; in code a definition, a line, a word."""
 
 
 def excerpt(text: str, code: Sequence[range], category: Category) -> str:
@@ -40,7 +40,7 @@ def excerpt(text: str, code: Sequence[range], category: Category) -> str:
 
 
 def _whole_code(text: str, tail: str, code: Sequence[range]) -> str:
-    """Drop the rest of a code block that the tail begins in; if little else is left, add the block's beginning instead."""
+    """Drop the rest of a code block that the tail begins in; if little else is left, complete the block instead."""
     start = len(text) - len(tail)
     block = _block_around(text, start, code)
     if block is None:

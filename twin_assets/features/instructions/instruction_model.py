@@ -1,9 +1,9 @@
 """Let a language model write instructions, if one is configured: only the request, never the answer.
 
-Any model that LiteLLM reaches will do. What it wrote is kept in the author's cache under a hash of what it was asked, so
-that a stopped run can go on, and the same dataset can be made again without a call. When a document is gone, so is what
-the model wrote about it. A request that gives the answer away, or is no request, is refused, and the instruction by rule
-is used. Only public writing is sent to the model.
+Any model that LiteLLM reaches will do. What it wrote is kept in the author's cache under a hash of what it was asked,
+so that a stopped run can go on, and the same dataset can be made again without a call. When a document is gone, so is
+what the model wrote about it. A request that gives the answer away, or is no request, is refused, and the instruction
+by rule is used. Only public writing is sent to the model.
 
 See: https://docs.litellm.ai/docs/completion/json_mode and /docs/completion/token_usage
 """
@@ -27,7 +27,7 @@ from twin_assets.settings import Settings
 
 INSTRUCTION_PROMPT_VERSION = "1"
 AT_ONCE = 4
-"""So many calls are made at once; the cap on cost is checked between two rounds."""
+"""This many calls are made at once; the cap on cost is checked between two rounds."""
 ATTEMPTS = 2
 """The model is asked at most this often for one instruction, if what it returns is not usable."""
 TIMEOUT_S = 60.0
@@ -141,7 +141,9 @@ class InstructionModel:
     def _key(self, prompt: InstructionPrompt) -> str:
         return digest(["instruction", INSTRUCTION_PROMPT_VERSION, self.name, self._api_base, prompt.messages], 32)
 
-    def _write_missing(self, cache: sqlite3.Connection, missing: dict[str, InstructionPrompt]) -> Iterator[tuple[str, str | None]]:
+    def _write_missing(
+        self, cache: sqlite3.Connection, missing: dict[str, InstructionPrompt]
+    ) -> Iterator[tuple[str, str | None]]:
         (spent,) = cache.execute("SELECT coalesce(sum(cost_usd), 0.0) FROM written").fetchone()
         estimates = {key: self._estimate_usd(one) for key, one in missing.items()}
         self._tell(
@@ -154,7 +156,7 @@ class InstructionModel:
                 group = keys[start : start + AT_ONCE]
                 if spent + sum(estimates[key] for key in group) > self._max_cost_usd:
                     raise TwinError(
-                        f"{start} of {len(keys)} instructions are written and cached for ${spent:.4f}; the next ones would "
+                        f"{start} of {len(keys)} instructions are written and cached for ${spent:.4f}; the next would "
                         f"exceed the cap of ${self._max_cost_usd:.2f}: raise TWIN_INSTRUCTION_MAX_COST_USD, or unset "
                         "TWIN_INSTRUCTION_MODEL for instructions by rule"
                     )
@@ -182,8 +184,8 @@ class InstructionModel:
         except Exception as error:
             if self._api_base is None:
                 raise BadInput(
-                    f"LiteLLM knows no price for {self.name}, so its cost cannot be capped: name a model that LiteLLM has a "
-                    "price for, or set TWIN_INSTRUCTION_API_BASE to your own server, which then counts as free"
+                    f"LiteLLM knows no price for {self.name}, so its cost cannot be capped: name a model that it has a price "
+                    "for, or set TWIN_INSTRUCTION_API_BASE to your own server, which then counts as free"
                 ) from error
             return 0.0
         return float(sum(prices))
@@ -220,8 +222,8 @@ class InstructionModel:
         except openai.OpenAIError as error:
             # The error's text may quote the key or the author, so only its type is shown.
             raise TwinError(
-                f"{self.name} did not answer ({type(error).__name__}): check its key and address, then run again; what it "
-                "has written so far is cached"
+                f"{self.name} did not answer ({type(error).__name__}): check its key and address and run again; what "
+                "it has written so far is cached"
             ) from error
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection
 MIN_PARAGRAPH = 40
 """A paragraph of fewer characters, such as "For example:" or a lone brace, occurs in many texts and is not compared."""
 MOSTLY = 0.5
-"""A text occurs in another if more than this share of its paragraphs does, by length. "Read on" below a teaser is new."""
+"""A text occurs in another if more than this share of its paragraphs does, by length; a teaser also has a "Read on"."""
 
 
 def paragraphs_of(text: str) -> frozenset[str]:

@@ -37,11 +37,11 @@ MIN_OPENING, MAX_OPENING = 40, 200
 PHRASES = 4
 MAX_OUTLINE = 8
 MIN_POINT, MAX_POINT = 12, 120
-"""A point of an outline has so many characters."""
+"""A point of an outline has at least and at most this many characters."""
 MIN_LETTERS_BEFORE = 40
-"""A text to continue shows so many letters: nobody can say what follows a mere picture, table or output."""
+"""A text to continue shows this many letters: nobody can say what follows a mere picture, table or output."""
 MIN_REWRITTEN_LETTERS = 150
-"""A piece has to have so many letters of prose, beside pictures and code, to show a voice when it is rewritten."""
+"""A piece has to have this many letters of prose, beside pictures and code, to show a voice when it is rewritten."""
 NOTHING_TO_ASK_BY = "nothing to ask for it by: code with a path alone, a piece below a picture or output"
 SHARE_WITH_NAMES = 0.5
 """This share of the files with a comment is asked for by comment and definitions, the others by comment alone."""
@@ -110,7 +110,7 @@ class RequestBuilder:
     phrases: KeyPhrases
 
     def memo_key(self, answer_bytes: int, shared: frozenset[str], here: ParagraphsAndWords) -> str:
-        """A hash of everything that the document's examples are made from. shared: all boilerplate. here: the document's."""
+        """A hash of everything that the document's examples are made from. shared: boilerplate of all documents."""
         document = self.document
         facts = [*MADE_BY, CLEANING_VERSION, answer_bytes, self.split]
         facts += [document[name] for name in ("document_id", "category", "language", "title", "text")]
@@ -186,7 +186,7 @@ class RequestBuilder:
         return _one_line(self.document["title"] or "")
 
     def _prose_kinds(self, answer: Answer) -> list[tuple[str, str, str]]:
-        """The (kind, topic, material) of each request for a draft of the piece that can be answered without more context."""
+        """The (kind, topic, material) of each possible request for the piece, which names what the piece is about."""
         words = plain_text(without_code(answer.text))
         title = self._title
         phrases = joined(self.phrases.extract(words, PHRASES, self.document["language"], title))

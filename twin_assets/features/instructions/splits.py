@@ -15,7 +15,7 @@ Size = Literal["small", "medium", "full"]
 
 ORDER: dict[Split, int] = {"train": 0, "validation": 1, "test": 2}
 SHARE_OF_SIZE: dict[Size, float] = {"small": 0.1, "medium": 0.4, "full": 1.0}
-"""The share of the training clusters in each size; all sizes hold out the same, so that their models can be compared."""
+"""The share of training clusters in each size. All sizes hold out the same, so that their models can be compared."""
 
 
 def side_of(document_id: str) -> Split:

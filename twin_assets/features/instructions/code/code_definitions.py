@@ -14,10 +14,10 @@ from twin_assets.content.syntax import Enclosure, Lines, structure
 from twin_assets.features.instructions.code.code_comments import (
     comments_above,
     docstring,
+    file_comment,
     first_paragraph,
     inside_comments,
     is_banner,
-    file_comment,
 )
 
 MIN_LINES = 3

@@ -19,7 +19,7 @@ from twin_assets.documents import digest
 from twin_assets.stores.stop_words import IN_ANY_TEXT
 
 MAX_WORDS = 3
-"""A phrase has at most so many words."""
+"""A phrase has at most this many words."""
 COMMON = 0.25
 """A word that occurs in a larger share of an author's documents is no key word."""
 ENOUGH_DOCUMENTS = 20

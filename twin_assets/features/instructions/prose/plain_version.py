@@ -18,9 +18,9 @@ from twin_assets.features.cleaning.blocks import change_prose, code_lines
 MIN_CHANGE = 0.06
 """At least this share of words and marks has to differ; with less, rewriting the plain version would be copying it."""
 MIN_WORDS_CHANGED = 3
-"""At least so many words have to occur in only one of the two versions, counted in both."""
+"""At least this many words have to occur in only one of the two versions, counted in both."""
 WRAPPED = 60
-"""A line of at least so many characters may have been wrapped by an editor."""
+"""A line of at least this many characters may have been wrapped by an editor."""
 
 CONTRACTIONS = {
     "can't": "cannot", "won't": "will not", "shan't": "shall not", "ain't": "is not", "let's": "let us",
@@ -125,7 +125,7 @@ _TOKENS = re.compile(r"\w+|[^\w\s]|\n")
 
 
 def plain_version(text: str, category: Category, language: str | None) -> str | None:
-    """An English text without its marks of voice; None for other languages, for code, and if hardly anything changes."""
+    """An English text without its marks of voice; None for another language, for code, or if too little changes."""
     if language != "en" or category is Category.CODE:
         return None
     if category is Category.POST and not _HEADING.search(text) and not code_lines(text):
@@ -144,7 +144,7 @@ def plain_sentence(sentence: str, language: str | None) -> str:
 
 
 def change(before: str, after: str) -> float:
-    """The share, 0 to 1, of the words, marks and line breaks of two texts that the other lacks (1 minus Dice of bags)."""
+    """The share, 0 to 1, of the words, marks and line breaks of two texts that differ (1 minus the Dice coefficient)."""
     first, second = Counter(_TOKENS.findall(before)), Counter(_TOKENS.findall(after))
     total = first.total() + second.total()
     return 1 - 2 * (first & second).total() / total if total else 0.0
@@ -156,7 +156,7 @@ def _words_changed(before: str, after: str) -> int:
 
 
 def _plain_prose(prose: str) -> str:
-    """Make prose plain. Each span of code, quotation, link or URL is hidden behind a private-use character meanwhile."""
+    """Make prose plain, except spans of code, quotations, links and URLs, which a private-use character stands for."""
     kept: list[str] = []
 
     def hide(match: re.Match[str]) -> str:
@@ -246,7 +246,7 @@ def _plain_word(match: re.Match[str]) -> str:
 
 
 def _has_no_plain_word_here(match: re.Match[str]) -> bool:
-    """True for `more straightforward` (not `more easy`), `required that` (not `needed that`), `will thus` (not `so`)."""
+    """True in `more straightforward` (not `more easy`), `required that` (not `needed that`) and `will thus`."""
     before, after = match.string[max(0, match.start() - 8) : match.start()], match.string[match.end() :][:8]
     if PLAIN_WORDS[match[3].lower()] == "so" and before.strip() and before.rstrip()[-1] not in ".!?,;:":
         return True
