@@ -43,7 +43,7 @@ logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def project_root() -> Path:
-    """The folder of dagster.yaml: DAGSTER_HOME, else the checkout this package runs from, else the working directory."""
+    """The folder of dagster.yaml: DAGSTER_HOME, else the checkout of this package, else the working directory."""
     if home := os.environ.get("DAGSTER_HOME"):
         return Path(home)
     checkout = Path(__file__).resolve().parent.parent

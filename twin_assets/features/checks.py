@@ -47,7 +47,7 @@ SPECS = {
     "schema": "Columns and types are those of schemas.py, keys are unique, and no required value is missing.",
     "no_drift": "New rows have about the languages and lengths of the rows before (a warning).",
     "not_empty": "The table still has rows after the write, unless the author deleted or left out everything.",
-    "no_sudden_drop": "Few rows vanish that the author did not delete, edit or leave out: at most the share TWIN_MAX_DROP.",
+    "no_sudden_drop": "Beyond deletions, edits and left-out documents, at most TWIN_MAX_DROP of the rows vanish.",
     "chunks_have_documents": "Every chunk belongs to a cleaned document, and every cleaned document has a chunk.",
     "languages_known": "The embedding model knows the languages of all prose (a warning).",
     "vectors_unit_and_finite": "Every vector is finite and of length 1.",

@@ -263,7 +263,7 @@ def _between(text: str, start: int, end: int, name: str, max_bytes: int) -> Iter
 
 
 def _is_inside(piece: str, first: str) -> bool:
-    """True if a piece continues an earlier one: it is indented further than the first, or begins with a closing bracket."""
+    """True if a piece continues an earlier one: it is indented more than the first or closes a bracket."""
     return _indent(piece) > _indent(first) or piece.lstrip()[:1] in ("}", ")", "]")
 
 

@@ -184,8 +184,8 @@ class InstructionModel:
         except Exception as error:
             if self._api_base is None:
                 raise BadInput(
-                    f"LiteLLM knows no price for {self.name}, so its cost cannot be capped: name a model that it has a price "
-                    "for, or set TWIN_INSTRUCTION_API_BASE to your own server, which then counts as free"
+                    f"LiteLLM knows no price for {self.name}, so its cost cannot be capped: name a model that has a "
+                    "price, or set TWIN_INSTRUCTION_API_BASE to your own server, which then counts as free"
                 ) from error
             return 0.0
         return float(sum(prices))

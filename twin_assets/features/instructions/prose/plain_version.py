@@ -144,7 +144,7 @@ def plain_sentence(sentence: str, language: str | None) -> str:
 
 
 def change(before: str, after: str) -> float:
-    """The share, 0 to 1, of the words, marks and line breaks of two texts that differ (1 minus the Dice coefficient)."""
+    """The share, 0 to 1, of the words, marks and line breaks of two texts that differ (1 minus Dice coefficient)."""
     first, second = Counter(_TOKENS.findall(before)), Counter(_TOKENS.findall(after))
     total = first.total() + second.total()
     return 1 - 2 * (first & second).total() / total if total else 0.0
