@@ -49,7 +49,7 @@ def _metadata(update: Update, asset: str) -> dict[str, dg.MetadataValue | int | 
         "deleted": len(update.changes.deletes),
         "unchanged": update.unchanged,
         "bytes_written": rows.nbytes,
-        "left_out": dg.MetadataValue.json(dict(update.rejected)),
+        "left_out": dg.MetadataValue.json(dict(update.rejected)),  # the key that earlier materializations have
         "preview": dg.MetadataValue.md(preview(rows, asset)),
         **({"masked": dg.MetadataValue.json(dict(update.masked))} if asset == "cleaned_documents" else {}),
     }

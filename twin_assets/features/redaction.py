@@ -98,8 +98,8 @@ _EMAIL = re.compile(
     r"@(?P<domain>(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,24})(?!_*[A-Za-z0-9]|[@(]|\.\w|:[\w/~])",
     re.ASCII,
 )
-"""An e-mail address, perhaps between marks of markdown. A fediverse handle, which has an @ before it, is none; nor is
-`git@host:owner/name`, which goes on with a path, or a login, which follows //."""
+"""An e-mail address, perhaps between marks of markdown; not a fediverse handle, which has an @ before it, nor
+`git@host:owner/name`, which goes on with a path, nor a login, which follows //."""
 _RESERVED_DOMAIN = re.compile(
     r"(?:.*\.)?(?:example(?:\.\w{2,3}){0,2}|test|invalid|localhost|local|internal|"
     r"(?:foo|bar|baz|test|domain|company|my-?domain|your-?\w+|acme|somewhere)\.(?:com|org|net)|.*\.here|"
@@ -151,7 +151,8 @@ def redact(text: str, category: Category, language: str | None = None) -> Redact
     number without an international `+` is recognized in the formats of the countries of `language`; None means English.
     """
     counts: Counter[Kind] = Counter()
-    # A mask may reveal what was beside a secret: two phone numbers with one space between are recognized one by one.
+    # Repeated, because a value beside a secret, such as the second of two phone numbers, may be found only once the
+    # secret is masked.
     while found := _find_all(text, category, language):
         text, masked = _masked(text, found)
         counts += masked

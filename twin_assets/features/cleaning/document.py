@@ -38,7 +38,7 @@ See: https://www.rfc-editor.org/rfc/rfc3986#section-2"""
 _AFTER_URL = ".,;:!?*_~"
 """At the end of a URL, these characters belong to the sentence or to markdown."""
 _PLACEHOLDER = re.compile(r"\{|<[a-z][\w -]*>(?!.*</)|\[[\w -]+\]")
-"""A placeholder for a value, as in `?utm_source={source}` or `=<source>`; a tag or a footnote is none."""
+"""A placeholder for a value, as in `?utm_source={source}` or `=<source>`; but not a tag or a footnote."""
 _REDIRECTORS = {
     ("www.google.com", "/url"): ("url", "q"), ("l.facebook.com", "/l.php"): ("u",),
     ("lm.facebook.com", "/l.php"): ("u",),
@@ -46,7 +46,7 @@ _REDIRECTORS = {
     ("www.youtube.com", "/redirect"): ("q",), ("slack-redir.net", "/link"): ("url",), ("l.instagram.com", "/"): ("u",),
     ("out.reddit.com", "/"): ("url",),
 }  # fmt: skip
-"""Addresses that only count a click and name their target in a parameter. A short link names none and is kept."""
+"""Addresses that only count a click and name their target in a parameter. A short link names no target and is kept."""
 _SPAN_OR_COMMENT = re.compile(
     rf"{SPAN.pattern}|^[ \t]*<!--(?:(?!-->).)*-->[ \t]*\n|<!--.*?-->", re.DOTALL | re.MULTILINE
 )

@@ -74,7 +74,7 @@ _NOTE = re.compile(
 _TABLE_OR_MEDIA = re.compile(r"^\s*(\||!\[|</?(?:video|audio|img|iframe|div|figure)\b).*$", re.MULTILINE)
 _LINK = re.compile(r"!?\[([^\]\n]*)\](?:\([^)\n]*\)|\[[^\]\n]*\])")
 _MARKS = re.compile(r"[*`]+(?=\S)|(?<=\S)[*`]+|(?<!\w)_+(?=\S)|(?<=\S)_+(?!\w)")
-"""Marks of emphasis and code; an underscore inside a word is none."""
+"""Marks of emphasis and code, but not an underscore inside a word."""
 _ADDRESS_OR_SPAN = re.compile(r"`[^`\n]*`|https?://[^\s)>\]]+|<[^>\n]*>")
 
 

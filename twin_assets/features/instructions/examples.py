@@ -75,7 +75,7 @@ def make_examples(
         key = requests.memo_key(answer_bytes, shared, counted.get(document["document_id"], ParagraphsAndWords()))
         made = memo.get(key)
         if made is None:
-            reasons: Counter[str] = Counter()
+            reasons: Counter[str] = Counter()  # stored as "left_out", the name that existing memos have
             found = answers(document, answer_bytes, shared, reasons)
             made = {"examples": list(map(_as_entry, requests.examples(found, reasons))), "left_out": dict(+reasons)}
             memo.put(key, made)

@@ -37,7 +37,7 @@ MIN_OPENING, MAX_OPENING = 40, 200
 PHRASES = 4
 MAX_OUTLINE = 8
 MIN_POINT, MAX_POINT = 12, 120
-"""A point of an outline has at least and at most this many characters."""
+"""The fewest and the most characters of a point of an outline."""
 MIN_LETTERS_BEFORE = 40
 """A text to continue shows this many letters: nobody can say what follows a mere picture, table or output."""
 MIN_REWRITTEN_LETTERS = 150

@@ -54,7 +54,7 @@ def docstring(signature: Sequence[str], body: Sequence[str]) -> str:
 
 
 def comments_above(rows: Sequence[str]) -> Iterator[str]:
-    """The text of the comments at the top of some rows, without comment marks, up to the first row that is none."""
+    """The text of the comments at the top of some rows, without comment marks, up to the first other row."""
     for row, within in zip(rows, inside_comments(rows), strict=True):
         if not (within or not row.strip() or _COMMENT.match(row)):
             return
