@@ -78,7 +78,7 @@ def cleaning_changes(
     that cleaning rejected in the last run; without it they are cleaned in each run.
     """
     made_by = made_by_cleaning()
-    documents = _documents(warehouse, profile, current, made_by)
+    documents = _compare_with_table(warehouse, profile, current, made_by)
     cleaned = _clean_outdated(warehouse, profile, documents, made_by, tell, memo or Memo())
     return _cleaning_update(current, documents, cleaned, made_by)
 
@@ -108,8 +108,8 @@ class _CleaningResult:
     masked: Counter[str]
 
 
-def _documents(warehouse: Warehouse, profile: AuthorProfile, current: TableHandle, made_by: str) -> _Documents:
-    """Compare the stored documents with the table."""
+def _compare_with_table(warehouse: Warehouse, profile: AuthorProfile, current: TableHandle, made_by: str) -> _Documents:
+    """Step 1: find the documents that may be used, and those whose row is up to date."""
     stored = warehouse.fingerprints(profile.id)
     usable = {
         row["_id"]: digest([row["content_hash"], sorted(row["left_out"]), profile.train_private], 32)
@@ -128,7 +128,7 @@ def _documents(warehouse: Warehouse, profile: AuthorProfile, current: TableHandl
 def _clean_outdated(
     warehouse: Warehouse, profile: AuthorProfile, documents: _Documents, made_by: str, tell: Tell, memo: Memo
 ) -> _CleaningResult:
-    """Clean the usable documents that are not up to date, except those that the memo knows to be rejected."""
+    """Step 2: clean the usable documents that are not up to date, except those that the memo knows to be rejected."""
     keys = {
         document_id: digest([document, made_by], 32)
         for document_id, document in documents.usable.items()
@@ -144,7 +144,7 @@ def _clean_outdated(
 
 
 def _cleaning_update(current: TableHandle, documents: _Documents, cleaned: _CleaningResult, made_by: str) -> Update:
-    """Put the new rows into their clusters, and list the rows that go."""
+    """Step 3: put the new rows into their clusters, and list the rows that go."""
     before, usable, rejected = documents.rows, documents.usable, cleaned.rejected
     gone = sorted((before.keys() - usable.keys()) | (before.keys() & rejected.keys()))
     rows = cleaned.rows

@@ -142,10 +142,10 @@ def no_drift(current: TableHandle, rows: "pa.Table", length: str) -> Verdict:
             shifts[f"{category} language"] = _shares_apart(*([row["language"] for row in some] for some in (was, now)))
         shifts[f"{category} {length}"] = _lengths_apart(*([row[length] for row in some] for some in (was, now)))
     large = [name for name, shift in shifts.items() if shift > MAX_SHIFT]
-    said = ", ".join(f"{name} {shift:.2f}" for name, shift in shifts.items())
-    text = f"shifts of at most {MAX_SHIFT}: {said}" if said else f"under {ENOUGH_ROWS} rows to compare"
+    listed = ", ".join(f"{name} {shift:.2f}" for name, shift in shifts.items())
+    text = f"shifts of at most {MAX_SHIFT}: {listed}" if listed else f"under {ENOUGH_ROWS} rows to compare"
     if large:
-        text = f"look at a few rows: {', '.join(large)} moved more than {MAX_SHIFT} ({said})"
+        text = f"look at a few rows: {', '.join(large)} moved more than {MAX_SHIFT} ({listed})"
     return Verdict("no_drift", not large, text, {"largest": max(shifts.values(), default=0.0)})
 
 
@@ -186,11 +186,11 @@ def vectors_unit_and_finite(rows: "pa.Table") -> Verdict:
 def languages_known(languages: Iterable[str | None], known: Collection[str] | None) -> Verdict:
     """Check that the embedding model knows the language of each chunk of prose. known: None if it does not say."""
     foreign = Counter(language for language in languages if known and language and language not in known)
-    said = ", ".join(f"{count} in {language}" for language, count in foreign.most_common())
+    listed = ", ".join(f"{count} in {language}" for language, count in foreign.most_common())
     text = (
         f"the embedding model knows {', '.join(known or ())} only, so these chunks are found by their words more than "
     )
-    text += f"by their meaning: {said}. Name a multilingual model in TWIN_EMBEDDING_MODEL"
+    text += f"by their meaning: {listed}. Name a multilingual model in TWIN_EMBEDDING_MODEL"
     numbers: dict[str, float] = {"chunks": foreign.total(), "languages": len(foreign)}
     return Verdict(
         "languages_known", not foreign, text if foreign else "the embedding model knows all languages", numbers

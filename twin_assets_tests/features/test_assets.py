@@ -173,7 +173,7 @@ def test_an_edited_copy_that_arrives_later_joins_its_cluster_and_leaves_it_again
     assert {name: lineage(project, name) for name in ALL[:3]} == before
 
 
-def test_a_table_that_older_code_made_with_fewer_columns_is_made_anew(project, materialize, writing):
+def test_a_table_that_older_code_made_with_fewer_columns_is_made_again(project, materialize, writing):
     project.warehouse.upsert_documents(writing)
     materialize()
     handle = project.features.table("ada", "cleaned_documents")

@@ -34,7 +34,7 @@ def test_a_run_that_fails_changes_nothing(path):
 
 
 @pytest.mark.parametrize("damage", [lambda text: b"no database" * 500, lambda text: text[:5000], lambda text: b""])
-def test_a_damaged_file_is_begun_anew(path, damage):
+def test_a_damaged_file_is_begun_again(path, damage):
     with open_memo(path) as memo:
         memo.put("a", {"long": "x" * 20_000})
     path.write_bytes(damage(path.read_bytes()))

@@ -191,7 +191,7 @@ CALLS = "\n".join(f"call({n}, 'the gauge of the old pier')" for n in range(5))
 
 
 @pytest.mark.parametrize(
-    ("name", "function", "torn"),
+    ("name", "function", "incomplete"),
     [
         ("a.py", PYTHON, f"levels = [\n{CALLS.replace(')', '),')}"),
         ("a.py", PYTHON, f"{CALLS}\n\n@parametrize('x', ['a', 'b'])"),
@@ -200,9 +200,9 @@ CALLS = "\n".join(f"call({n}, 'the gauge of the old pier')" for n in range(5))
     ],
     ids=["a list", "a decorator", "a condition", "imports"],
 )
-def test_code_that_is_cut_in_what_belongs_together_is_no_answer(name, function, torn):
+def test_code_that_is_cut_in_what_belongs_together_is_no_answer(name, function, incomplete):
     functions = "".join(function.replace("{n}", str(n)) for n in range(9))
-    answered, rejected = found(f"{functions}{torn}\n", "code", None, max_bytes=280, title=name)
+    answered, rejected = found(f"{functions}{incomplete}\n", "code", None, max_bytes=280, title=name)
     assert rejected["code that is cut inside what belongs together"] == 1
     assert all("the gauge" not in answer.text for answer in answered)
     whole, _ = found(f"{functions}{CALLS}\n", "code", None, max_bytes=280, title=name)

@@ -211,7 +211,7 @@ def test_one_document_more_makes_its_own_examples_and_looks_up_no_other_context(
     assert (pinned.table, pinned.about["follows"]) == ("instruction_dataset-00002", "instruction_dataset-00001")
 
 
-def test_context_is_looked_up_anew_where_a_passage_no_longer_stands(rebuilt, project, writing):
+def test_context_is_looked_up_again_where_a_passage_no_longer_stands(rebuilt, project, writing):
     project.warehouse.upsert_documents(writing)
     before, _ = rebuilt()
     shown = Counter(passage["chunk_id"].rsplit("#")[0] for row in before.values() for passage in row["passages"])
@@ -222,7 +222,7 @@ def test_context_is_looked_up_anew_where_a_passage_no_longer_stands(rebuilt, pro
     assert not [row for row in after.values() if any(one["chunk_id"].startswith(gone) for one in row["passages"])]
 
 
-def test_context_is_looked_up_anew_once_there_is_a_fifth_more(rebuilt, project, writing):
+def test_context_is_looked_up_again_once_there_is_a_fifth_more(rebuilt, project, writing):
     project.warehouse.upsert_documents(writing[:-5])
     rebuilt()
     chunks = project.features.table("ada", "embeddings").count()

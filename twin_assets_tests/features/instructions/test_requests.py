@@ -110,7 +110,7 @@ def test_below_a_picture_or_output_alone_nothing_is_asked_for():
         assert rejected == {"quoted passage": 1, NOTHING_TO_ASK_BY: 1}
 
 
-def test_code_without_purpose_or_names_is_not_asked_for_by_its_path_alone():
+def test_code_without_a_comment_or_names_is_not_asked_for_by_its_path_alone():
     code = "".join(f"puts(argv[{n}]);\n" for n in range(9))
     rows, rejected = built([document("a:f:x", code, category="code", title="src/x.rb", language=None)])
     assert (rows, rejected.total()) == ([], 1)
@@ -156,7 +156,7 @@ def test_phrases_are_named_beside_the_title_and_an_outline_has_whole_points():
     assert all(f"- {sentence.replace('{n}', '1')}\n" in one and "…" not in one for one in outlines)
 
 
-def test_code_is_asked_for_by_signature_and_purpose():
+def test_code_is_asked_for_by_signature_and_comment():
     body = "\n".join(f"    total += {n} * depth  # step {n}" for n in range(12))
     functions = [
         f'def tide_{n}(depth: int) -> int:\n    """Height at gauge {n}."""\n    total = 0\n{body}\n    return total\n'

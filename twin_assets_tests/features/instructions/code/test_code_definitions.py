@@ -31,7 +31,7 @@ RUBY = "# The day's high water.\ndef high(day)\n  read(day)\n  day\nend\n"
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "signature", "purpose"),
+    ("name", "text", "signature", "comment"),
     [
         ("a.py", PYTHON, "@cache\ndef high(day: int,\n         gauge: str) -> float:", "The day's high water."),
         ("a.c", C, "static int\ntips(struct gauge *g)", "Tips since the start."),
@@ -39,10 +39,10 @@ RUBY = "# The day's high water.\ndef high(day)\n  read(day)\n  day\nend\n"
         ("a.rb", RUBY, "def high(day)", "The day's high water."),
     ],
 )
-def test_a_definition_has_a_signature_and_a_purpose(name, text, signature, purpose):
+def test_a_definition_has_a_signature_and_a_comment(name, text, signature, comment):
     [one] = definitions(text, name, 1_000)
     assert one.signature == signature
-    assert one.comment == purpose
+    assert one.comment == comment
     assert text[one.start : one.end].endswith(("}", "end", "gauge)"))
 
 
@@ -143,7 +143,7 @@ def test_a_file_says_what_it_is_for_and_what_it_defines():
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "purpose"),
+    ("name", "text", "comment"),
     [
         ("a.rs", 'fn name() -> &str {\n    "The gauge of Skerrow"\n}\n', ""),
         ("a.js", "function read() {\n  'use strict'\n  return 1\n}\n", ""),
@@ -156,9 +156,9 @@ def test_a_file_says_what_it_is_for_and_what_it_defines():
         ("a.c", "// A hash set header\n// Grow it.\nint f(void)\n{\n    g();\n}\n", "A hash set header"),
     ],
 )  # fmt: skip
-def test_a_purpose_is_what_a_comment_or_docstring_says(name, text, purpose):
+def test_the_comment_of_a_definition_is_what_a_comment_or_docstring_says(name, text, comment):
     [one] = definitions(text, name, 1_000)
-    assert one.comment == purpose
+    assert one.comment == comment
 
 
 def test_an_include_guard_is_no_condition():
