@@ -1,4 +1,4 @@
-"""What crosses into the warehouse: one class per kind of document, each the single definition of its shape."""
+"""What the warehouse stores: one class for each kind of document, each the only definition of its shape."""
 
 import hashlib
 import json
@@ -10,11 +10,11 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 AUTHOR_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-"""An author's slug: it is a partition key, a folder name and a model name."""
+"""The form of an author's id, which is also a partition key, a folder name and a model name."""
 
 
 class Category(StrEnum):
-    """What a document is; processing differs by this and never by platform."""
+    """What kind of text a document is. Processing depends on this and never on the platform."""
 
     ARTICLE = "article"
     POST = "post"
@@ -27,29 +27,29 @@ Stage = Literal["candidate", "production", "rejected", "archived"]
 
 
 def utcnow() -> datetime:
-    """Now, aware and in UTC, cut to milliseconds because that is what the warehouse keeps."""
+    """The current time in UTC, cut to milliseconds because the warehouse keeps no more."""
     now = datetime.now(UTC)
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
 def digest(value: Any, length: int = 64) -> str:
-    """The first `length` hex digits of sha256 over `value` as canonical JSON; the one hash used for every identity."""
+    """The first `length` hex digits of the sha256 of `value` as canonical JSON. Every identity is made by this hash."""
     return hashlib.sha256(_canonical(value).encode("utf-8", "surrogatepass")).hexdigest()[:length]
 
 
-# One encoder for all: json.dumps would make one for each of a run's hundred thousand digests.
+# One encoder for all calls: json.dumps would make one for each of a run's hundred thousand digests.
 _canonical = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str).encode
 
 
 class Stored(BaseModel):
-    """A document of the warehouse: unknown keys are an error, so that a typo never becomes a silent field."""
+    """A document of the warehouse. Unknown keys are errors, so that no typo silently becomes a field."""
 
-    # Built when one is first used: definitions import all of them and use none.
+    # Validators are built on first use, because definitions import all these classes and use none.
     model_config = ConfigDict(extra="forbid", validate_assignment=True, defer_build=True)
 
 
 class RawDocument(Stored):
-    """One piece of an author's writing as its source gave it. `_id` is `author:source_id:external_id`."""
+    """One piece of an author's writing, as its source gave it. Its `_id` is `author:source_id:external_id`."""
 
     author: str
     source_id: str
@@ -65,10 +65,11 @@ class RawDocument(Stored):
     published_at: datetime | None = None
     updated_at: datetime | None = None
     fetched_at: datetime = Field(default_factory=utcnow)
-    archived_at: datetime | None = Field(default=None, description="when the export it came from was made")
+    archived_at: datetime | None = Field(default=None, description="when the export that it came from was made")
     metadata: dict[str, Any] = Field(default_factory=dict)
     deleted_at: datetime | None = None
     left_out: list[Use] = Field(default_factory=list)
+    """The uses that the author excludes this document from; set by the author, never by a crawler."""
 
     @field_validator("published_at", "updated_at", "fetched_at", "archived_at", "deleted_at")
     @classmethod
@@ -80,25 +81,25 @@ class RawDocument(Stored):
 
     @property
     def id(self) -> str:
-        """The warehouse key."""
+        """The document's `_id` in the warehouse."""
         return f"{self.author}:{self.source_id}:{self.external_id}"
 
     @property
     def content_hash(self) -> str:
-        """Hash of the author's content; counts of likes and the time of fetching do not belong to it."""
+        """A hash of the author's content, without counts of likes and the time of fetching."""
         fields = ("title", "content", "url", "content_type", "category", "language", "visibility", "published_at")
         return digest([getattr(self, name) for name in fields])
 
 
 class Consent(Stored):
-    """The owner's statement that the content is theirs."""
+    """The author's statement that the content is theirs: who said so, and when."""
 
     who: str
     when: datetime = Field(default_factory=utcnow)
 
     @classmethod
     def stated(cls, text: str) -> Self:
-        """`who` or `who, 2026-11-24`; without a date it is stated now."""
+        """Parse `who` or `who, 2026-11-24`; without a date, the consent is given now."""
         who, _, day = (part.strip() for part in text.rpartition(","))
         try:
             when = datetime.combine(date.fromisoformat(day), datetime.min.time()).astimezone()
@@ -108,7 +109,7 @@ class Consent(Stored):
 
 
 class Proof(Stored):
-    """What showed that a source is its author's: a token on its page, or rel="me" links both ways; where and when."""
+    """What proves that a source is the author's: a token on its page, or mutual rel="me" links; with URL and time."""
 
     kind: Literal["token", "rel_me"]
     url: str
@@ -116,23 +117,25 @@ class Proof(Stored):
 
 
 class Source(Stored):
-    """One place an author's writing comes from."""
+    """One place that an author's writing comes from."""
 
     id: str
     platform: str
-    where: str = Field(description="handle, URL, folder or archive")
+    where: str = Field(description="a handle, a URL, a folder or an archive")
     token_env: str | None = Field(default=None, description="NAME of the environment variable with the token")
     cron: str | None = None
     options: dict[str, str] = Field(default_factory=dict)
-    proof: Proof | None = Field(default=None, description="None: only the profile's consent vouches for it")
+    proof: Proof | None = Field(
+        default=None, description="None: only the consent in the profile vouches for the source"
+    )
 
 
 DEFAULT_RECIPE = "smollm2-cpu"
-"""What a new author follows, and what drafts before anything is trained: its base model lies on the machine."""
+"""The recipe of a new author, whose base model also drafts before anything is trained; it needs no download."""
 
 
 class RecipeChoice(Stored):
-    """A recipe the author subscribes to, with what differs for this author."""
+    """A recipe that the author subscribes to, with the author's own values for some of its keys."""
 
     name: str
     overrides: dict[str, Any] = Field(default_factory=dict)
@@ -147,7 +150,7 @@ class ApiKey(Stored):
 
 
 class AuthorProfile(Stored):
-    """Who an author is, where they write, what is trained for them."""
+    """Who an author is, where they write, and what is trained for them."""
 
     id: str
     name: str
@@ -163,20 +166,22 @@ class AuthorProfile(Stored):
     @classmethod
     def _slug(cls, value: str) -> str:
         if not AUTHOR_ID.fullmatch(value):
-            raise ValueError(f"author id {value!r}: use 1 to 63 of a-z, 0-9 and '-', not starting with '-'")
+            raise ValueError(
+                f"author id {value!r} is not usable: use 1 to 63 of a-z, 0-9 and '-', not starting with '-'"
+            )
         return value
 
     def overrides(self, recipe: str) -> dict[str, Any]:
-        """What differs in a recipe for this author."""
+        """The author's own values for keys of a recipe."""
         return next((choice.overrides for choice in self.recipes if choice.name == recipe), {})
 
     def source(self, source_id: str) -> Source | None:
-        """The source with this id, if there is one."""
+        """The source with this id; None if there is none."""
         return next((source for source in self.sources if source.id == source_id), None)
 
 
 class Gate(Stored):
-    """One line of the verdict that promotion reads."""
+    """One line of the verdict that decides on promotion."""
 
     name: str
     value: float | None
@@ -186,7 +191,7 @@ class Gate(Stored):
 
 
 class BaseModelRef(Stored):
-    """Which weights an adapter sits on. `revision` is a hub commit or the sha256 of a local model's weights."""
+    """The weights that an adapter is made for. revision: a hub commit, or the sha256 of a local model's weights."""
 
     name: str
     revision: str
@@ -194,7 +199,7 @@ class BaseModelRef(Stored):
 
 
 class DatasetRef(Stored):
-    """The immutable dataset table a model was trained on."""
+    """The immutable dataset table that a model was trained on."""
 
     table: str
     version: str
@@ -202,7 +207,7 @@ class DatasetRef(Stored):
 
 
 class ModelManifest(Stored):
-    """A version of the registry: it exists once this stands in the warehouse. `_id` is `author@version`."""
+    """A model version. It exists once its manifest is in the warehouse. Its `_id` is `author@version`."""
 
     author: str
     version: str
@@ -213,11 +218,11 @@ class ModelManifest(Stored):
     serving: Literal["adapter", "merged"] = "adapter"
     batchable: bool = True
     path: str = ""
-    """Where its files lie: not stored, since they move with the data directory; the registry knows when it is read."""
+    """Where the version's files are. The registry sets this on reading; it is not stored, since the data may move."""
     weights_sha256: str
     dataset: DatasetRef
     preference_pairs: DatasetRef | None = None
-    """What a preference stage learned from; None: the recipe has none."""
+    """The pairs that the preference stage learned from; None if the recipe has no such stage."""
     prompt_version: str
     prompt_template: Literal["tokenizer", "ours"]
     code_version: str
@@ -226,7 +231,7 @@ class ModelManifest(Stored):
     evaluation: dict[str, Any] | None = None
     gates: list[Gate] = Field(default_factory=list)
     stage: Stage = "candidate"
-    """Stored when it is rejected; whether it is or was in production is read from the alias, with who, when and why."""
+    """Only a rejection is stored here. Whether the version is or was in production is read from the alias."""
     promoted_by: str | None = None
     promoted_at: datetime | None = None
     reason: str | None = None
@@ -234,16 +239,16 @@ class ModelManifest(Stored):
 
     @property
     def id(self) -> str:
-        """The registry key, and the `model` of the HTTP API."""
+        """The key in the registry, and the `model` in the HTTP API."""
         return f"{self.author}@{self.version}"
 
     @property
     def passed(self) -> bool:
-        """Evaluated, and through every gate."""
+        """True if the version was evaluated and passed every gate."""
         return self.evaluation is not None and bool(self.gates) and all(gate.passed for gate in self.gates)
 
     def prompt_warning(self, prompt_version: str) -> str | None:
-        """What to tell whoever drafts with it when prompts now are of another version than it learned from."""
+        """A warning for drafts, if the version was trained on prompts of another version; else None."""
         if self.prompt_version == prompt_version:
             return None
         return (
@@ -254,7 +259,7 @@ class ModelManifest(Stored):
 
 
 class SeenPassage(Stored):
-    """A passage that a model was shown, as it was then. score: the search's; None for a linked page."""
+    """A passage as a model was shown it. score: from the search; None for a linked page."""
 
     chunk_id: str
     title: str
@@ -265,10 +270,10 @@ class SeenPassage(Stored):
 
 
 class Interaction(Stored):
-    """One draft that was asked for, what the model saw, what it wrote, and what its author made of it.
+    """One draft: the request, what the model saw, what it wrote, and what the author thought of it.
 
-    It is opened when the draft is asked for and closed whatever happens; one that is `open` and old was cut off by a
-    crash. What came with later versions has defaults, so that older records load; those were all `done`.
+    An interaction is opened when the draft is asked for and closed however it ends; one that stays `open` was cut off
+    by a crash. Fields that older records lack have defaults; those records were all `done`.
     """
 
     id: str
@@ -289,7 +294,7 @@ class Interaction(Stored):
     links: list[str] = Field(default_factory=list)
     query: str | None = None
     instruction: str | None = None
-    """The request as the model saw it, in the words of the format; None in records that did not keep it."""
+    """The request as the model saw it, in the words of the format; None in records that lack it."""
     passages: list[SeenPassage] = Field(default_factory=list)
     examples: list[str] = Field(default_factory=list)
     history: list[tuple[str, str]] = Field(default_factory=list)
@@ -301,7 +306,7 @@ class Interaction(Stored):
     total_ms: float | None = None
     prompt_tokens: int | None = None
     draft_tokens: int | None = None
-    """Of all tries."""
+    """The number of tokens that the model wrote, in all tries together."""
     tries: int = 1
     finish_reason: Literal["stop", "length"] | None = None
     copied_share: float | None = None

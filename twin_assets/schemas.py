@@ -1,7 +1,7 @@
-"""The schema of every feature-store table, as plain columns; pyarrow's form of it is made when it is asked for.
+"""The schema of every feature-store table, as plain columns; the pyarrow schema is made only when it is needed.
 
-Definitions show these columns in the UI and must load fast, and pyarrow is slower to import than all of them together.
-Each row carries `input_hash` (what it was made from) and `made_by` (how); a row is redone when either differs.
+Definitions show these columns in the UI and must load fast, and importing pyarrow takes longer than all of them. Each
+row carries `input_hash` (what it was made from) and `made_by` (how); a row is made again when either differs.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ VECTOR = "fixed_size_list<item: float>"
 
 @dataclass(frozen=True)
 class Column:
-    """A column; `type` is the name that pyarrow prints for its type."""
+    """A column of a table. type: the name that pyarrow prints for its type."""
 
     name: str
     type: str = "string"
@@ -36,12 +36,12 @@ class Schema:
 
     @property
     def names(self) -> list[str]:
-        """The columns' names, in order."""
+        """The names of the columns, in order."""
         return [column.name for column in self.columns]
 
     @cached_property
     def arrow(self) -> "pa.Schema":
-        """The same as a pyarrow schema."""
+        """The schema in pyarrow's form."""
         import pyarrow as pa
 
         return pa.schema([pa.field(one.name, _arrow_type(one.type), nullable=one.nullable) for one in self.columns])
@@ -91,7 +91,7 @@ CHUNKS = Schema(
 
 
 def embeddings(dimension: int) -> Schema:
-    """`chunks` with a unit vector of `dimension` float32 each."""
+    """The schema of `embeddings`: the columns of `chunks` and a unit vector of `dimension` float32 values."""
     return Schema((*CHUNKS.columns, Column("vector", f"{VECTOR}[{dimension}]")))
 
 
@@ -138,7 +138,7 @@ KEYS = {
 
 
 def from_dicts(rows: Sequence[dict[str, object]], schema: Schema) -> "pa.Table":
-    """A table of `schema` from plain dicts, one per row; a value of the wrong type raises pyarrow.ArrowInvalid."""
+    """Make a table from plain dicts, one per row. Raises pyarrow.ArrowInvalid for a value of the wrong type."""
     import pyarrow as pa
 
     return pa.Table.from_pylist(list(rows), schema=schema.arrow)

@@ -1,7 +1,8 @@
 """The feature pipeline's assets: each pins its input, asks `changes` what to do, checks it, and hands it to the store.
 
-An asset holds its table's lock from pinning the input to the commit: it yields its result inside the `with`, and
-Dagster stores a yielded result before it goes on. A second run of the same author waits, then finds nothing to do.
+An asset holds its table's lock from pinning the input to the commit. It yields its result inside the `with`, and
+Dagster stores a yielded result before the asset goes on. A second run for the same author waits for the lock and then
+finds nothing to do.
 """
 
 from collections import Counter
@@ -22,7 +23,7 @@ from twin_assets.features.changes import (
     made_by_embedding,
 )
 from twin_assets.features.instructions.dataset import about_dataset, build, dataset_rows, made_by_dataset
-from twin_assets.features.memo import memo
+from twin_assets.features.memo import open_memo
 from twin_assets.features.preview import dataset_card, preview
 from twin_assets.language.embedding import load_embedder
 from twin_assets.orchestration.partitions import CHANGED, FOLLOWS, author_of, authors
@@ -33,14 +34,14 @@ from twin_assets.stores.features_io import column_schema
 
 OWNERS = ["team:twin"]
 SETTINGS = Settings()
-"""Code versions are part of the definitions, so they are fixed when these load."""
+"""The settings as they are when the definitions load, because a code version is part of a definition."""
 
 Results = Iterator[dg.AssetCheckResult | dg.MaterializeResult[Changes | Snapshot]]
 
 ON_FULL_DISK_OR_CONFLICT = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL)
 
 
-def _metadata(update: Update, tag: str) -> dict[str, dg.MetadataValue | int | str]:
+def _metadata(update: Update, asset: str) -> dict[str, dg.MetadataValue | int | str]:
     rows = update.changes.upserts
     return {
         "dagster/row_count": update.after,
@@ -48,9 +49,9 @@ def _metadata(update: Update, tag: str) -> dict[str, dg.MetadataValue | int | st
         "deleted": len(update.changes.deletes),
         "unchanged": update.unchanged,
         "bytes_written": rows.nbytes,
-        "left_out": dg.MetadataValue.json(dict(update.left_out)),
-        "preview": dg.MetadataValue.md(preview(rows, tag)),
-        **({"masked": dg.MetadataValue.json(dict(update.masked))} if tag == "cleaned_documents" else {}),
+        "left_out": dg.MetadataValue.json(dict(update.rejected)),  # the key that earlier materializations have
+        "preview": dg.MetadataValue.md(preview(rows, asset)),
+        **({"masked": dg.MetadataValue.json(dict(update.masked))} if asset == "cleaned_documents" else {}),
     }
 
 
@@ -71,12 +72,12 @@ def _counts(update: Update, max_drop: float) -> list[checks.Verdict]:
 
 
 def _rows_without_document(dataset: TableHandle, documents: Collection[str]) -> int:
-    """Rows whose document was deleted, or left out of training, since."""
+    """How many rows belong to a document that has been deleted or left out of training since."""
     return sum(row["document_id"] not in documents for row in dataset.rows(["document_id"]))
 
 
 def cleaned_documents_asset(raw_keys: list[dg.AssetKey]) -> dg.AssetsDefinition:
-    """`cleaned_documents` below every platform's raw asset."""
+    """The asset `cleaned_documents`, which depends on every platform's raw asset."""
 
     @dg.asset(
         name="cleaned_documents",
@@ -93,13 +94,13 @@ def cleaned_documents_asset(raw_keys: list[dg.AssetKey]) -> dg.AssetsDefinition:
         metadata={"dagster/column_schema": column_schema(schemas.CLEANED_DOCUMENTS)},
     )
     def cleaned_documents(context: dg.AssetExecutionContext) -> Results:
-        """One row per living document: repaired text, language, cluster of equal texts, what it may be used for."""
+        """One row per usable document: its cleaned text, language, cluster of duplicates and permitted uses."""
         stores, author = open_stores(), author_of(context)
         with stores.features.writing(author, "cleaned_documents"):
             current = stores.features.table(author, "cleaned_documents")
             profile = stores.warehouse.profile(author)
-            with memo(stores.settings.memo(author, "cleaned_documents")) as known:
-                update = cleaning_changes(stores.warehouse, profile, current, context.log.info, known)
+            with open_memo(stores.settings.memo(author, "cleaned_documents")) as memo:
+                update = cleaning_changes(stores.warehouse, profile, current, context.log.info, memo)
             rows = update.changes.upserts
             verdicts = [
                 checks.schema(rows, schemas.CLEANED_DOCUMENTS, "document_id"),
@@ -127,7 +128,7 @@ def cleaned_documents_asset(raw_keys: list[dg.AssetKey]) -> dg.AssetsDefinition:
     metadata={"dagster/column_schema": column_schema(schemas.CHUNKS)},
 )
 def chunks(context: dg.AssetExecutionContext, cleaned_documents: TableHandle) -> Results:
-    """Documents cut by category into pieces that fit the embedding model; put together they are the text."""
+    """Documents cut into pieces that fit the embedding model; the pieces of a document together are its text."""
     stores, author = open_stores(), author_of(context)
     with stores.features.writing(author, "chunks"):
         current = stores.features.table(author, "chunks")
@@ -137,7 +138,7 @@ def chunks(context: dg.AssetExecutionContext, cleaned_documents: TableHandle) ->
         verdicts = [
             checks.schema(update.changes.upserts, schemas.CHUNKS, "chunk_id"),
             *_counts(update, stores.settings.max_drop),
-            checks.chunks_have_documents(update.keys_after, documents),
+            checks.chunks_have_documents(update.documents_after, documents),
             checks.no_drift(current, update.changes.upserts, "n_tokens"),
         ]
         yield from checks.report("chunks", verdicts)
@@ -159,7 +160,7 @@ def chunks(context: dg.AssetExecutionContext, cleaned_documents: TableHandle) ->
     metadata={"dagster/column_schema": column_schema(schemas.embeddings(384))},
 )
 def embeddings(context: dg.AssetExecutionContext, chunks: TableHandle) -> Results:
-    """Chunks with their unit vectors, under full-text, scalar and (once it pays) vector indexes: what drafts quote."""
+    """Chunks with their unit vectors and search indexes: what drafts retrieve and quote."""
     stores, author = open_stores(), author_of(context)
     with stores.features.writing(author, "embeddings"):
         current = stores.features.table(author, "embeddings")
@@ -200,9 +201,9 @@ def instruction_dataset(context: dg.AssetExecutionContext, embeddings: TableHand
         pinned = embeddings.pinned
         cleaned = stores.features.table_at(author, "cleaned_documents", pinned.inputs["cleaned_documents"])
         current = stores.features.table(author, "instruction_dataset")
-        with memo(stores.settings.memo(author, "instruction_dataset")) as known:
+        with open_memo(stores.settings.memo(author, "instruction_dataset")) as memo:
             embedder = load_embedder(stores.settings)
-            built = build(cleaned, embeddings, embedder, stores.settings, context.log.info, current, known)
+            built = build(cleaned, embeddings, embedder, stores.settings, context.log.info, current, memo)
         rows = dataset_rows(built)
         texts = {row["document_id"]: row["text"] for row in cleaned.rows(["document_id", "text"], "trainable = true")}
         answers = zip(rows.column("document_id").to_pylist(), rows.column("answer").to_pylist(), strict=True)
@@ -221,7 +222,7 @@ def instruction_dataset(context: dg.AssetExecutionContext, embeddings: TableHand
         about = about_dataset(stores.settings)
         recorded = {
             "splits": dict(splits),
-            "left_out": dict(built.left_out),
+            "left_out": dict(built.rejected),
             "looked_up_among": built.looked_up_among,
             "follows": current.publication.table if current.publication else None,
             **about,
@@ -233,8 +234,8 @@ def instruction_dataset(context: dg.AssetExecutionContext, embeddings: TableHand
                 "dagster/row_count": rows.num_rows,
                 **{f"{split}_examples": count for split, count in splits.items()},
                 "context_looked_up": built.looked_up,
-                "left_out": dg.MetadataValue.json(dict(built.left_out)),
-                "card": dg.MetadataValue.md(dataset_card(rows, built.left_out, about)),
+                "left_out": dg.MetadataValue.json(dict(built.rejected)),
+                "card": dg.MetadataValue.md(dataset_card(rows, built.rejected, about)),
                 "preview": dg.MetadataValue.md(preview(rows, "instruction_dataset")),
             },
             data_version=dg.DataVersion(data_version),
@@ -242,12 +243,12 @@ def instruction_dataset(context: dg.AssetExecutionContext, embeddings: TableHand
 
 
 def assets(raw_keys: list[dg.AssetKey]) -> list[dg.AssetsDefinition]:
-    """The feature assets, below the given raw assets."""
+    """The feature assets. raw_keys: the assets that collect documents, one per platform."""
     return [cleaned_documents_asset(raw_keys), chunks, embeddings, instruction_dataset]
 
 
 features_job = dg.define_asset_job(
     "features",
     selection=dg.AssetSelection.assets("cleaned_documents", "chunks", "embeddings", "instruction_dataset"),
-    description="Everything between the warehouse and training, for one author: what automation and `twin run` start.",
+    description="All tables between the warehouse and training, for one author. Automation and `twin run` start it.",
 )

@@ -1,7 +1,7 @@
-"""What has to change in each table: the smallest `Changes` that bring it up to date with its input.
+"""Find what has to change in each table: the smallest `Changes` that bring it up to date with its input.
 
-A row is redone when its `input_hash` or its `made_by` differs from what it would be now; all else stays untouched, so
-that cost follows the change.
+A row is made again when its `input_hash` or its `made_by` differs from what it would be today. All other rows stay
+untouched, so that the cost of a run follows the size of the change.
 """
 
 from collections import Counter, defaultdict
@@ -32,84 +32,143 @@ DOCUMENT_COLUMNS = [
 ]  # fmt: skip
 
 EMBED_GROUP = 1_024
-"""Chunks embedded between two lines of progress."""
+"""This many chunks are embedded between two progress messages."""
 
 
 @dataclass(frozen=True)
 class Update:
-    """Changes, and what a person wants to know about them."""
+    """The changes to a table, and the counts that are reported with them."""
 
     changes: Changes
     before: int
     after: int
     explained: int
-    """Rows whose loss deletions, edits or left-out documents explain."""
+    """How many of the rows that go were deleted, edited or left out by the author."""
     unchanged: int
-    left_out: Mapping[str, int] = field(default_factory=dict)
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    """How many documents cleaning rejected, by reason."""
     masked: Mapping[str, int] = field(default_factory=dict)
-    """Secrets and addresses masked in what was written, by kind; never what they were."""
-    keys_after: Collection[str] = ()
+    """How many secrets and addresses were masked in the new rows, by kind."""
+    documents_after: Collection[str] = ()
+    """Ids of the documents that have a row after the update; filled for `chunks` only."""
 
 
 def made_by_cleaning() -> str:
-    """How `cleaned_documents` are made now."""
+    """A hash of the code and rules that make `cleaned_documents`."""
     return digest(["cleaning", CLEANING_VERSION, REDACTION_VERSION, DUPLICATES_VERSION, RULES], 16)
 
 
 def made_by_chunking(settings: Settings) -> str:
-    """How `chunks` are made now; the tokenizer that measures them belongs to it."""
+    """A hash of the code and settings that make `chunks`, including the tokenizer that measures them."""
     return digest(["chunking", CHUNKING_VERSION, settings.chunk_tokens, model_identity(settings)], 16)
 
 
 def made_by_embedding(settings: Settings) -> str:
-    """How `embeddings` are made now."""
+    """A hash of the code and model that make `embeddings`."""
     return digest(["embedding", EMBEDDING_VERSION, model_identity(settings)], 16)
 
 
 def cleaning_changes(
-    warehouse: Warehouse, profile: AuthorProfile, current: TableHandle, tell: Tell, known: Memo | None = None
+    warehouse: Warehouse, profile: AuthorProfile, current: TableHandle, tell: Tell, memo: Memo | None = None
 ) -> Update:
-    """Clean the documents that are new or changed, drop those that are gone, left out of everything, empty or foreign.
+    """Clean the documents that are new or changed, and drop the rows of those that may no longer be used.
 
-    A document whose cluster has changed, since a copy of it came or went, is written again as it stands. known: those
-    that gave no row the last time, which would otherwise be cleaned each time.
+    A document goes when it is deleted, left out of training and quoting, or rejected by cleaning. When a copy comes or
+    goes, so that a document's cluster changes, its row is written again without cleaning it again. memo: the documents
+    that cleaning rejected in the last run; without it they are cleaned in each run.
     """
-    known, made_by = known or Memo(), made_by_cleaning()
+    made_by = made_by_cleaning()
+    documents = _compare_with_table(warehouse, profile, current, made_by)
+    cleaned = _clean_outdated(warehouse, profile, documents, made_by, tell, memo or Memo())
+    return _cleaning_update(current, documents, cleaned, made_by)
+
+
+@dataclass(frozen=True)
+class _Documents:
+    """The author's documents as the warehouse has them, beside the rows that the table has of them."""
+
+    stored: Collection[str]
+    """Ids of all documents, tombstones included."""
+    usable: Mapping[str, str]
+    """Ids of the documents that may be used, each with a digest of its content and of what it may be used for."""
+    rows: Mapping[str, Mapping[str, Any]]
+    """Cluster and lineage of each row of the table, by document id."""
+    up_to_date: Collection[str]
+    """Ids of the documents whose row need not be made again, unless their cluster changes."""
+
+
+@dataclass(frozen=True)
+class _CleaningResult:
+    """What cleaning made of the documents that were not up to date."""
+
+    rows: list[dict[str, Any]]
+    """New rows, without cluster and lineage."""
+    rejected: dict[str, str]
+    """Ids of the documents that give no row, each with the reason."""
+    masked: Counter[str]
+
+
+def _compare_with_table(warehouse: Warehouse, profile: AuthorProfile, current: TableHandle, made_by: str) -> _Documents:
+    """Step 1: find the documents that may be used, and those whose row is up to date."""
     stored = warehouse.fingerprints(profile.id)
-    alive = {
+    usable = {
         row["_id"]: digest([row["content_hash"], sorted(row["left_out"]), profile.train_private], 32)
         for row in stored
         if row["deleted_at"] is None and set(row["left_out"]) != {"training", "quoting"}
     }
-    before = {row["document_id"]: row for row in current.rows(["document_id", "cluster_id", *LINEAGE])}
-    fresh = {
-        name
-        for name, row in before.items()
-        if name in alive and _lineage(row) == (_input_hash(alive[name], row["cluster_id"]), made_by)
+    rows = {row["document_id"]: row for row in current.rows(["document_id", "cluster_id", *LINEAGE])}
+    up_to_date = {
+        document_id
+        for document_id, row in rows.items()
+        if document_id in usable and _lineage(row) == (_input_hash(usable[document_id], row["cluster_id"]), made_by)
     }
-    keys = {name: digest([document, made_by], 32) for name, document in alive.items() if name not in fresh}
-    left_out = {name: entry["reason"] for name, key in keys.items() if (entry := known.get(key))}
-    stale = [name for name in keys if name not in left_out]
-    rows, left_out_now, masked = _cleaned(warehouse, profile, stale, tell)
-    for name, reason in left_out_now.items():
-        known.put(keys[name], {"reason": reason})
-    left_out |= left_out_now
-    gone = sorted((before.keys() - alive.keys()) | (before.keys() & left_out.keys()))
+    return _Documents({row["_id"] for row in stored}, usable, rows, up_to_date)
+
+
+def _clean_outdated(
+    warehouse: Warehouse, profile: AuthorProfile, documents: _Documents, made_by: str, tell: Tell, memo: Memo
+) -> _CleaningResult:
+    """Step 2: clean the usable documents that are not up to date, except those that the memo knows to be rejected."""
+    keys = {
+        document_id: digest([document, made_by], 32)
+        for document_id, document in documents.usable.items()
+        if document_id not in documents.up_to_date
+    }
+    rejected_before = {
+        document_id: str(entry["reason"]) for document_id, key in keys.items() if (entry := memo.get(key))
+    }
+    cleaned = _clean(warehouse, profile, [one for one in keys if one not in rejected_before], tell)
+    for document_id, reason in cleaned.rejected.items():
+        memo.put(keys[document_id], {"reason": reason})
+    return replace(cleaned, rejected=rejected_before | cleaned.rejected)
+
+
+def _cleaning_update(current: TableHandle, documents: _Documents, cleaned: _CleaningResult, made_by: str) -> Update:
+    """Step 3: put the new rows into their clusters, and list the rows that go."""
+    before, usable, rejected = documents.rows, documents.usable, cleaned.rejected
+    gone = sorted((before.keys() - usable.keys()) | (before.keys() & rejected.keys()))
+    rows = cleaned.rows
     if rows or gone:
-        rows = _clustered(current, fresh, rows, {name: before[name]["cluster_id"] for name in fresh})
+        clusters_before = {document_id: before[document_id]["cluster_id"] for document_id in documents.up_to_date}
+        rows = _clustered(current, documents.up_to_date, rows, clusters_before)
     for row in rows:
-        row["input_hash"], row["made_by"] = _input_hash(alive[row["document_id"]], row["cluster_id"]), made_by
-    # What vanished from the warehouse without a tombstone, or that new code leaves out, nobody asked for.
-    lost = before.keys() - {row["_id"] for row in stored}
-    emptied = {
-        name
-        for name in before.keys() & left_out.keys()
-        if before[name]["input_hash"] == _input_hash(alive[name], before[name]["cluster_id"])
-    }
-    lineage = {name: _lineage(row) for name, row in before.items()}
+        row["input_hash"], row["made_by"] = _input_hash(usable[row["document_id"]], row["cluster_id"]), made_by
+    lineage = {document_id: _lineage(row) for document_id, row in before.items()}
     update = _update(lineage, schemas.from_dicts(rows, schemas.CLEANED_DOCUMENTS), gone, "document_id", {}, {})
-    explained = len(gone) - len(lost) - len(emptied)
-    return replace(update, explained=explained, left_out=Counter(left_out.values()), masked=masked)
+    explained = sum(_is_explained(document_id, documents, rejected) for document_id in gone)
+    return replace(update, explained=explained, rejected=Counter(rejected.values()), masked=cleaned.masked)
+
+
+def _is_explained(document_id: str, documents: _Documents, rejected: Collection[str]) -> bool:
+    """True if a row goes because its document was deleted, edited or left out.
+
+    A document that vanished from the warehouse without a tombstone explains nothing, nor does one that is as it was and
+    that only newer code rejects.
+    """
+    if document_id in rejected:
+        row = documents.rows[document_id]
+        return bool(row["input_hash"] != _input_hash(documents.usable[document_id], row["cluster_id"]))
+    return document_id in documents.stored
 
 
 def _lineage(row: Mapping[str, Any]) -> tuple[str, str]:
@@ -117,18 +176,16 @@ def _lineage(row: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _input_hash(document: str, cluster_id: str) -> str:
-    """What a cleaned row is made from: the document as it is stored and used, and the cluster that it is in."""
+    """The `input_hash` of a cleaned row. document: the digest from `_Documents.usable`."""
     return digest([document, cluster_id], 32)
 
 
-def _cleaned(
-    warehouse: Warehouse, profile: AuthorProfile, stale: list[str], tell: Tell
-) -> tuple[list[dict[str, Any]], dict[str, str], Counter[str]]:
-    """Rows of these documents without their cluster, why others have none by id, and what was masked by kind."""
+def _clean(warehouse: Warehouse, profile: AuthorProfile, document_ids: list[str], tell: Tell) -> _CleaningResult:
+    """Clean these documents; a private one may be learned from only if the profile says so, and is never quoted."""
     rows: list[dict[str, Any]] = []
-    left_out: dict[str, str] = {}
+    rejected: dict[str, str] = {}
     masked: Counter[str] = Counter()
-    for document in warehouse.documents_by_id(stale):
+    for document in warehouse.documents_by_id(document_ids):
         public = document.visibility == "public"
         cleaned = cleaned_row(
             document,
@@ -136,23 +193,23 @@ def _cleaned(
             quotable=public and "quoting" not in document.left_out,
         )
         if cleaned.row is None:
-            left_out[document.id] = cleaned.left_out or ""
+            rejected[document.id] = cleaned.rejected_because or ""
             continue
         masked.update(cleaned.masked)
         text = cleaned.row["text"]
         rows.append(cleaned.row | {"text_hash": text_hash(text), "signature": signature(text)})
         if len(rows) % 500 == 0:
-            tell(f"cleaned {len(rows)} of {len(stale)} documents")
-    return rows, left_out, masked
+            tell(f"cleaned {len(rows)} of {len(document_ids)} documents")
+    return _CleaningResult(rows, rejected, masked)
 
 
 def _clustered(
-    current: TableHandle, fresh: Collection[str], rows: list[dict[str, Any]], clusters_before: Mapping[str, str]
+    current: TableHandle, up_to_date: Collection[str], rows: list[dict[str, Any]], clusters_before: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """`rows` in their clusters, and the rows of `fresh` documents whose cluster is another one now."""
+    """Give each new row its cluster, and add the rows of up-to-date documents whose cluster has changed."""
     names = [field.name for field in fields(Member)]
-    # A table that other code made may lack these columns; then nothing in it is fresh.
-    kept = [row for row in current.rows(names) if row["document_id"] in fresh] if fresh else []
+    # A table made by other code may lack these columns; then none of its rows is up to date.
+    kept = [row for row in current.rows(names) if row["document_id"] in up_to_date] if up_to_date else []
     found = clusters([Member(**{name: row[name] for name in names}) for row in (*kept, *rows)])
     moved = [name for name, cluster_id in clusters_before.items() if found[name] != cluster_id]
     again = current.rows_in(schemas.CLEANED_DOCUMENTS.names, "document_id", moved)
@@ -160,7 +217,7 @@ def _clustered(
 
 
 def chunking_changes(cleaned: TableHandle, current: TableHandle, chunker: Chunker, made_by: str) -> Update:
-    """Cut the documents whose cleaned row is new or changed, drop the chunks of those that are gone."""
+    """Cut the documents whose cleaned row is new or changed, and drop the chunks of documents that are gone."""
     wanted = {document_id: (digest([*lineage], 32), made_by) for document_id, lineage in cleaned.lineage().items()}
     before: dict[str, tuple[str, str]] = {}
     held: dict[str, set[str]] = defaultdict(set)
@@ -179,10 +236,10 @@ def chunking_changes(cleaned: TableHandle, current: TableHandle, chunker: Chunke
     inputs = {**cleaned.pinned.inputs, "cleaned_documents": cleaned.pinned.version}
     update = _update(before, schemas.from_dicts(rows, schemas.CHUNKS), gone, "chunk_id", inputs, {})
     documents_after = (held.keys() & wanted.keys()) - set(stale) | {row["document_id"] for row in rows}
-    # Other code or settings that make fewer chunks of the same text explain nothing.
+    # Newer code or settings that make fewer chunks of the same text do not explain a loss.
     inputs_now = {document_id: input_hash for document_id, (input_hash, _) in wanted.items()}
     recut = sum(before[chunk_id][0] == inputs_now.get(chunk_id.rsplit("#", 1)[0]) for chunk_id in gone)
-    return replace(update, explained=len(gone) - recut, keys_after=documents_after)
+    return replace(update, explained=len(gone) - recut, documents_after=documents_after)
 
 
 def _chunk_rows(document: dict[str, Any], chunker: Chunker, lineage: tuple[str, str]) -> Iterator[dict[str, Any]]:
@@ -200,7 +257,7 @@ def _chunk_rows(document: dict[str, Any], chunker: Chunker, lineage: tuple[str, 
 def embedding_changes(
     chunks: TableHandle, current: TableHandle, embedder: Embedder, made_by: str, tell: Tell
 ) -> Update:
-    """Embed the chunks that are new or changed, drop those that are gone."""
+    """Embed the chunks that are new or changed, and drop those that are gone."""
     import pyarrow as pa
 
     wanted = {chunk_id: (digest([*lineage], 32), made_by) for chunk_id, lineage in chunks.lineage().items()}
@@ -234,7 +291,7 @@ def _embedded(
 
 
 def embedded_text(chunk: Mapping[str, Any]) -> str:
-    """What is embedded of a chunk: its text under its document's title and headings, which say what it is about."""
+    """The text that is embedded for a chunk: its own, below the headings or title that say what it is about."""
     above = chunk["heading_path"] or chunk["title"] or ""
     return f"{above}\n{chunk['text']}" if above and not chunk["text"].lstrip("# ").startswith(above) else chunk["text"]
 

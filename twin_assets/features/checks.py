@@ -1,7 +1,7 @@
-"""Blocking checks: functions over what is about to be written, run before the commit.
+"""Checks of what is about to be written, run before the commit.
 
-A failed one raises, nothing is written, and the previous version stays in use. Each result is reported whether or not
-it passed, so that the history shows when a number began to move.
+When a blocking check fails, nothing is written and the previous version stays in use. Every result is reported, passed
+or not, so that the history shows when a number began to move.
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from twin_assets.documents import Category
-from twin_assets.features.instructions.overlap import overlap, paragraphs_of, stands_in
+from twin_assets.features.instructions.overlap import is_mostly_in, overlaps, paragraphs_of
 from twin_assets.orchestration.partitions import authors
 from twin_assets.schemas import Schema
 from twin_assets.stores.features import TableHandle
@@ -32,33 +32,33 @@ class Verdict:
 
     @property
     def blocking(self) -> bool:
-        """Whether nothing is written when it did not pass."""
+        """True if nothing may be written when the check fails."""
         return self.name not in WARNINGS
 
 
 ENOUGH_ROWS = 20
-"""Of both before and now, of a category; with fewer, a shift cannot be told from chance."""
+"""A category with fewer rows than this, before or now, is not compared: a shift could be chance."""
 MAX_SHIFT = 0.3
-"""Largest distance of the languages, or the lengths, of what is written from those of what stood before."""
+"""The languages or lengths of new rows may be this far from those of the old ones; the distance is 0 to 1."""
 CHANCE = 0.01
-"""A distance between lengths that comes about by chance more often than this is none."""
+"""A distance between lengths counts only if its p-value is below this."""
 
 SPECS = {
-    "schema": "Columns and types are those of schemas.py, keys are unique, nothing required is missing.",
-    "no_drift": "What is written has the languages and lengths of what stood before (a warning).",
-    "not_empty": "The table has rows once this is written.",
-    "no_sudden_drop": "No more rows vanish than deletions and left-out documents explain.",
+    "schema": "Columns and types are those of schemas.py, keys are unique, and no required value is missing.",
+    "no_drift": "New rows have about the languages and lengths of the rows before (a warning).",
+    "not_empty": "The table still has rows after the write, unless the author deleted or left out everything.",
+    "no_sudden_drop": "Beyond deletions, edits and left-out documents, at most TWIN_MAX_DROP of the rows vanish.",
     "chunks_have_documents": "Every chunk belongs to a cleaned document, and every cleaned document has a chunk.",
     "languages_known": "The embedding model knows the languages of all prose (a warning).",
     "vectors_unit_and_finite": "Every vector is finite and of length 1.",
-    "no_leak": "No cluster is in two splits; no held-out answer stands in what is trained on, or in its own context.",
+    "no_leak": "No cluster is in two splits, and no held-out answer occurs in the train split or in its own context.",
     "answers_are_the_authors": "Every answer is a piece of the author's own cleaned text.",
 }
 WARNINGS = ("no_drift", "languages_known")
 
 
 def check_specs(asset: str, names: Sequence[str]) -> list[dg.AssetCheckSpec]:
-    """The specs of an asset's checks; partitioned, so that one author's failure is nobody else's status."""
+    """The specs of an asset's checks, partitioned so that one author's failure does not show as another's."""
     return [
         dg.AssetCheckSpec(
             name, asset=asset, description=SPECS[name], blocking=name not in WARNINGS, partitions_def=authors
@@ -68,7 +68,7 @@ def check_specs(asset: str, names: Sequence[str]) -> list[dg.AssetCheckSpec]:
 
 
 def report(asset: str, verdicts: Iterable[Verdict]) -> Iterator[dg.AssetCheckResult]:
-    """Yield each verdict as a check result, then raise dagster.Failure, without retries, when one did not pass."""
+    """Yield each verdict as a check result, then raise dagster.Failure, without retries, if a blocking check failed."""
     failed = []
     for verdict in verdicts:
         yield dg.AssetCheckResult(
@@ -87,7 +87,7 @@ def report(asset: str, verdicts: Iterable[Verdict]) -> Iterator[dg.AssetCheckRes
 
 
 def schema(rows: "pa.Table", expected: Schema, key: str) -> Verdict:
-    """Columns, types, required values and unique keys of the rows to be written."""
+    """Check the columns, types, required values and unique keys of the new rows."""
     problems = []
     if not rows.schema.equals(expected.arrow, check_metadata=False):
         problems.append(f"columns are {rows.schema.names}, expected {expected.names}, or types differ")
@@ -99,19 +99,19 @@ def schema(rows: "pa.Table", expected: Schema, key: str) -> Verdict:
         ]
         doubled = rows.num_rows - len(rows.column(key).unique())
         if doubled:
-            problems.append(f"{doubled} keys stand twice")
-    text = "; ".join(problems) or f"{rows.num_rows} rows are as the schema says"
+            problems.append(f"{doubled} keys occur more than once")
+    text = "; ".join(problems) or f"{rows.num_rows} rows match the schema"
     return Verdict("schema", not problems, text, {"rows": rows.num_rows, "problems": len(problems)})
 
 
 def not_empty(before: int, after: int, explained: int) -> Verdict:
-    """Rows are left, unless every one that went was explained."""
+    """Check that the table still has rows, unless every row that goes is explained."""
     passed = after > 0 or before <= explained
     return Verdict("not_empty", passed, f"{after} rows after {before}", {"before": before, "after": after})
 
 
 def no_sudden_drop(before: int, after: int, explained: int, max_drop: float) -> Verdict:
-    """The share of rows that vanish beyond the explained ones is at most `max_drop`."""
+    """Check that at most a share of `max_drop` of the rows vanishes without an explanation."""
     unexplained = max(0, before - after - explained)
     share = unexplained / before if before else 0.0
     passed = share <= max_drop
@@ -124,10 +124,11 @@ def no_sudden_drop(before: int, after: int, explained: int, max_drop: float) -> 
 
 
 def no_drift(current: TableHandle, rows: "pa.Table", length: str) -> Verdict:
-    """Languages by total variation distance, lengths by Kolmogorov's and Smirnov's, within each category.
+    """Compare the languages and lengths of new rows with those of the table, within each category.
 
-    Both are between 0 (alike) and 1. An author may begin to write otherwise, so it is a warning; after a change of code
-    or settings, when all is written anew, it says what that did.
+    Languages are compared by total variation distance, lengths by the Kolmogorov-Smirnov statistic; both are between 0
+    (alike) and 1. This only warns, since authors may change how they write. After a change of code or settings, when
+    all rows are made again, it shows what the change did.
     """
     columns = ["category", "language", length]
     shifts: dict[str, float] = {}
@@ -141,10 +142,10 @@ def no_drift(current: TableHandle, rows: "pa.Table", length: str) -> Verdict:
             shifts[f"{category} language"] = _shares_apart(*([row["language"] for row in some] for some in (was, now)))
         shifts[f"{category} {length}"] = _lengths_apart(*([row[length] for row in some] for some in (was, now)))
     large = [name for name, shift in shifts.items() if shift > MAX_SHIFT]
-    said = ", ".join(f"{name} {shift:.2f}" for name, shift in shifts.items())
-    text = f"shifts of at most {MAX_SHIFT}: {said}" if said else f"under {ENOUGH_ROWS} rows to compare"
+    listed = ", ".join(f"{name} {shift:.2f}" for name, shift in shifts.items())
+    text = f"shifts of at most {MAX_SHIFT}: {listed}" if listed else f"under {ENOUGH_ROWS} rows to compare"
     if large:
-        text = f"look at a few of them: {', '.join(large)} moved more than {MAX_SHIFT} ({said})"
+        text = f"look at a few rows: {', '.join(large)} moved more than {MAX_SHIFT} ({listed})"
     return Verdict("no_drift", not large, text, {"largest": max(shifts.values(), default=0.0)})
 
 
@@ -161,7 +162,7 @@ def _lengths_apart(was: Sequence[int], now: Sequence[int]) -> float:
 
 
 def chunks_have_documents(chunked: Iterable[str], cleaned: Iterable[str]) -> Verdict:
-    """The documents of all chunks after the write are exactly the cleaned ones."""
+    """Check that, after the write, the documents with chunks are exactly the cleaned documents."""
     with_chunks, documents = set(chunked), set(cleaned)
     orphans, missing = len(with_chunks - documents), len(documents - with_chunks)
     text = f"{len(with_chunks)} documents have chunks; {orphans} unknown, {missing} without a chunk"
@@ -169,7 +170,7 @@ def chunks_have_documents(chunked: Iterable[str], cleaned: Iterable[str]) -> Ver
 
 
 def vectors_unit_and_finite(rows: "pa.Table") -> Verdict:
-    """Every vector to be written is finite and its length is 1 to within 1e-3."""
+    """Check that every new vector is finite and has length 1 to within 1e-3."""
     import numpy as np
 
     if not rows.num_rows:
@@ -183,18 +184,21 @@ def vectors_unit_and_finite(rows: "pa.Table") -> Verdict:
 
 
 def languages_known(languages: Iterable[str | None], known: Collection[str] | None) -> Verdict:
-    """No chunk of prose is in a language that the embedding model does not know; known: None when that is not known."""
+    """Check that the embedding model knows the language of each chunk of prose. known: None if it does not say."""
     foreign = Counter(language for language in languages if known and language and language not in known)
-    said = ", ".join(f"{count} in {language}" for language, count in foreign.most_common())
-    text = f"of the chunks {said} are found by their words more than by their meaning: the embedding model knows "
-    text += f"{', '.join(known or ())} only. "
-    text += "Name a multilingual one with TWIN_EMBEDDING_MODEL"
+    listed = ", ".join(f"{count} in {language}" for language, count in foreign.most_common())
+    text = (
+        f"the embedding model knows {', '.join(known or ())} only, so these chunks are found by their words more than "
+    )
+    text += f"by their meaning: {listed}. Name a multilingual model in TWIN_EMBEDDING_MODEL"
     numbers: dict[str, float] = {"chunks": foreign.total(), "languages": len(foreign)}
-    return Verdict("languages_known", not foreign, text if foreign else "all are known", numbers)
+    return Verdict(
+        "languages_known", not foreign, text if foreign else "the embedding model knows all languages", numbers
+    )
 
 
 def no_leak(rows: "pa.Table") -> Verdict:
-    """No cluster stands in two splits, and no held-out answer stands in what is trained on, or in its own context."""
+    """Check that no cluster is in two splits, and no held-out answer occurs in train or in its own context."""
     columns = (rows.column(name).to_pylist() for name in ("cluster_id", "split", "answer", "passages"))
     splits: dict[str, set[str]] = {}
     trained: set[str] = set()
@@ -207,18 +211,18 @@ def no_leak(rows: "pa.Table") -> Verdict:
             held_out.append((answer, [passage["text"] for passage in passages]))
     leaks = {
         "clusters": sum(len(found) > 1 for found in splits.values()),
-        "answers": sum(stands_in(paragraphs_of(answer), trained) for answer, _ in held_out),
-        "contexts": sum(any(overlap(answer, text) for text in context) for answer, context in held_out),
+        "answers": sum(is_mostly_in(paragraphs_of(answer), trained) for answer, _ in held_out),
+        "contexts": sum(any(overlaps(answer, text) for text in context) for answer, context in held_out),
     }
-    text = "{clusters} clusters stand in two splits, {answers} held-out answers in train, {contexts} in their context"
+    text = "{clusters} clusters are in two splits, {answers} held-out answers in train, {contexts} in their own context"
     return Verdict("no_leak", not any(leaks.values()), text.format(**leaks), dict(leaks))
 
 
 def answers_are_the_authors(answers: Iterable[tuple[str, str]], texts: dict[str, str]) -> Verdict:
-    """Every (document_id, answer) is a piece of that document's cleaned text."""
-    total = strange = 0
+    """Check that every answer is a piece of its document's cleaned text. answers: (document_id, answer) pairs."""
+    total = foreign = 0
     for document_id, answer in answers:
         total += 1
-        strange += answer not in texts.get(document_id, "")
-    text = f"{total - strange} of {total} answers are the author's own text"
-    return Verdict("answers_are_the_authors", strange == 0, text, {"answers": total, "strange": strange})
+        foreign += answer not in texts.get(document_id, "")
+    text = f"{total - foreign} of {total} answers are the author's own text"
+    return Verdict("answers_are_the_authors", foreign == 0, text, {"answers": total, "strange": foreign})

@@ -1,9 +1,8 @@
-"""The same piece met twice is one cluster: on two platforms, lightly edited, or cross-posted with a canonical link.
+"""Put copies of one piece into one cluster: posted on two platforms, lightly edited, or cross-posted with a link.
 
-Two documents belong together when their texts are equal, when 80% of their five-word shingles are (MinHash), or when
-two articles name the same canonical URL, which is that of a whole page; clusters are the connected components. A
-cluster's id is the smallest text hash of its members, so that it depends on what is there and not on the order in which
-it came.
+Two documents belong together if their texts are equal, if they share 80% of their five-word shingles (estimated by
+MinHash), or if both are articles with the same canonical URL of a whole page. The clusters are the connected
+components. A cluster's id is the smallest text hash of its members, so it does not depend on the order of arrival.
 
 Source: Broder 1997, On the resemblance and containment of documents; the index is datasketch's MinHashLSH.
 """
@@ -26,18 +25,18 @@ if TYPE_CHECKING:
 
 DUPLICATES_VERSION = "2"
 NEAR = 0.8
-"""Jaccard similarity of shingles from which two texts are one piece; the estimate's standard error is 0.04 there."""
-LOOKED_AT = 0.7
-"""The index proposes pairs from about here, so that few with NEAR or more are missed."""
+"""Two texts with this Jaccard similarity of shingles are one piece; the estimate's standard error is 0.04 there."""
+CANDIDATE_SIMILARITY = 0.7
+"""The index proposes pairs with about this similarity or more, so that few with NEAR or more are missed."""
 PERMUTATIONS = 128
 SHINGLE = 5
 WORDS = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+"
-"""Words; scripts that write none apart give their characters."""
+"""A pattern that finds words; in scripts that do not separate words, it finds single characters."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """What clustering needs of a document. signature: PERMUTATIONS little-endian uint32."""
+    """What clustering needs to know of a document. signature: PERMUTATIONS little-endian uint32."""
 
     document_id: str
     category: str
@@ -47,7 +46,7 @@ class Member:
 
 
 def text_hash(text: str) -> str:
-    """16 hex digits that texts share when they are equal, white space aside."""
+    """A hash of 16 hex digits, which is the same for texts that differ only in white space."""
     return hashlib.sha256(" ".join(text.split()).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
@@ -77,10 +76,10 @@ def clusters(members: Sequence[Member]) -> dict[str, str]:
 
 
 def canonical_url(url: str | None) -> str | None:
-    """A URL as two platforms would agree on it: no scheme, `www.`, tracking or closing slash.
+    """A URL in the form that two platforms would share: without scheme, `www.`, tracking parameters or final slash.
 
-    None for a place within a page, under which one of many pieces may stand. The page's top and a quoted text
-    (https://wicg.github.io/scroll-to-text-fragment/) are no such places.
+    None for a fragment, which may be one of many pieces on a page. Fragments that mean the top of the page or a quoted
+    text (https://wicg.github.io/scroll-to-text-fragment/) are ignored.
     """
     if not url:
         return None
@@ -102,7 +101,7 @@ def _shingles(text: str) -> set[str]:
 
 
 def _equal(members: Sequence[Member]) -> Iterator[tuple[int, int]]:
-    """Neighbours in groups of equal text, and of articles with the same canonical URL."""
+    """Pairs of members with equal text, and of articles with the same canonical URL; each group as a chain of pairs."""
     groups: dict[tuple[str, str], list[int]] = defaultdict(list)
     for index, member in enumerate(members):
         groups["text", member.text_hash].append(index)
@@ -114,13 +113,14 @@ def _equal(members: Sequence[Member]) -> Iterator[tuple[int, int]]:
 
 
 def _near(members: Sequence[Member]) -> Iterator[tuple[int, int]]:
-    """Pairs of near-equal text; one without a word, such as of emoji, is near none.
+    """Pairs of members with nearly equal text.
 
-    Of members with equal signatures the first stands for all.
+    A text without words, such as one of emoji, is in no pair. Of members with equal signatures, only the first is
+    compared with the others.
     """
     from datasketch import MinHashLSH
 
-    index = MinHashLSH(threshold=LOOKED_AT, num_perm=PERMUTATIONS)
+    index = MinHashLSH(threshold=CANDIDATE_SIMILARITY, num_perm=PERMUTATIONS)
     first: dict[bytes, int] = {}
     kept: dict[int, MinHash] = {}
     wordless = signature("")
@@ -155,7 +155,7 @@ def _minhash(values: bytes | None = None) -> "MinHash":
 
 @cache
 def _permutations() -> "MinHash":
-    """A sketch whose permutations, drawn from datasketch's fixed seed, all others share."""
+    """A MinHash whose permutations, drawn from datasketch's fixed seed, all others share."""
     from datasketch import MinHash
 
     return MinHash(num_perm=PERMUTATIONS)

@@ -1,7 +1,7 @@
-"""What was made of each document the last time, so that one document more costs one document.
+"""A cache of what was made of each document in the last run, so that a run costs as much as what has changed.
 
-A cache and no input: an entry is found by a hash over everything that it was made from, so that the same comes out with
-it and without. What a run did not ask for, an earlier text say, is overwritten with zeros after it.
+An entry is found by a hash over everything it was made from, so a run gives the same result with the cache and without.
+Entries that a run did not use, such as those of an earlier text, are overwritten with zeros when it ends.
 """
 
 import json
@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 WAIT_S = 60.0
-"""For another process that has the file."""
+"""How long to wait for another process that uses the file."""
 
 
 class Memo:
-    """Entries of plain JSON by key. Only those that a run used stand in the file afterwards. None: nothing is kept."""
+    """Entries of plain JSON by key; the file keeps only those that the run used. database: None to keep nothing."""
 
     def __init__(self, database: sqlite3.Connection | None = None) -> None:
         self._database = database
@@ -25,13 +25,13 @@ class Memo:
             database.execute(
                 "CREATE TABLE IF NOT EXISTS made (key TEXT PRIMARY KEY, entry TEXT NOT NULL) WITHOUT ROWID"
             )
-        # All at once: a query for each of an author's ten thousand documents takes four times as long.
+        # Read all at once: one query for each of an author's ten thousand documents would take four times as long.
         self._kept: dict[str, str] = dict(database.execute("SELECT key, entry FROM made")) if database else {}
         self._used: set[str] = set()
         self._new: dict[str, str] = {}
 
     def get(self, key: str) -> Mapping[str, Any] | None:
-        """The entry, or None."""
+        """The entry under this key; None if there is none."""
         entry = self._kept.get(key)
         if entry is None:
             return None
@@ -39,11 +39,11 @@ class Memo:
         return json.loads(entry)  # type: ignore[no-any-return]
 
     def put(self, key: str, entry: Mapping[str, Any]) -> None:
-        """Keep an entry."""
+        """Add an entry."""
         self._new[key] = json.dumps(entry, ensure_ascii=False)
 
     def save(self) -> None:
-        """Write what is new, and forget what was not asked for."""
+        """Write the new entries, and delete those that were not used."""
         if self._database is None:
             return
         with self._database:
@@ -53,10 +53,11 @@ class Memo:
 
 
 @contextmanager
-def memo(path: Path) -> Iterator[Memo]:
-    """The entries of one author and table, saved when the run is done; a file that is damaged is begun anew.
+def open_memo(path: Path) -> Iterator[Memo]:
+    """Open the memo of one author and table, and save it at the end; a damaged file is replaced by an empty one.
 
-    One run at a time: the table's lock is held. Erasing another author vacuums the file, and is waited for.
+    The caller holds the table's lock, so there is one run at a time. Erasing an author vacuums the file, so opening it
+    may have to wait.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if not _is_sound(path):
@@ -71,7 +72,7 @@ def _is_sound(path: Path) -> bool:
     with closing(sqlite3.connect(path, timeout=WAIT_S)) as database:
         try:
             return bool(database.execute("PRAGMA quick_check").fetchone()[0] == "ok")
-        except sqlite3.OperationalError:  # locked, say: that is no damage
+        except sqlite3.OperationalError:  # such as a lock, which is no damage
             raise
         except sqlite3.DatabaseError:
             return False

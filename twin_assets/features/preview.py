@@ -1,4 +1,4 @@
-"""What a person sees of a table in the Dagster UI: counts and a few rows, at most a title and 200 characters each."""
+"""What the Dagster UI shows of a table: counts, and a few rows with at most a title and 200 characters each."""
 
 import statistics
 from collections import Counter
@@ -16,7 +16,7 @@ ROWS = 5
 
 
 def preview(rows: "pa.Table", name: str) -> str:
-    """The first rows written: title or instruction, category, and the start of the text."""
+    """The first new rows: the title or instruction, the category, and the start of the text."""
     if not rows.num_rows:
         return "Nothing new to write."
     first, text = ("instruction", "answer") if name == "instruction_dataset" else ("title", "text")
@@ -25,16 +25,16 @@ def preview(rows: "pa.Table", name: str) -> str:
     return f"{body}\n\n{rows.num_rows} rows written."
 
 
-def dataset_card(rows: "pa.Table", left_out: Mapping[str, int], about: Mapping[str, Any] | None = None) -> str:
-    """The dataset in tables and a picture: counts, splits, sources, wordings, how it was made, what was left out."""
-    parts = [card_tables(rows, left_out, about or {})]
+def dataset_card(rows: "pa.Table", rejected: Mapping[str, int], about: Mapping[str, Any] | None = None) -> str:
+    """The dataset in tables and a picture: counts, splits, sources, wordings, how it was made, what was rejected."""
+    parts = [card_tables(rows, rejected, about or {})]
     if rows.num_rows:
         parts.append(picture(card_figure(rows), "lengths, tasks and time"))
     return "\n\n".join(parts)
 
 
-def card_tables(rows: "pa.Table", left_out: Mapping[str, int], about: Mapping[str, Any]) -> str:
-    """The card without its picture. about: what the version's record says, shown as it stands."""
+def card_tables(rows: "pa.Table", rejected: Mapping[str, int], about: Mapping[str, Any]) -> str:
+    """The card without its picture. about: facts from the dataset version's record, shown as they are."""
     columns = {name: rows.column(name).to_pylist() for name in rows.column_names}
     counts = Counter(zip(columns["split"], columns["task"], columns["category"], strict=True))
     by_split = [
@@ -53,19 +53,19 @@ def card_tables(rows: "pa.Table", left_out: Mapping[str, int], about: Mapping[st
         table(["about", ""], [[name, value] for name, value in facts.items()]),
         table(["split", "task", "category", "examples"], [[*key, count] for key, count in sorted(counts.items())]),
         table(["split", "clusters", "words of answers"], by_split),
-        _counted("source", sources),
-        _counted("language", Counter(language or "not told" for language in columns["language"])),
+        _count_table("source", sources),
+        _count_table("language", Counter(language or "unknown" for language in columns["language"])),
         _wordings(columns["template"]),
     ]
-    if left_out:
+    if rejected:
         parts.append(
-            table(["left out because", "count"], [[reason, count] for reason, count in sorted(left_out.items())])
+            table(["rejected because", "count"], [[reason, count] for reason, count in sorted(rejected.items())])
         )
     return "\n\n".join(parts)
 
 
 def card_figure(rows: "pa.Table") -> "Figure":
-    """Lengths of the answers, examples by task, and by month of the document."""
+    """A figure of the answers' lengths, and of how many examples there are by task and by the document's date."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 3), layout="constrained")
@@ -94,15 +94,15 @@ def _n_bytes(answer: str) -> int:
     return len(answer.encode())
 
 
-def _counted(name: str, counts: Counter[str]) -> str:
+def _count_table(name: str, counts: Counter[str]) -> str:
     return table([name, "examples"], [[key, count] for key, count in counts.most_common()])
 
 
 def _wordings(templates: Iterable[str | None]) -> str:
-    """How many examples each kind of request has, and the largest share that one wording of it took."""
+    """A table of the kinds of request: how many examples each has, and the share of its most used wording."""
     kinds: dict[str, Counter[str]] = {}
     for template in templates:
-        kind, _, variant = (template or "not told/").rpartition("/")
+        kind, _, variant = (template or "unknown/").rpartition("/")
         kinds.setdefault(kind, Counter())[variant] += 1
     rows = [
         [kind, variants.total(), len(variants), f"{max(variants.values()) / variants.total():.0%}"]

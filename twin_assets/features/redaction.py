@@ -1,10 +1,10 @@
-"""Secrets and other people's addresses are masked before anything is embedded, learned or shown.
+"""Mask secrets and contact data (e-mail addresses, phone numbers) before anything is embedded, learned or shown.
 
-Known formats of tokens come from detect-secrets, phone numbers from Google's libphonenumber, public domains from the
-public suffix list. High entropy alone says nothing here: hashes, test vectors and base64 examples are what articles
-about code are full of. So a value without a known format is a secret only where a name such as `password` or `api_key`
-is given it, and only when it looks drawn rather than written. detect-secrets' own keyword detector knows no `token` and
-tells no position, so the assignment is found here and judged with that library's entropy.
+Known token formats come from detect-secrets, phone numbers from Google's libphonenumber, public domains from the public
+suffix list. High entropy alone proves nothing, because articles about code are full of hashes, test vectors and base64
+examples. So a value without a known format is a secret only if it is assigned to a name such as `password` or `api_key`
+and looks random. The keyword detector of detect-secrets does not know `token` and reports no positions, so assignments
+are found here and judged by that library's entropy.
 """
 
 import re
@@ -29,13 +29,13 @@ MASKS: dict[Kind, str] = {
 }
 
 MIN_SECRET = 16
-"""Characters; shorter values are examples, counters or names."""
+"""A value of fewer characters is taken for an example, a counter or a name."""
 MIN_ENTROPY = 3.0
-"""Bits per character. 32 drawn hexadecimal digits have 3.6 on average; repeated examples stay below."""
+"""A secret has at least this entropy, in bits per character; 32 random hexadecimal digits have 3.6 on average."""
 MIN_DISTINCT = 6
-"""Different characters in a token of a known format; `ghp_xxxxxxxx…` has fewer."""
+"""A token of a known format has at least this many different characters; `ghp_xxxxxxxx…` has fewer."""
 MIN_REPEATED = 8
-"""Characters from which a value that is masked once is masked wherever else it stands."""
+"""A masked value of at least this many characters is masked wherever else it occurs in the text."""
 
 _DETECTORS = (
     "aws.AWSKeyDetector", "azure_storage_key.AzureStorageKeyDetector", "discord.DiscordBotTokenDetector",
@@ -44,7 +44,7 @@ _DETECTORS = (
     "sendgrid.SendGridDetector", "slack.SlackDetector", "square_oauth.SquareOAuthDetector",
     "stripe.StripeDetector", "telegram_token.TelegramBotTokenDetector", "twilio.TwilioKeyDetector",
 )  # fmt: skip
-"""Those of detect-secrets whose formats are exact; the others guess from names or from entropy."""
+"""The detectors of detect-secrets that know an exact format; the others guess by names or by entropy."""
 _MORE_TOKENS = re.compile(
     r"github_pat_\w{36,}|sk-(?:ant|proj|svcacct|or)-[\w-]{20,}|sk-[A-Za-z0-9]{40,}|hf_[A-Za-z0-9]{30,}|AIza[\w-]{35}|"
     r"ya29\.[\w-]{20,}|GOCSPX-[\w-]{20,}|xapp-\d-[\w-]{20,}|xox[a-z]-[\w-]{20,}|dop_v1_[a-f0-9]{64}|"
@@ -52,7 +52,7 @@ _MORE_TOKENS = re.compile(
     r"whsec_[A-Za-z0-9+/=]{24,}|gsk_[A-Za-z0-9]{40,}|xai-[A-Za-z0-9]{40,}|r8_[A-Za-z0-9]{37}",
     re.ASCII,
 )
-"""Formats that detect-secrets 1.5 does not know. See: https://docs.github.com/en/code-security/reference/secret-security"""
+"""Token formats that detect-secrets 1.5 does not know. See: https://docs.github.com/en/code-security/reference/secret-security"""
 _TOKEN_GOES_ON = re.compile(r"[\w+/=-]*(?:\.[\w+/=-]+)*", re.ASCII)
 
 _BETWEEN = r"(?:\\[nrt]?|[bru]{1,2}(?=[\"'])|[\s\"'+#*>|,()])"
@@ -64,12 +64,12 @@ _PRIVATE_KEY = re.compile(
     r"(?:(?:(?:\\[nr])?[\"'+, \t]*\n[\"'+#*>| \t]*(?:[bru]{1,2}[\"'])?|\\[nr])[A-Za-z0-9+/=]+(?=[\"'`\\]|[ \t]*$))?)",
     re.DOTALL | re.MULTILINE,
 )
-"""Its header, PEM's or PGP's lines such as `Proc-Type: 4,ENCRYPTED`, and base64; then up to its end, or what is there
-of it. A header that is only spoken of has no base64 behind it. See: https://www.rfc-editor.org/rfc/rfc1421#section-4.6"""
+"""A private key: its header, lines of PEM or PGP such as `Proc-Type: 4,ENCRYPTED`, and base64 up to its end, or as much
+as there is of it. A header that a text only mentions is followed by no base64. See: https://www.rfc-editor.org/rfc/rfc1421#section-4.6"""
 _LOGIN = re.compile(
     r"\b[a-z][a-z0-9+.-]{0,29}://(?P<user>[^\s/:?#\"'<>]*):(?P<value>[^\s/?#\"'<>]+)@(?=[\w\[])", re.IGNORECASE
 )
-"""The last @ parts it from the host; a user may be an e-mail address."""
+"""A login in a URL. The last @ separates it from the host; the user may be an e-mail address."""
 _AUTHORIZATION = re.compile(r"\b(?:Bearer|Basic)\s+(?P<value>[\w+/=.~-]{16,})", re.ASCII)
 _URL = re.compile(r"\bhttps?://[^\s<>\"']+")
 _PARAMETER = re.compile(
@@ -89,27 +89,29 @@ _PLACEHOLDER = re.compile(
     r"secret|passw|token|api[_-]?key|^[$%{<]|(?:\b|_)(?:todo|foo|bar|test|fake|sample|none|null|true|false)(?:\b|_)",
     re.IGNORECASE,
 )
-_COUNTED = re.compile(r"1234|abcd", re.IGNORECASE)
-_WRITTEN = re.compile(r"[A-Za-z_]+(?:[./:_-]+[A-Za-z_]+)*[./]?|[a-z]+://.*|[./~].*/.*|[\d.,:/-]+|v?\d+(?:\.\d+)+\S*")
-"""Identifiers, paths, addresses, numbers, dates and versions: what is written and not drawn."""
+_SEQUENCE = re.compile(r"1234|abcd", re.IGNORECASE)
+_READABLE = re.compile(r"[A-Za-z_]+(?:[./:_-]+[A-Za-z_]+)*[./]?|[a-z]+://.*|[./~].*/.*|[\d.,:/-]+|v?\d+(?:\.\d+)+\S*")
+"""Identifiers, paths, addresses, numbers, dates and versions: values that a person chose."""
 
 _EMAIL = re.compile(
     r"(?<![\w.+@%-])(?<!//)[_.+-]*(?P<local>[A-Za-z0-9](?:[\w.+-]{0,62}[\w+-])?)"
     r"@(?P<domain>(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,24})(?!_*[A-Za-z0-9]|[@(]|\.\w|:[\w/~])",
     re.ASCII,
 )
-"""No address follows an @, as in a fediverse handle, or goes on in a path, as `git@host:owner/name` does; one after //
-is a login. Marks of markdown may stand on both sides."""
+"""An e-mail address, perhaps between marks of markdown; not a fediverse handle, which has an @ before it, nor
+`git@host:owner/name`, which goes on with a path, nor a login, which follows //."""
 _RESERVED_DOMAIN = re.compile(
     r"(?:.*\.)?(?:example(?:\.\w{2,3}){0,2}|test|invalid|localhost|local|internal|"
     r"(?:foo|bar|baz|test|domain|company|my-?domain|your-?\w+|acme|somewhere)\.(?:com|org|net)|.*\.here|"
     r"users\.noreply\.\w+\.com)",
     re.IGNORECASE,
 )
-"""Names that RFC 2606 and RFC 6761 keep for examples, and those that people write instead."""
-_NOBODY = re.compile(r"(?:no-?reply|do-?not-?reply|git|hg|svn|user(?:name)?|me|you|your-?\w+|foo|bar)", re.IGNORECASE)
+"""Domain names that RFC 2606 and RFC 6761 reserve for examples, and those that people use instead."""
+_NOT_A_PERSON = re.compile(
+    r"(?:no-?reply|do-?not-?reply|git|hg|svn|user(?:name)?|me|you|your-?\w+|foo|bar)", re.IGNORECASE
+)
 _AMBIGUOUS_IN_CODE = frozenset({"py", "js", "rs", "sh", "md", "pl", "cc", "so", "to", "id", "is", "name", "zip", "mov"})
-"""Public suffixes that in code are more often a file's ending or an attribute."""
+"""Public suffixes that, in code, are more often a file extension or an attribute."""
 
 _LOGIN_COMMAND = re.compile(r"\b(?:ssh|scp|sftp|rsync|mosh)\b[^\n]{0,60}$")
 
@@ -118,18 +120,18 @@ _REGIONS: dict[str, tuple[str, ...]] = {
     "pt": ("BR", "PT"), "zh": ("CN",), "ja": ("JP",), "ko": ("KR",),
 }  # fmt: skip
 _INTERNATIONAL = re.compile(r"(?=(?P<number>[+＋][ (]?\d[^\n]{5,24}))")
-_CALLED_SO = re.compile(
+_LABELLED = re.compile(
     r"(?:\b(?:tel|phones?|telephone|mobile|cell|call|text|sms|fax|whatsapp|dial|ring|reach|handy|telefon|tél|teléfono|"
     r"appelez|llama)\b|[☎📞📱]|电话|手机|致电|電話|전화)(?=(?P<number>[^\n]{7,60}))",
     re.IGNORECASE,
 )
 _AMERICAN = re.compile(r"(?P<number>(?:\(\d{3}\) ?|\b\d{3}[.-])\d{3}[.-]\d{4}\b)")
-"""A North American number as little else is written."""
+"""A North American phone number, written as hardly anything else is."""
 
 
 @dataclass(frozen=True)
 class Redacted:
-    """A text with its masks, and how many of each kind there are."""
+    """A text with its masks, and how many masks of each kind were set."""
 
     text: str
     counts: Mapping[Kind, int]
@@ -143,21 +145,22 @@ class _Found:
 
 
 def redact(text: str, category: Category, language: str | None = None) -> Redacted:
-    """The text with a readable mask, the same for all of its kind, in place of each secret and address.
+    """Replace each secret, e-mail address and phone number by a readable mask for its kind.
 
-    Masking twice changes nothing. Code needs more evidence than prose, since an expression is no secret. A phone
-    number without its country's `+` is looked for as the countries of `language` write it; None: English.
+    Masking twice changes nothing. Code needs more evidence than prose, because an expression is no secret. A phone
+    number without an international `+` is recognized in the formats of the countries of `language`; None means English.
     """
     counts: Counter[Kind] = Counter()
-    # What stood beside a secret may be seen only once that is gone: two numbers with a space between read as none.
-    while found := _finds(text, category, language):
+    # Repeated, because a value beside a secret, such as the second of two phone numbers, may be found only once the
+    # secret is masked.
+    while found := _find_all(text, category, language):
         text, masked = _masked(text, found)
         counts += masked
     return Redacted(text, dict(counts))
 
 
 def redact_url(url: str) -> Redacted:
-    """An address without the login in it, and with masks for what lets somebody in."""
+    """Remove the login from a URL, and mask the parameters that grant access."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -169,14 +172,14 @@ def redact_url(url: str) -> Redacted:
     return Redacted(rest.text, Counter(rest.counts) + Counter({"password": 1}))
 
 
-def _finds(text: str, category: Category, language: str | None) -> list[_Found]:
+def _find_all(text: str, category: Category, language: str | None) -> list[_Found]:
     secrets = [*_private_keys(text), *_tokens(text), *_logins(text), *_assigned(text, category)]
     addresses = [*_emails(text, category), *_phones(text, category, language)]
     return [*secrets, *_repeated(text, secrets), *addresses]
 
 
 def _masked(text: str, found: Iterable[_Found]) -> tuple[str, Counter[Kind]]:
-    """The text with masks, and how many of each kind; overlapping finds are one, of the kind of the widest."""
+    """Mask what was found, and count it by kind; overlapping finds get one mask, for the kind of the longest."""
     counts: Counter[Kind] = Counter()
     parts, done = [], 0
     for group in _overlapping(found):
@@ -188,7 +191,7 @@ def _masked(text: str, found: Iterable[_Found]) -> tuple[str, Counter[Kind]]:
 
 
 def _overlapping(found: Iterable[_Found]) -> list[list[_Found]]:
-    """The finds in order, those that overlap together."""
+    """Sort the finds into groups that overlap, in order."""
     groups: list[list[_Found]] = []
     end = 0
     for one in sorted(found, key=lambda one: (one.start, -one.end)):
@@ -207,7 +210,7 @@ def _private_keys(text: str) -> Iterator[_Found]:
 
 
 def _tokens(text: str) -> Iterator[_Found]:
-    """Values in the formats of known issuers, to where the token ends, which a detector need not tell."""
+    """Find tokens of known formats, each up to its end, which a detector's own match may fall short of."""
     from detect_secrets.plugins.jwt import JwtTokenDetector
 
     for pattern in (*_known_formats(), _MORE_TOKENS):
@@ -236,16 +239,16 @@ def _known_formats() -> tuple[re.Pattern[str], ...]:
 
 
 def _logins(text: str) -> Iterator[_Found]:
-    """Passwords in addresses, values of parameters that let somebody in, and headers that do."""
+    """Find passwords in URLs, and the values of parameters and headers that grant access."""
     for match in _with_password(text):
         yield _Found(*match.span("value"), "password")
         if "@" in match["user"]:
             yield _Found(*match.span("user"), "e-mail")
     for url in _URL.finditer(text):
         for match in _PARAMETER.finditer(text, *url.span()):
-            yield from _judged(match, "value")
+            yield from _if_secret(match, "value")
     for match in _AUTHORIZATION.finditer(text):
-        if _is_drawn(match["value"]):
+        if _looks_random(match["value"]):
             yield _Found(*match.span("value"), "secret")
 
 
@@ -254,43 +257,43 @@ def _with_password(text: str) -> Iterator[re.Match[str]]:
 
 
 def _assigned(text: str, category: Category) -> Iterator[_Found]:
-    """What is assigned to a name that says that it is secret; what stands in an address is a parameter of it."""
+    """Find values that are assigned to a name for a secret, except inside URLs, where `_logins` finds them."""
     addresses = {place for url in _URL.finditer(text) for place in range(*url.span())}
     for match in _ASSIGNED.finditer(text):
         group = "quoted" if match["quote"] else "bare"
         is_expression = group == "bare" and category is Category.CODE and not _is_environment(text, match.start())
         if not is_expression and match.start() not in addresses:
-            yield from _judged(match, group)
+            yield from _if_secret(match, group)
 
 
-def _judged(match: re.Match[str], group: str) -> Iterator[_Found]:
-    """The value of a pair when it is a password or looks drawn, by what the name says that it is."""
+def _if_secret(match: re.Match[str], group: str) -> Iterator[_Found]:
+    """Yield the value of an assignment if it can be a password, or looks random, as its name requires."""
     value = match[group]
     if match["password"] and _is_password(value):
         yield _Found(*match.span(group), "password")
-    elif not match["password"] and _is_drawn(value):
+    elif not match["password"] and _looks_random(value):
         yield _Found(*match.span(group), "secret")
 
 
 def _is_environment(text: str, position: int) -> bool:
-    """Whether the line is `NAME=value`, the one bare assignment in code whose right side is no expression."""
+    """True if the line is `NAME=value`: the only assignment in code whose unquoted value is not an expression."""
     return bool(_ENVIRONMENT.match(text, text.rfind("\n", 0, position) + 1))
 
 
 def _is_password(value: str) -> bool:
-    """Whether letters stand with digits or signs, as passwords have to, and no example or expression is seen in it."""
+    """True if a value has letters and also digits or signs, and looks like neither an example nor a name."""
     has_letter = any(one.isalpha() for one in value)
     has_other = any(not one.isalpha() and one not in "-_." for one in value)
-    return has_letter and has_other and not (_PLACEHOLDER.search(value) or _WRITTEN.fullmatch(value))
+    return has_letter and has_other and not (_PLACEHOLDER.search(value) or _READABLE.fullmatch(value))
 
 
-def _is_drawn(value: str) -> bool:
-    """Whether a value looks random: long, of letters and digits, unlike a name, a path, a number or an example."""
+def _looks_random(value: str) -> bool:
+    """True if a value is long, mixes letters and digits, and is unlike a name, a path, a number or an example."""
     return (
         len(value) >= MIN_SECRET
         and any(one.isdigit() for one in value)
         and any(one.isalpha() for one in value)
-        and not (_PLACEHOLDER.search(value) or _COUNTED.search(value) or _WRITTEN.fullmatch(value))
+        and not (_PLACEHOLDER.search(value) or _SEQUENCE.search(value) or _READABLE.fullmatch(value))
         and _entropy(value) >= MIN_ENTROPY
     )
 
@@ -318,7 +321,7 @@ def _emails(text: str, category: Category) -> Iterator[_Found]:
     for match in _EMAIL.finditer(text) if "@" in text else ():
         domain = match["domain"].lower()
         suffix = domain.rpartition(".")[2]
-        if _RESERVED_DOMAIN.fullmatch(domain) or _NOBODY.fullmatch(match["local"]) or not _is_public(domain):
+        if _RESERVED_DOMAIN.fullmatch(domain) or _NOT_A_PERSON.fullmatch(match["local"]) or not _is_public(domain):
             continue
         if match.start("domain") in hosts or match.start("local") in segments:
             continue
@@ -330,19 +333,19 @@ def _emails(text: str, category: Category) -> Iterator[_Found]:
 
 
 def _is_public(domain: str) -> bool:
-    """Whether a name ends in a suffix under which anybody can register, by Mozilla's list (https://publicsuffix.org)."""
+    """True if a domain name ends in a public suffix of Mozilla's list (https://publicsuffix.org)."""
     from tld import get_tld
 
     return get_tld(f"https://{domain}", fail_silently=True) is not None
 
 
 def _phones(text: str, category: Category, language: str | None) -> Iterator[_Found]:
-    """International numbers that exist, and in prose national ones that are written as numbers or called so before."""
+    """Find valid international numbers; in prose also national ones that a format or a word marks as phone numbers."""
     for match in _INTERNATIONAL.finditer(text):
         yield from _numbers(text, *match.span("number"), None)
     if category is Category.CODE:
         return
-    for match in (*_CALLED_SO.finditer(text), *_AMERICAN.finditer(text)):
+    for match in (*_LABELLED.finditer(text), *_AMERICAN.finditer(text)):
         for region in _REGIONS.get(language or "en", ()):
             yield from _numbers(text, *match.span("number"), region)
 
@@ -356,5 +359,5 @@ def _numbers(text: str, start: int, end: int, region: str | None) -> Iterator[_F
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
-    """Whether a number is no part of a longer expression, address or name."""
+    """True if a number is not part of a longer expression, address or name."""
     return not (re.search(r"[\w/.,#$-]$", text[max(0, start - 1) : start]) or re.match(r"[\w%/]|\.\d", text[end:]))

@@ -1,4 +1,4 @@
-"""One report per author and day, kept in the warehouse."""
+"""The monitoring pipeline's asset: one report per author and day, kept in the warehouse."""
 
 from collections.abc import Iterator
 
@@ -29,13 +29,13 @@ COLUMNS = ("source_id", "category", "published_at", "n_words")
         dg.AssetCheckSpec(
             "sources_fresh",
             asset="monitoring_report",
-            description="Every source that has a cron was crawled when it last asked for it.",
+            description="Every source that has a cron schedule was crawled when it was last due.",
             partitions_def=authors,
         ),
     ],
 )
 def monitoring_report(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
-    """How fresh the sources are, how drafts are used and rated, how old the production model is."""
+    """A daily report: how fresh the sources are, how drafts are used and rated, how old the production model is."""
     stores, author, now = open_stores(), author_of(context), utcnow()
     report = monitor(
         stores.warehouse.profile(author),
@@ -53,9 +53,10 @@ def monitoring_report(context: dg.AssetExecutionContext) -> Iterator[dg.Material
 
 
 def _collect_old_datasets(stores: Stores, author: str) -> None:
-    """Delete datasets that nobody needs, also of an author whose writing no longer changes: see `collect_snapshots`.
+    """Delete the author's datasets that are no longer needed, as `collect_snapshots` decides.
 
-    A dataset run does the same, but the last one comes too early: what it replaces may be read for a day.
+    A dataset run does the same, but it has to keep the dataset that it replaces, which may be read for another day. For
+    an author whose writing no longer changes, no further run would delete it.
     """
     with stores.features.writing(author, "instruction_dataset"):
         stores.features.collect_snapshots(author, "instruction_dataset", stores.models.dataset_tables(author))
@@ -95,7 +96,7 @@ def _sources_fresh(report: MonitoringReport) -> dg.AssetCheckResult:
         passed=not report.overdue,
         severity=dg.AssetCheckSeverity.WARN,
         metadata={
-            "result": f"late: {late}; does the daemon run (`dagster dev`)?" if late else "every cron was followed",
+            "result": f"late: {late}; is the daemon running (`dagster dev`)?" if late else "no source is overdue",
             "late": len(report.overdue),
             "most_hours": max((one.overdue_hours or 0.0 for one in report.overdue), default=0.0),
         },
@@ -108,6 +109,6 @@ jobs = [
     dg.define_asset_job(
         "monitoring",
         selection=dg.AssetSelection.assets(monitoring_report),
-        description="Report on one author's sources, drafts and model.",
+        description="Make the report on one author's sources, drafts and model.",
     )
 ]

@@ -1,6 +1,7 @@
-"""An author's twin on one day, in numbers: is it fed, is it used, does it still write at the author's length.
+"""Report on one author on one day: how fresh the sources are, how drafts are used, and whether their length fits.
 
-Pure: what the stores hold goes in as values, the report comes out. No text of a document or a draft is in it.
+These are pure functions: values from the stores go in, and the report comes out. It contains no text of a document or a
+draft.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,14 +14,15 @@ from twin_assets.orchestration.crawl_schedule import overdue_since
 from twin_assets.orchestration.metadata_markdown import table
 
 RECENT = timedelta(days=30)
+"""Drafts of this period are counted as recent."""
 GRACE = timedelta(hours=1)
-"""A crawl may begin so much after it was asked for: others of its platform run before it."""
+"""A crawl may start this much after it is due, because other crawls of its platform may run before it."""
 
 
 class SourceHealth(Stored):
-    """One source's last crawl and newest document; ages in days, None where there is nothing.
+    """One source's last crawl and newest document. Ages are in days, and None if there is none.
 
-    A crawl's age is that of its end, while it runs of its beginning.
+    A crawl's age is counted from its end, or from its start while it is running.
     """
 
     source_id: str
@@ -31,11 +33,11 @@ class SourceHealth(Stored):
     failed_items: int
     error: str | None
     overdue_hours: float | None = None
-    """Since when the source's cron has asked for a crawl and none began; None within GRACE of asking."""
+    """For how long a crawl has been due by the source's cron without starting; None until GRACE has passed."""
 
 
 class Usage(Stored):
-    """Interactions of the last 30 days, and all there ever were, however they ended."""
+    """How many drafts were asked for in all, and those of the last 30 days by how they ended and were rated."""
 
     total: int
     recent: int
@@ -47,7 +49,7 @@ class Usage(Stored):
 
 
 class DraftLength(Stored):
-    """Recent drafts that were finished against the author's own prose, in words; ratio is drafts over author."""
+    """The median length of finished recent drafts and of the author's prose, in words. ratio: drafts over author."""
 
     drafts: int
     draft_median: float
@@ -56,7 +58,7 @@ class DraftLength(Stored):
 
 
 class MonitoringReport(Stored):
-    """What is saved in the warehouse for each author and day."""
+    """The report that the warehouse keeps for each author and day."""
 
     documents: int
     newest_document_age_days: float | None
@@ -68,12 +70,12 @@ class MonitoringReport(Stored):
 
     @property
     def overdue(self) -> list[SourceHealth]:
-        """Sources that are not as fresh as their own cron asks."""
+        """Sources that were not crawled when their cron schedule asked for it."""
         return [one for one in self.sources if one.overdue_hours is not None]
 
     @property
     def unhealthy(self) -> list[SourceHealth]:
-        """Sources that were never crawled, or whose last crawl failed as a whole or in items."""
+        """Sources that were never crawled, or whose last crawl failed, as a whole or for some items."""
         return [one for one in self.sources if one.error or one.failed_items or one.crawl_age_days is None]
 
 
@@ -85,9 +87,9 @@ def monitor(
     production: ModelManifest | None,
     now: datetime,
 ) -> MonitoringReport:
-    """The report of one author at `now`.
+    """Make the report of one author at `now`.
 
-    crawls: source id to its latest crawl. documents: `source_id, category, published_at, n_words` of each.
+    crawls: the latest crawl by source id. documents: `source_id, category, published_at, n_words` of each.
     """
     rows = list(documents)
     return MonitoringReport(
@@ -167,7 +169,7 @@ def _draft_length(recent: Sequence[Interaction], author_words: Sequence[int]) ->
 
 
 def markdown(report: MonitoringReport) -> str:
-    """The report as a person reads it."""
+    """The report as markdown."""
     sources = [
         [
             one.source_id,

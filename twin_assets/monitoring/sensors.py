@@ -1,4 +1,4 @@
-"""When reports are made: once a day for every author."""
+"""The schedule that makes one report a day for every author."""
 
 from collections.abc import Iterator
 
@@ -13,13 +13,13 @@ from twin_assets.stores import open_stores
     job=jobs[0],
     cron_schedule="0 5 * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="One run per author, each morning (UTC).",
+    description="Starts one run per author each morning (UTC).",
 )
 def monitoring_daily(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
-    """The run key keeps a second evaluation of the same day from asking twice."""
+    """Ask for one run per author; the run key prevents a second run on the same day."""
     day = context.scheduled_execution_time.date().isoformat()
     profiles = open_stores().warehouse.profiles()
-    # One author whose partition is missing would fail the tick, and so everybody's reports.
+    # If one author's partition were missing, the tick would fail for all authors.
     add_partitions(context.instance, [profile.id for profile in profiles], [])
     for profile in profiles:
         yield dg.RunRequest(run_key=f"{profile.id}|{day}", partition_key=profile.id)

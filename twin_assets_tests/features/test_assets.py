@@ -173,7 +173,7 @@ def test_an_edited_copy_that_arrives_later_joins_its_cluster_and_leaves_it_again
     assert {name: lineage(project, name) for name in ALL[:3]} == before
 
 
-def test_a_table_that_older_code_made_with_fewer_columns_is_made_anew(project, materialize, writing):
+def test_a_table_that_older_code_made_with_fewer_columns_is_made_again(project, materialize, writing):
     project.warehouse.upsert_documents(writing)
     materialize()
     handle = project.features.table("ada", "cleaned_documents")
@@ -234,8 +234,8 @@ def test_a_document_that_gives_no_row_is_cleaned_once_until_it_changes(project, 
         return cleaned, event.metadata["left_out"].value
 
     assert len(run()[0]) == len(writing) + 1
-    again, left_out = run()
-    assert (again, list(left_out.values())) == ([], [1])
+    again, rejected = run()
+    assert (again, list(rejected.values())) == ([], [1])
     project.warehouse.upsert_documents(
         [raw("gen", "package a\n\nfunc mine() int { return 1 }\n", category="code", title="a.go")]
     )

@@ -359,10 +359,10 @@ def test_code_that_speaks_of_licences_without_carrying_one_is_kept_exact(code, l
         ("lib/app.js", "x=1;" * 3_000, "minified"),
     ],
 )
-def test_generated_vendored_and_minified_code_is_left_out_and_said_to_be(title, code, reason):
+def test_generated_vendored_and_minified_code_is_rejected_with_the_reason(title, code, reason):
     cleaned = cleaned_row(raw("c", code, title=title, category=Category.CODE), trainable=True, quotable=True)
     assert cleaned.row is None
-    assert reason in cleaned.left_out
+    assert reason in cleaned.rejected_because
 
 
 @pytest.mark.parametrize("title", ["src/frob.py", "bin/frob", "A knob turner", None])
@@ -422,7 +422,7 @@ def test_links_handles_and_code_say_nothing_about_the_language_of_a_post():
 
 def test_a_document_without_text_makes_no_row_and_says_why():
     cleaned = cleaned_row(raw("empty", " \n\n "), trainable=True, quotable=True)
-    assert (cleaned.row, cleaned.left_out) == (None, NO_TEXT)
+    assert (cleaned.row, cleaned.rejected_because) == (None, NO_TEXT)
 
 
 def test_title_address_and_text_are_masked_and_counted_by_kind():

@@ -1,4 +1,4 @@
-"""The blocks of a markdown text, by CommonMark's parser: what is code in it, and what is prose.
+"""Tell code from prose in a markdown text, by the blocks that a CommonMark parser finds.
 
 See: https://spec.commonmark.org/0.31.2/#blocks-and-inlines
 """
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 SPAN = re.compile(r"(`[^`\n]+`)")
-"""A span of code; grouped, so that splitting by it leaves the spans in the odd parts."""
+"""A span of code. The pattern is a group, so that a split by it leaves the spans in the odd parts."""
 _MAY_HOLD_CODE = re.compile(r"```|~~~|\t| {4}")
 
 
 def blocks(text: str) -> "list[Token]":
-    """The text's block tokens, in order; `lines_of` gives the lines of each."""
+    """The tokens of the text's blocks, in order; `lines_of` gives the lines of each."""
     return _parser().parse(text)
 
 
 def lines_of(token: "Token") -> range:
-    """The numbers of a block's lines; none for a token that closes one."""
+    """The numbers of a block's lines; an empty range for a token that closes a block."""
     return range(*token.map) if token.map else range(0)
 
 
 @lru_cache(maxsize=64)
 def code_blocks(text: str) -> tuple[range, ...]:
-    """The lines of each block of code: fenced, with the fences, or indented.
+    """The lines of each block of code: indented, or fenced, with the fences.
 
-    Asked again and again for the text at hand. One without a fence or an indent has no code, and is not parsed.
+    Callers ask many times for the same text, hence the cache. A text without a fence or an indent is not parsed.
     """
     if not _MAY_HOLD_CODE.search(text):
         return ()
@@ -46,7 +46,7 @@ def code_lines(text: str) -> frozenset[int]:
 
 
 def change_prose(text: str, change: Callable[[str], str]) -> str:
-    """The text with each stretch of prose changed, and its code as it stands."""
+    """Apply a function to each stretch of prose, and leave the code as it is."""
     return "\n".join(part if is_code else change(part) for is_code, part in _stretches(text))
 
 
@@ -56,7 +56,7 @@ def prose(text: str) -> str:
 
 
 def _stretches(text: str) -> Iterator[tuple[bool, str]]:
-    """The text in stretches of lines that are code, or are not."""
+    """Split the text into stretches of lines that are code and lines that are not, as (is_code, text)."""
     code = code_lines(text)
     for is_code, numbered in groupby(enumerate(text.split("\n")), key=lambda pair: pair[0] in code):
         yield is_code, "\n".join(line for _, line in numbered)
@@ -66,5 +66,5 @@ def _stretches(text: str) -> Iterator[tuple[bool, str]]:
 def _parser() -> "MarkdownIt":
     from markdown_it import MarkdownIt
 
-    # Blocks are all that is asked for; what stands inside a paragraph need not be parsed.
+    # Only blocks are needed, so the text inside paragraphs is not parsed.
     return MarkdownIt("commonmark").disable(["inline", "text_join"])

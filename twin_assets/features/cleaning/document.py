@@ -1,8 +1,9 @@
-"""One raw document to one row of `cleaned_documents`.
+"""Turn one raw document into one row of `cleaned_documents`.
 
-Articles become markdown in which quotes are block quotes, posts keep line breaks, emoji, hashtags and mentions because
-those are the voice, code is kept exact but for its licence header. Line breaks, emoji, quotes and fullwidth punctuation
-survive: a model learns what it sees. Secrets and addresses are masked here, so that nothing after this has them.
+Articles become markdown in which quotes are block quotes. Posts keep line breaks, emoji, hashtags and mentions, because
+these belong to the author's voice. Code stays as it is, except that its licence header goes. Typography such as curly
+quotes and fullwidth punctuation is kept, because a model learns what it sees. Secrets and addresses are masked here, so
+that no later step has them.
 """
 
 import re
@@ -31,12 +32,13 @@ _TRACKING = re.compile(
     r"igshid?|ref_src|ref_url|s_cid|vero_id|oly_(anon|enc)_id|wickedid|rdid|__s"
 )
 _URL = re.compile(r"https?://[A-Za-z0-9._~:/?#@!$&*+,;=%-]+")
-"""The characters of RFC 3986, so that text which goes on without a space does not go with a parameter; brackets and
-quotation marks are more often around an address than in it. See: https://www.rfc-editor.org/rfc/rfc3986#section-2"""
+"""A URL ends at the first character outside RFC 3986, so that text which follows without a space is not removed with a
+parameter. Brackets and quotation marks end it too, because they are more often around an address than in it.
+See: https://www.rfc-editor.org/rfc/rfc3986#section-2"""
 _AFTER_URL = ".,;:!?*_~"
-"""At its end they are the sentence's, or markdown's."""
-_GOES_ON = re.compile(r"\{|<[a-z][\w -]*>(?!.*</)|\[[\w -]+\]")
-"""What stands in a template for a value: `?utm_source={source}`, `=<source>`; a tag or a footnote does not."""
+"""At the end of a URL, these characters belong to the sentence or to markdown."""
+_PLACEHOLDER = re.compile(r"\{|<[a-z][\w -]*>(?!.*</)|\[[\w -]+\]")
+"""A placeholder for a value, as in `?utm_source={source}` or `=<source>`; but not a tag or a footnote."""
 _REDIRECTORS = {
     ("www.google.com", "/url"): ("url", "q"), ("l.facebook.com", "/l.php"): ("u",),
     ("lm.facebook.com", "/l.php"): ("u",),
@@ -44,15 +46,15 @@ _REDIRECTORS = {
     ("www.youtube.com", "/redirect"): ("q",), ("slack-redir.net", "/link"): ("url",), ("l.instagram.com", "/"): ("u",),
     ("out.reddit.com", "/"): ("url",),
 }  # fmt: skip
-"""Addresses that only count a click and carry where they lead; a short link, which does not, stays as it is."""
+"""Addresses that only count a click and name their target in a parameter. A short link names no target and is kept."""
 _SPAN_OR_COMMENT = re.compile(
     rf"{SPAN.pattern}|^[ \t]*<!--(?:(?!-->).)*-->[ \t]*\n|<!--.*?-->", re.DOTALL | re.MULTILINE
 )
-"""Nobody sees a comment: `<!--more-->`, what a generator leaves. In a span of code it is shown."""
+"""An HTML comment such as `<!--more-->`, which no reader sees, or a span of code, in which one is shown."""
 _ATTRIBUTES = re.compile(r"\{: ?(?:[.#][A-Za-z_-]|[\w-]+=)[^}\n]*\}")
-"""Kramdown's `{: .class}`. See: https://kramdown.gettalong.org/syntax.html#attribute-list-definitions"""
+"""Kramdown's attribute lists, as in `{: .class}`. See: https://kramdown.gettalong.org/syntax.html#attribute-list-definitions"""
 _INVISIBLE = re.compile("[\ufeff\u2060]|(?<=[ -~])\u200b|\u200b(?=[ -~])")
-"""The zero-width space parts words in Khmer and Thai, and does nothing beside ASCII."""
+"""Invisible characters. A zero-width space is one only beside ASCII; in Khmer and Thai it separates words."""
 _EMPTY_LINK = re.compile(r"(?<!!)\[([^\]\n]+)\]\(\)")
 _TRAILING = re.compile(r"(?<![ \t])[ \t]+$", re.MULTILINE)
 _TRAILING_BUT_BREAKS = re.compile(
@@ -60,7 +62,7 @@ _TRAILING_BUT_BREAKS = re.compile(
     r"(?=\n[ \t]*(?![-*+][ \t]|\d{1,9}[.)][ \t]|#{1,6}[ \t]|\||(?:-+|=+)[ \t]*$)\S)|" + _TRAILING.pattern,
     re.MULTILINE,
 )
-"""Two spaces at the end of a line that its paragraph goes on after break it; no heading, table or item goes on so.
+"""White space at line ends, except two spaces inside a paragraph, which are a line break in markdown.
 See: https://spec.commonmark.org/0.31.2/#hard-line-breaks"""
 _BLANK_LINES = re.compile(r"\n{3,}")
 _BLANK_BEGINNING = re.compile(r"\A(?:[^\S\n]*\n)+")
@@ -68,17 +70,17 @@ _BLANK_BEGINNING = re.compile(r"\A(?:[^\S\n]*\n)+")
 
 @dataclass(frozen=True)
 class Cleaned:
-    """A row without its cluster and lineage, or why there is none; and how much was masked, by kind."""
+    """A row without its cluster and lineage, or the reason why there is none; and how much was masked, by kind."""
 
     row: dict[str, Any] | None
-    left_out: str | None
+    rejected_because: str | None
     masked: Mapping[Kind, int]
 
 
 def cleaned_row(document: RawDocument, *, trainable: bool, quotable: bool) -> Cleaned:
-    """The document cleaned, masked and told its language."""
+    """Clean and mask a document, and detect its language."""
     text = clean(document)
-    reason = _foreign(document, text) if text.strip() else NO_TEXT
+    reason = _reason_not_written_by_hand(document, text) if text.strip() else NO_TEXT
     if reason:
         return Cleaned(None, reason, {})
     language = None if document.category is Category.CODE else language_code(document.language) or _language(text)
@@ -105,7 +107,7 @@ def cleaned_row(document: RawDocument, *, trainable: bool, quotable: bool) -> Cl
 
 
 def clean(document: RawDocument) -> str:
-    """The document's text, cleaned by its category; nothing is masked yet."""
+    """Clean a document's text, by its category, without masking anything."""
     text = document.content.replace("\r\n", "\n").replace("\r", "\n").removeprefix("\ufeff")
     if document.category is Category.CODE:
         text = without_licence_header(text, _code_language(document))
@@ -113,12 +115,12 @@ def clean(document: RawDocument) -> str:
     is_html = document.content_type == "text/html"
     text = _markdown(preformatted_highlights(text)) if is_html else fenced_highlights(text)
     text = change_prose(text, partial(_tidied, category=document.category))
-    # The first line keeps its indent: that of code, of a list, or of a poem.
+    # The first line keeps its indent, which may belong to code, a list or a poem.
     return _BLANK_BEGINNING.sub("", text).rstrip() + "\n"
 
 
 def without_tracking(url: str) -> str:
-    """The URL that a click leads to, without parameters that only say who clicked; any other URL as it was."""
+    """The URL that a click leads to, without the parameters that only say who clicked."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -133,7 +135,7 @@ def without_tracking(url: str) -> str:
 
 
 def _title(document: RawDocument) -> str:
-    """The title in one line, its encoding repaired; it is plain text, and code's is a path."""
+    """The title in one line with its encoding repaired; the title of code is a path and stays as it is."""
     title = document.title or ""
     if document.category is Category.CODE:
         return title
@@ -141,50 +143,50 @@ def _title(document: RawDocument) -> str:
 
 
 def _tidied(text: str, category: Category) -> str:
-    """Prose with its encoding repaired, clean links, and no white space that nobody sees."""
+    """Repair the encoding of prose, clean its links, and remove white space that no reader sees."""
     text = _SPAN_OR_COMMENT.sub(lambda found: found[1] or "", _INVISIBLE.sub("", text))
-    text = _outside_spans(text, lambda part: _URL.sub(_clean_link, _visible(_repaired(part))))
-    # The lines of a post are broken as they stand.
+    text = _outside_spans(text, lambda part: _URL.sub(_clean_link, _without_hidden_marks(_repaired(part))))
+    # A post is shown with its own line breaks, so two spaces at a line's end do nothing there.
     text = _TRAILING.sub("", text) if category is Category.POST else _TRAILING_BUT_BREAKS.sub(r"\g<broken>", text)
     return _BLANK_LINES.sub("\n\n", text)
 
 
 def _outside_spans(text: str, change: Callable[[str], str]) -> str:
-    """The text with all but its spans of code changed: an author may show there what a broken text looks like."""
+    """Apply a function outside spans of code, in which an author may show what a broken text looks like."""
     return "".join(part if number % 2 else change(part) for number, part in enumerate(SPAN.split(text)))
 
 
-def _visible(text: str) -> str:
+def _without_hidden_marks(text: str) -> str:
     return _EMPTY_LINK.sub(r"\1", _ATTRIBUTES.sub("", text))
 
 
 def _clean_link(match: re.Match[str]) -> str:
-    if _GOES_ON.match(match.string, match.end()):
+    if _PLACEHOLDER.match(match.string, match.end()):
         return match[0]
     url = match[0].rstrip(_AFTER_URL)
     return without_tracking(url) + match[0][len(url) :]
 
 
 def _language(text: str) -> str | None:
-    """The language of the prose: code and addresses are in none."""
+    """Detect the language of the prose, without code and addresses."""
     return detect_language(_URL.sub("", prose(text)))
 
 
-def _foreign(document: RawDocument, text: str) -> str | None:
-    """Why code is not the author's hand: vendored, generated or minified, by its path or its text."""
+def _reason_not_written_by_hand(document: RawDocument, text: str) -> str | None:
+    """Why code is not the author's own, judged by its path and text: it is vendored, generated or minified."""
     if document.category is not Category.CODE:
         return None
     path = str(document.metadata.get("path") or document.title or "")
     if not code_language(path, text):
-        path = "unnamed.c"  # without a name that says more, its text alone decides
+        path = "unnamed.c"  # a name that says nothing: the text alone decides
     reason = left_out(TreeFile(path, sha=""), MAX_WRITTEN_BYTES)
     written = reason or read_written(path, text.encode("utf-8", "surrogatepass"))
     return f"code that {written}" if isinstance(written, str) else None
 
 
 def _code_language(document: RawDocument) -> str | None:
-    told = document.metadata.get("language")
-    return str(told) if told else code_language(document.title or document.external_id, document.content)
+    named = document.metadata.get("language")
+    return str(named) if named else code_language(document.title or document.external_id, document.content)
 
 
 def _markdown(html: str) -> str:
@@ -196,7 +198,7 @@ def _markdown(html: str) -> str:
 def _repaired(text: str) -> str:
     import ftfy
 
-    # Curly quotes, dashes and wide forms are the author's typography; entities in prose may be meant as they stand.
+    # Curly quotes, dashes and wide forms are the author's typography; an entity in prose may be meant literally.
     return str(
         ftfy.fix_text(
             text, uncurl_quotes=False, unescape_html=False, fix_latin_ligatures=False, fix_character_width=False

@@ -1,4 +1,4 @@
-"""Jekyll's `{% highlight %}` blocks are code: as markdown and HTML know it, they survive what is done to prose.
+"""Turn Jekyll's `{% highlight %}` blocks into code blocks of markdown or HTML, so that cleaning leaves them alone.
 
 See: https://jekyllrb.com/docs/liquid/tags/#code-snippet-highlighting
 """
@@ -15,7 +15,7 @@ _FENCES = re.compile(r"^`{3,}", re.MULTILINE)
 
 
 def fenced_highlights(markdown: str) -> str:
-    """Markdown with fences, longer than any inside them, for highlight blocks."""
+    """Replace the highlight blocks of markdown by fenced code, each fence longer than any inside it."""
 
     def fenced(match: re.Match[str]) -> str:
         fence = "`" * max([3, *(len(found) + 1 for found in _FENCES.findall(match["code"]))])
@@ -25,7 +25,7 @@ def fenced_highlights(markdown: str) -> str:
 
 
 def preformatted_highlights(html: str) -> str:
-    """HTML with preformatted code for highlight blocks, whose content is no HTML until Jekyll has made it so."""
+    """Replace the highlight blocks of HTML by `<pre>` elements, with their content escaped, as Jekyll would do it."""
     return _HIGHLIGHT.sub(
         lambda match: f'<pre><code class="language-{match["language"]}">{escape(match["code"])}</code></pre>', html
     )

@@ -1,7 +1,7 @@
-"""Licence headers leave code: nobody's hand wrote them, and a model learns them faster than anything else.
+"""Remove licence headers from code: no author wrote them, and a model learns them faster than anything else.
 
-Only the comments above the first line of code are looked at, and in them only lines that are a licence: a title, a
-usage note or an author's remark beside it stays, and so does a docstring, which is code.
+Only the comments above the first line of code are searched, and only lines that belong to a licence are removed. A
+title, a usage note or a remark beside it stays, and so does a docstring, which is code.
 
 See: https://spdx.dev/learn/handling-license-info/ and the headers that https://choosealicense.com/licenses/ asks for.
 """
@@ -51,7 +51,7 @@ _CLOSES = re.compile(r"\s*(?:\*+/|\*\)|-\}|\|#|#>|\})\s*")
 
 @dataclass(frozen=True)
 class _Comment:
-    """Lines of code from `start` to before `stop` that are one comment; block: how it is opened and closed."""
+    """One comment, on the lines from `start` up to but without `stop`. block: the marks that open and close it."""
 
     start: int
     stop: int
@@ -59,7 +59,7 @@ class _Comment:
 
 
 def without_licence_header(code: str, language: str | None) -> str:
-    """Code without the licence in its leading comments; as it was when the language is unknown or there is none."""
+    """Remove the licence from the leading comments of code; code in an unknown language stays as it is."""
     if language not in COMMENTS:
         return code
     lines = code.split("\n")
@@ -82,7 +82,7 @@ def without_licence_header(code: str, language: str | None) -> str:
 def _leading_comments(
     lines: Sequence[str], prefixes: tuple[str, ...], block: tuple[str, str] | None
 ) -> Iterator[_Comment]:
-    """The comments above the code; lines of line comments on end are one."""
+    """The comments above the code; consecutive line comments are one comment."""
     number = 0
     while number < len(lines):
         line = lines[number].strip().lower()
@@ -93,7 +93,7 @@ def _leading_comments(
                 number += 1
                 rest = lines[number]
             if not rest.rstrip().endswith(block[1]):
-                return  # code stands behind its end, or it has none
+                return  # code follows on the same line, or the comment never ends
             yield _Comment(opened, number + 1, block)
         elif _PREAMBLE.fullmatch(line):
             pass
@@ -108,7 +108,7 @@ def _leading_comments(
 
 
 def _legal_lines(lines: Sequence[str], comment: _Comment) -> Iterator[int]:
-    """Lines that name a licence and do nothing else, and paragraphs from the line on in which a licence begins."""
+    """Lines that only name a licence, and the rest of each paragraph from the line in which a licence text begins."""
     numbers = range(comment.start, comment.stop)
     for has_words, paragraph in groupby(numbers, key=lambda number: bool(_words(lines[number]))):
         if not has_words:
@@ -123,7 +123,7 @@ def _legal_lines(lines: Sequence[str], comment: _Comment) -> Iterator[int]:
 
 
 def _licence_begins(paragraph: Sequence[str]) -> int:
-    """The index of the line in which a licence's sentence begins; the number of lines when there is none."""
+    """The index of the line in which a licence text begins; the number of lines if there is none."""
     found = _LICENCE_PARAGRAPH.search(" ".join(paragraph))
     if not found:
         return len(paragraph)
@@ -135,12 +135,12 @@ def _licence_begins(paragraph: Sequence[str]) -> int:
 
 
 def _words(line: str) -> str:
-    """A comment's line without what marks it as one."""
+    """A line of a comment without its comment marks."""
     return "" if _OPENS.fullmatch(line) or _CLOSES.fullmatch(line) else _DECORATION.sub("", line)
 
 
 def _cut(lines: list[str], comment: _Comment, legal: set[int]) -> set[int]:
-    """The lines of a comment to drop; one that opens or closes it is left with that alone."""
+    """The lines of a comment to drop; a line that opens or closes it keeps only that mark."""
     numbers = range(comment.start, comment.stop)
     gone = legal.intersection(numbers)
     if not gone or not any(_words(lines[number]) for number in numbers if number not in gone):
@@ -157,7 +157,7 @@ def _cut(lines: list[str], comment: _Comment, legal: set[int]) -> set[int]:
 
 
 def _closed_up(lines: Sequence[str], dropped: AbstractSet[int]) -> list[str]:
-    """The lines that stay, without the empty ones that stood around what went."""
+    """The lines that stay, without the empty lines around those that were dropped."""
     kept: list[str] = []
     follows_gap = False
     for number, line in enumerate(lines):

@@ -1,8 +1,8 @@
-"""Whose words they are: block quotes stay in a cleaned text, where search finds them, and leave what a model learns.
+"""Tell the author's own lines from quoted ones. Search finds quotes in a cleaned text; no model learns from them.
 
-CommonMark's parser says what a quote is: a `>` inside a fence is code, a quote inside a list is a quote, and so is an
-unmarked line that continues one. In doubt a line is quoted: a sentence that is missing costs an example, one too many
-teaches somebody else's voice.
+A CommonMark parser decides what a quote is: a `>` inside a fence is code, while a quote inside a list, or an unmarked
+line that continues one, is quoted. In doubt a line counts as quoted: a missing sentence costs an example, but a quoted
+one would teach somebody else's voice.
 
 See: https://spec.commonmark.org/0.31.2/#block-quotes
 """
@@ -39,13 +39,12 @@ _BARE_MARKER = re.compile(r"\s*([-*+]|\d{1,9}[.)])?\s*")
 
 
 def own_lines(text: str, category: Category) -> set[int]:
-    """The numbers of the lines of a cleaned article or post that nobody else wrote a word of.
+    """The numbers of the lines of a cleaned article or post that are entirely the author's own.
 
-    Not the author's are block quotes, quoted mail with its introduction, epigraphs and reposts, with the rest of the
-    line that one of them begins or ends in.
+    Lines with any part of a block quote, a quoted mail or its introduction, an epigraph or a repost are not.
     """
     for below in (_MAIL_BELOW, *((_REPOST,) if category is Category.POST else ())):
-        text = _before(text, below)
+        text = _cut_before(text, below)
     lines = text.split("\n") if text else []
     tokens = blocks(text)
     quoted = set(_quoted_lines(tokens, lines))
@@ -54,10 +53,10 @@ def own_lines(text: str, category: Category) -> set[int]:
     return set(range(len(lines))) - quoted
 
 
-def _before(text: str, others: re.Pattern[str]) -> str:
-    """The whole lines of a text above where another's begins and runs to the end, unless that stands in code."""
+def _cut_before(text: str, start: re.Pattern[str]) -> str:
+    """The lines above the first match outside code; from there to the end, the text is somebody else's."""
     code = code_lines(text)
-    for match in others.finditer(text):
+    for match in start.finditer(text):
         if text.count("\n", 0, match.start()) not in code:
             return text[: text.rfind("\n", 0, match.start()) + 1].rstrip("\n")
     return text
@@ -72,7 +71,7 @@ def _quoted_lines(tokens: Sequence["Token"], lines: Sequence[str]) -> Iterator[i
 
 
 def _html_quotes(token: "Token", lines: Sequence[str]) -> Iterator[int]:
-    """Lines from each raw <blockquote> to its end, which may stand paragraphs below; without one, to the block's."""
+    """The lines of each raw <blockquote>, to its closing tag or, if there is none, to the end of the HTML block."""
     block = lines_of(token)
     for start in block:
         if not _HTML_QUOTE.search(lines[start]):
@@ -85,7 +84,7 @@ def _html_quotes(token: "Token", lines: Sequence[str]) -> Iterator[int]:
 
 
 def _introductions_and_attributions(tokens: Sequence["Token"], lines: Sequence[str], quoted: set[int]) -> Iterator[int]:
-    """`On Monday Ada wrote:` above a quote, `— Ada` below one, and quotes that are marked by such a line alone."""
+    """Lines such as `On Monday Ada wrote:` above a quote or `— Ada` below it, and quotes marked only by such a line."""
     paragraphs = {lines_of(token) for token in tokens if token.type == "paragraph_open"}
     top = [
         lines_of(token) for token in tokens if token.level == 0 and token.nesting >= 0 and token.type not in _NO_TEXT
@@ -108,7 +107,7 @@ def _introductions_and_attributions(tokens: Sequence["Token"], lines: Sequence[s
 
 
 def _is_quotation(text: str, *, is_opening: bool) -> bool:
-    """Whether a paragraph is `“…” — Somebody`; at the top of a piece, italics will do for the quotation marks."""
+    """True if a paragraph is `“…” — Somebody`. is_opening: at the top of a piece, italics count as quotation marks."""
     marks = (_IN_QUOTATION_MARKS, _IN_ITALICS) if is_opening else (_IN_QUOTATION_MARKS,)
     for mark in marks:
         found = mark.match(text)
@@ -118,7 +117,7 @@ def _is_quotation(text: str, *, is_opening: bool) -> bool:
 
 
 def _emptied_items(tokens: Sequence["Token"], lines: Sequence[str], quoted: set[int]) -> Iterator[int]:
-    """List items of which only the marker is left."""
+    """The lines of list items in which everything but the marker is quoted."""
     for token in tokens:
         if token.type == "list_item_open" and quoted.intersection(lines_of(token)):
             left = [line for line in lines_of(token) if line not in quoted]

@@ -1,1 +1,1 @@
-"""All that makes the instruction dataset, and nothing that another asset needs."""
+"""Everything that makes the instruction dataset, and nothing that another asset needs."""

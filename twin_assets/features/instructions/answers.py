@@ -1,7 +1,7 @@
-"""What of a document a model may learn to write: the author's own words, in pieces, each verbatim and in one stretch.
+"""Cut a document into the answers that a model may learn to write: the author's own words, verbatim.
 
-Quotes, boilerplate and code too long for one answer are left out, and a piece ends where one of them stood, so that
-every answer can be found in the cleaned text as it is. Code is cut at its definitions.
+Quotes, boilerplate and code too long for one answer are rejected, and a piece ends where one of them stands, so that
+every answer is one stretch of the cleaned text. Code is cut at its definitions.
 """
 
 import re
@@ -18,50 +18,51 @@ from twin_assets.features.cleaning import own_lines
 from twin_assets.features.cleaning.blocks import SPAN, code_blocks, code_lines, prose
 from twin_assets.features.instructions.boilerplate import EDGE, paragraphs
 from twin_assets.features.instructions.code.code_definitions import Definition, definitions
-from twin_assets.features.instructions.code.incomplete_code import is_comment, is_torn
+from twin_assets.features.instructions.code.incomplete_code import is_comment, is_incomplete
 from twin_assets.language.detection import detect_language
 
 MIN_ANSWER_BYTES = 40
 MIN_BEGINNING_BYTES = 200
-"""Of a beginning that stands apart from the rest, above a block of code say; less of it only says what is to come."""
+"""A document's beginning that is shorter than this, in bytes, and cut off from the rest only announces what follows."""
 MIN_CODE_BYTES = 120
-"""Of code between definitions: a type of two lines, a last call of main, is nothing that could be guessed."""
+"""Code between definitions that is shorter than this, in bytes, is too small to ask for: a last call of main, say."""
 MIN_PROSE_SHARE = 0.15
-"""Of the bytes of an answer that is no code; with less it shows code, or what a program printed."""
+"""At least this share of the bytes of an article's or post's answer is prose; with less it shows code or output."""
 MIN_LETTERS_FOR_LANGUAGE = 200
-"""Shorter pieces are not asked for their language: a list of names is nobody's Latin."""
+"""The language of a piece with fewer letters is not checked: a list of names can look like any language."""
 
 TOO_SHORT = f"answer under {MIN_ANSWER_BYTES} bytes"
 DATA = "answer holds data, not writing"
 THIN = f"beginning under {MIN_BEGINNING_BYTES} bytes"
-TORN_CODE = "code that is cut inside what belongs together"
+INCOMPLETE_CODE = "code that is cut inside what belongs together"
 INSIDE = "part of a definition longer than an answer"
 SHORT_CODE = f"code between definitions under {MIN_CODE_BYTES} bytes"
 NO_PROSE = "answer with hardly any prose"
-LEADS_UP = "line that leads up to what is left out"
+LEAD_IN = "line that leads up to what is left out"
 LONG_CODE = "block of code longer than an answer"
 NOTE = "note on the piece above it"
 OTHER_LANGUAGE = "answer in another language than its document"
 QUOTED = "quoted passage"
 LINKS = "list of link targets"
 BOILERPLATE = "paragraph that many documents share"
+"""Reasons to reject a piece of a document. Datasets and the memo keep these texts, so they stay as they are."""
 
 STOP = (
     r"(?:(?<!\bMrs)(?<!\bMr)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\betc)(?<!\be\.g)(?<!\bi\.e)(?<!\b[A-Z])"
     r"(?!(?<=\bNo)\.\s\d)[.!?…]+[\"”’)*_]*(?=\s|$)|[。！？])"
 )
-"""Where a sentence ends: not at an initial, an abbreviation, or gauge No. 2."""
+"""Where a sentence ends: not after an initial, an abbreviation, or the `No.` of a number."""
 _LINK_TARGET = re.compile(r" {0,3}\[[^\]^][^\]]*\]:\s*\S+")
-"""See: https://spec.commonmark.org/0.31.2/#link-reference-definitions"""
+"""A link reference definition. See: https://spec.commonmark.org/0.31.2/#link-reference-definitions"""
 _DATA = re.compile(r"[!-~]{400}|(?:\\x[0-9a-fA-F]{2}[^\\\n]?){40}")
 _TOKEN = re.compile(r"\w+")
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]+[uUlL]*|\d\w*")
 MIN_NUMBERS, MAX_NUMBER_SHARE = 20, 0.8
-"""So many tokens, and so large a share of them, that are numbers: a table of them, which nobody can guess."""
+"""A text with this many numbers, and this large a share of its tokens, is a table of data that nobody could guess."""
 _HEADING = re.compile(r"^#{1,6}\s", re.MULTILINE)
 _LIST_OR_CODE = re.compile(r"\s*([-*+]|\d{1,3}[.)])\s|```|~~~|    |\t")
-_LEADS_UP = re.compile(r"[:：,，][*_]*$|^#{1,6}\s[^\n]*$")
-_LEADS_UP_OR_ASKS = re.compile(rf"[?？][*_\"”’)]*$|\b(see|as|shown) below[.)]*$|{_LEADS_UP.pattern}")
+_LEAD_IN = re.compile(r"[:：,，][*_]*$|^#{1,6}\s[^\n]*$")
+_LEAD_IN_OR_QUESTION = re.compile(rf"[?？][*_\"”’)]*$|\b(see|as|shown) below[.)]*$|{_LEAD_IN.pattern}")
 _LIST_MARK = re.compile(r"\s*([-*+]|\d{1,3}[.)])\s*")
 _HERE_IS = re.compile(r"\s*Here(['’]s| is| are)\b(?:.|\n){0,160}$")
 _SENTENCE_END = re.compile(STOP)
@@ -69,11 +70,11 @@ _NOTE = re.compile(
     r"[*_]*(updated?[*_]*\s*([:(0—–-]|on\b|\w+ 0\b)|edit(ed)?:|follow-?up:|"
     r"this (article|post|page) (was|has been|is) (also |originally |first )?\[?(discussed|published|posted|cross))"
 )
-"""In lower case, and any number is 0."""
+"""A note such as "Updated 3 May"; it is compared in lower case, with 0 for each number."""
 _TABLE_OR_MEDIA = re.compile(r"^\s*(\||!\[|</?(?:video|audio|img|iframe|div|figure)\b).*$", re.MULTILINE)
 _LINK = re.compile(r"!?\[([^\]\n]*)\](?:\([^)\n]*\)|\[[^\]\n]*\])")
 _MARKS = re.compile(r"[*`]+(?=\S)|(?<=\S)[*`]+|(?<!\w)_+(?=\S)|(?<=\S)_+(?!\w)")
-"""An underscore inside a word is a part of it."""
+"""Marks of emphasis and code, but not an underscore inside a word."""
 _ADDRESS_OR_SPAN = re.compile(r"`[^`\n]*`|https?://[^\s)>\]]+|<[^>\n]*>")
 
 
@@ -81,64 +82,64 @@ _ADDRESS_OR_SPAN = re.compile(r"`[^`\n]*`|https?://[^\s)>\]]+|<[^>\n]*>")
 class Answer:
     """A piece of a cleaned text, from character `start` on.
 
-    quote: what the author quotes right above it, "" when nothing; definition: what it defines, when it is code that
-    defines one thing; begins, ends: whether nothing of the document stands before it, or after, but boilerplate;
-    inside: whether it begins or ends within a definition.
+    quote: what the author quotes right above it; "" if nothing. definition: what the piece defines, if it is the code
+    of one definition. starts_document, ends_document: True if nothing but boilerplate comes before it, or after it.
+    inside_definition: True if it begins or ends within a definition.
     """
 
     text: str
     start: int
     quote: str = ""
     definition: Definition | None = None
-    begins: bool = False
-    ends: bool = False
-    inside: bool = False
+    starts_document: bool = False
+    ends_document: bool = False
+    inside_definition: bool = False
 
 
 def answers(
-    document: Mapping[str, Any], max_bytes: int, shared: Collection[str], left_out: Counter[str]
+    document: Mapping[str, Any], max_bytes: int, shared: Collection[str], rejected: Counter[str]
 ) -> list[Answer]:
-    """The answers that a row of `cleaned_documents` gives, in its order, each of at most `max_bytes` bytes.
+    """The answers that a row of `cleaned_documents` gives, in order, each of at most `max_bytes` bytes.
 
-    shared: boilerplate paragraphs. What is left out is counted in `left_out`, by reason.
+    shared: boilerplate paragraphs. rejected: what is rejected is added to these counts, by reason.
     """
     if document["category"] == Category.CODE:
         found = _code_answers(document["text"], document["title"] or "", max_bytes)
         found = (_with_edges(answer, document["text"]) for answer in found)
     else:
-        found = _prose_answers(document["text"], Category(document["category"]), max_bytes, shared, left_out)
+        found = _prose_answers(document["text"], Category(document["category"]), max_bytes, shared, rejected)
     kept = []
     for answer in found:
-        if reason := _unfit(answer, document):
-            left_out[reason] += 1
+        if reason := _reason_to_reject(answer, document):
+            rejected[reason] += 1
         else:
             kept.append(answer)
     return kept
 
 
 def pieces(text: str, max_bytes: int, category: Category, name: str = "") -> list[str]:
-    """`text` in pieces of at most `max_bytes` UTF-8 bytes, cut as chunks are. name: of a file, tells its language."""
+    """Cut a text as chunks are cut, into pieces of at most `max_bytes` UTF-8 bytes. name: the name of a code file."""
     chunks = Chunker(Utf8Bytes(), max_bytes).chunks(text, category, name)
     return [chunk.text.strip("\n") for chunk in chunks if chunk.text.strip()]
 
 
 def _prose_answers(
-    text: str, category: Category, max_bytes: int, shared: Collection[str], left_out: Counter[str]
+    text: str, category: Category, max_bytes: int, shared: Collection[str], rejected: Counter[str]
 ) -> Iterator[Answer]:
     lines = text.split("\n")
     starts = [0, *accumulate(len(line) + 1 for line in lines)]
     own = own_lines(text, category)
-    counted = paragraphs(text)
+    found_paragraphs = paragraphs(text)
     others = {
-        BOILERPLATE: {number for block, paragraph in counted if paragraph in shared for number in block},
-        NOTE: {number for block, paragraph in counted[:EDGE] if _NOTE.match(paragraph) for number in block},
+        BOILERPLATE: {number for block, paragraph in found_paragraphs if paragraph in shared for number in block},
+        NOTE: {number for block, paragraph in found_paragraphs[:EDGE] if _NOTE.match(paragraph) for number in block},
         LINKS: {number for number in own if _LINK_TARGET.match(lines[number])},
         LONG_CODE: {number for block in _long_code(text, lines, max_bytes) for number in block},
     }
     for reason, numbers in others.items():
-        left_out[reason] += len(list(_stretches(sorted(numbers & own))))
-    unseen = set().union(others[BOILERPLATE], others[NOTE], others[LINKS])
-    end_before, begins = 0, True
+        rejected[reason] += len(list(_stretches(sorted(numbers & own))))
+    unimportant = set().union(others[BOILERPLATE], others[NOTE], others[LINKS])
+    end_before, starts_document = 0, True
     for with_blanks in _stretches(sorted(own.difference(*others.values()))):
         written = [number for number in with_blanks if lines[number].strip()]
         if not written:
@@ -146,28 +147,29 @@ def _prose_answers(
         stretch = range(written[0], written[-1] + 1)
         skipped = [number for number in range(end_before, stretch.start) if lines[number].strip()]
         quoted = [number for number in skipped if number not in own]
-        begins = begins and unseen.issuperset(skipped)
-        left_out[QUOTED] += bool(quoted)
+        starts_document = starts_document and unimportant.issuperset(skipped)
+        rejected[QUOTED] += bool(quoted)
         quote = "\n".join(lines[quoted[0] : quoted[-1] + 1]) if quoted and skipped == quoted else ""
         at = starts[stretch.start]
         found = list(_pieces_below(quote, "\n".join(lines[stretch.start : stretch.stop]), max_bytes, category))
         for piece, following in pairwise([*found, ""]):
             at = text.index(piece, at)
             after = range(text.count("\n", 0, at + len(piece)) + 1, len(lines))
-            ends = all(number in unseen or not lines[number].strip() for number in after)
-            said = _without_lead(_without_announcement(piece, following), ends=ends)
-            left_out[LEADS_UP] += said != piece
-            if said:
-                yield Answer(said, at, quote, begins=begins, ends=ends and said == piece)
-            at, quote, begins = at + len(piece), "", False
+            is_end = all(number in unimportant or not lines[number].strip() for number in after)
+            kept = _without_lead_in(_without_announcement(piece, following), is_end=is_end)
+            rejected[LEAD_IN] += kept != piece
+            if kept:
+                ends_document = is_end and kept == piece
+                yield Answer(kept, at, quote, starts_document=starts_document, ends_document=ends_document)
+            at, quote, starts_document = at + len(piece), "", False
         end_before = stretch.stop
-    left_out[QUOTED] += any(
+    rejected[QUOTED] += any(
         line.strip() for number, line in enumerate(lines[end_before:], end_before) if number not in own
     )
 
 
 def _pieces_below(quote: str, text: str, max_bytes: int, category: Category) -> Iterator[str]:
-    """The pieces of a stretch; what is said to a quotation ends where the next section begins."""
+    """The pieces of a stretch; a reply to a quote ends where the next section begins."""
     code = code_lines(text)
     headings = (found.start() for found in _HEADING.finditer(text, 1) if text.count("\n", 0, found.start()) not in code)
     heading = next(headings, None) if quote else None
@@ -183,25 +185,25 @@ def _long_code(text: str, lines: list[str], max_bytes: int) -> Iterator[range]:
 
 
 def _without_announcement(piece: str, following: str) -> str:
-    """A piece of several paragraphs without the last, where that is about a list or code that comes after the cut."""
+    """Drop the last of several paragraphs if it announces a list or code that comes after the cut."""
     above, _, last = piece.rpartition("\n\n")
     announces = _LIST_OR_CODE.match(following) and not (_LIST_OR_CODE.match(last) or _ends_in_code(piece))
     return above if above.strip() and announces else piece
 
 
-def _without_lead(piece: str, *, ends: bool) -> str:
-    """A piece without a heading, or a sentence with a colon, at its end: what that leads up to is not in it.
+def _without_lead_in(piece: str, *, is_end: bool) -> str:
+    """Drop a heading, or a sentence with a colon, from the end of a piece: it leads up to text that is not in it.
 
-    ends: whether the document does; where it goes on, a question at the end of a piece leads up to its answer.
+    is_end: the document ends with this piece. If it goes on, a question at the end leads up to its answer.
     """
-    leads_up = _LEADS_UP if ends else _LEADS_UP_OR_ASKS
+    lead_in = _LEAD_IN if is_end else _LEAD_IN_OR_QUESTION
     while piece:
         lines, code = piece.rstrip().split("\n"), code_lines(piece)
         start = next((row + 1 for row in reversed(range(len(lines))) if row in code or not lines[row].strip()), 0)
         last = "\n".join(lines[start:])
         stops = (found.end() for found in _SENTENCE_END.finditer(last))
         cuts = [end for end in stops if last[end:].strip() and _is_whole(last[:end])]
-        if not last or not (leads_up.search(last) or _HERE_IS.match(last, cuts[-1] if cuts else 0)):
+        if not last or not (lead_in.search(last) or _HERE_IS.match(last, cuts[-1] if cuts else 0)):
             break
         above = "\n".join(lines[:start])
         piece = f"{above}\n{last[: cuts[-1]]}".lstrip("\n") if cuts else above.rstrip("\n")
@@ -209,7 +211,7 @@ def _without_lead(piece: str, *, ends: bool) -> str:
 
 
 def _is_whole(sentences: str) -> bool:
-    """Whether a text ends outside brackets and spans, and is more than the mark of a list's item."""
+    """True if a text closes its brackets and spans of code, and is more than the marker of a list item."""
     balanced = all(sentences.count(one) == sentences.count(other) for one, other in (("[", "]"), ("(", ")")))
     return balanced and sentences.count("`") % 2 == 0 and not _LIST_MARK.fullmatch(sentences)
 
@@ -219,7 +221,7 @@ def _ends_in_code(piece: str) -> bool:
 
 
 def _stretches(numbers: list[int]) -> Iterator[range]:
-    """Ascending numbers as ranges without a gap."""
+    """Group ascending numbers into ranges without gaps."""
     start = 0
     for index in range(1, len(numbers) + 1):
         if index == len(numbers) or numbers[index] != numbers[index - 1] + 1:
@@ -228,11 +230,11 @@ def _stretches(numbers: list[int]) -> Iterator[range]:
 
 
 def _code_answers(text: str, name: str, max_bytes: int) -> Iterator[Answer]:
-    """The start of a file with the definitions that fit beside it, then one by one, and what lies between them."""
+    """The start of a file with the definitions that fit, then each further definition, and the code between them."""
     found, language = definitions(text, name, max_bytes), code_language(name, text)
     ends = [*(one.start for one in found), *(one.end for one in found), len(text)]
     fits = (end for end in ends if len(text[:end].strip("\n").encode()) <= max_bytes)
-    at = max((end for end in fits if end == len(text) or not is_torn(text[:end], language, "()[]{}")), default=0)
+    at = max((end for end in fits if end == len(text) or not is_incomplete(text[:end], language, "()[]{}")), default=0)
     if text[:at].strip():
         yield _stretch(text, 0, at)
     for one in found:
@@ -246,7 +248,7 @@ def _code_answers(text: str, name: str, max_bytes: int) -> Iterator[Answer]:
 
 def _with_edges(answer: Answer, text: str) -> Answer:
     before, after = text[: answer.start], text[answer.start + len(answer.text) :]
-    return replace(answer, begins=not before.strip(), ends=not after.strip())
+    return replace(answer, starts_document=not before.strip(), ends_document=not after.strip())
 
 
 def _between(text: str, start: int, end: int, name: str, max_bytes: int) -> Iterator[Answer]:
@@ -255,13 +257,13 @@ def _between(text: str, start: int, end: int, name: str, max_bytes: int) -> Iter
     cuts = [False, *(_is_inside(piece, found[0]) for piece in found[1:]), False]
     for piece, begins_inside, ends_inside in zip(found, cuts, cuts[1:], strict=False):
         start = text.index(piece, start)
-        if said := _without_last_comment(piece, language):
-            yield Answer(said, start, inside=begins_inside or ends_inside)
+        if kept := _without_last_comment(piece, language):
+            yield Answer(kept, start, inside_definition=begins_inside or ends_inside)
         start += len(piece)
 
 
 def _is_inside(piece: str, first: str) -> bool:
-    """Whether a piece goes on with what an earlier one began: it is further in than the first, or closes something."""
+    """True if a piece continues an earlier one: it is indented more than the first or closes a bracket."""
     return _indent(piece) > _indent(first) or piece.lstrip()[:1] in ("}", ")", "]")
 
 
@@ -270,7 +272,7 @@ def _indent(piece: str) -> int:
 
 
 def _without_last_comment(code: str, language: str | None) -> str:
-    """Code without the comment at its end, which is about what comes next."""
+    """Drop the comment at the end of a piece of code, which belongs to what follows."""
     rows = code.rstrip().split("\n")
     while rows and (not rows[-1].strip() or is_comment(rows[-1], language)):
         rows.pop()
@@ -282,25 +284,25 @@ def _stretch(text: str, start: int, end: int, definition: Definition | None = No
     return Answer(piece, text.index(piece, start), definition=definition)
 
 
-def _unfit(answer: Answer, document: Mapping[str, Any]) -> str | None:
+def _reason_to_reject(answer: Answer, document: Mapping[str, Any]) -> str | None:
     text, category = answer.text, Category(document["category"])
     if len(text.encode()) < MIN_ANSWER_BYTES:
         return TOO_SHORT
-    if answer.inside:
+    if answer.inside_definition:
         return INSIDE
-    if category is Category.CODE and not answer.definition and not (answer.begins and answer.ends):
+    if category is Category.CODE and not answer.definition and not (answer.starts_document and answer.ends_document):
         if len(text.encode()) < MIN_CODE_BYTES:
             return SHORT_CODE
-        # What comes next may end within a long function; how a file begins, only behind something whole.
+        # A later piece may end within a long function; the start of a file has to end after a complete definition.
         code = code_language(document["title"] or "", document["text"])
-        if is_torn(text, code, "()[]{}" if answer.begins else "()[]"):
-            return TORN_CODE
+        if is_incomplete(text, code, "()[]{}" if answer.starts_document else "()[]"):
+            return INCOMPLETE_CODE
     tokens = _TOKEN.findall(text)
     numbers = sum(bool(_NUMBER.fullmatch(token)) for token in tokens)
     if _DATA.search(text) or (numbers >= MIN_NUMBERS and numbers > MAX_NUMBER_SHARE * len(tokens)):
         return DATA
     if category is not Category.CODE:
-        if answer.begins and not answer.ends and len(text.encode()) < MIN_BEGINNING_BYTES:
+        if answer.starts_document and not answer.ends_document and len(text.encode()) < MIN_BEGINNING_BYTES:
             return THIN
         n_bytes = len(plain_text(writing(text)).strip().encode())
         if n_bytes < max(MIN_ANSWER_BYTES, MIN_PROSE_SHARE * len(text.encode())):
@@ -315,16 +317,16 @@ def _unfit(answer: Answer, document: Mapping[str, Any]) -> str | None:
 
 
 def writing(text: str) -> str:
-    """A markdown text without code, tables and images."""
+    """Remove code, tables and images from a markdown text."""
     return without_code(_TABLE_OR_MEDIA.sub("", text))
 
 
 def without_code(text: str) -> str:
-    """A markdown text without its fenced and indented code, spans of code and addresses."""
+    """Remove code blocks, spans of code and URLs from a markdown text."""
     return _ADDRESS_OR_SPAN.sub(" ", prose(text))
 
 
 def plain_text(markdown: str) -> str:
-    """Markdown's words without its links' targets and its marks."""
+    """Remove link targets and marks of emphasis and code from markdown."""
     parts = SPAN.split(_LINK.sub(r"\1", markdown))
     return "".join(part[1:-1] if number % 2 else _MARKS.sub("", part) for number, part in enumerate(parts))

@@ -1,6 +1,7 @@
-"""What of a document is counted over all of its author's: its paragraphs tell boilerplate, its words weigh phrases.
+"""The paragraphs and words of a document, which are counted over all documents of its author.
 
-All documents count each time that one of them changes, so this is kept from one time to the next.
+Paragraphs that many documents share are boilerplate, and the counts of words weigh key phrases. One changed document
+changes the counts, so each document's paragraphs and words are cached from run to run.
 """
 
 from collections.abc import Sequence
@@ -13,27 +14,30 @@ from twin_assets.features.instructions.boilerplate import paragraphs
 from twin_assets.features.instructions.prose.key_phrases import words_of
 from twin_assets.features.memo import Memo
 
-COUNTED_VERSION = "2"
-"""Raised with whatever changes what a text's paragraphs and words are."""
+CORPUS_COUNTS_VERSION = "2"
+"""To be raised with each change to what counts as the paragraphs and words of a text."""
 
 
 @dataclass(frozen=True)
-class Counted:
-    """paragraphs: as boilerplate compares them; words: each once, in order, with those that code and marks hide."""
+class ParagraphsAndWords:
+    """What is counted of one document.
+
+    paragraphs: normalized, as boilerplate compares them. words: each once, sorted, also from inside code and markup.
+    """
 
     paragraphs: Sequence[str] = ()
     words: Sequence[str] = ()
 
 
-def counted(text: str, known: Memo) -> Counted:
-    """What is counted of a text that is not code. known: what was, the last time."""
-    key = digest(["counted", COUNTED_VERSION, CLEANING_VERSION, text], 32)
-    entry = known.get(key)
+def paragraphs_and_words(text: str, memo: Memo) -> ParagraphsAndWords:
+    """The paragraphs and words of a text that is not code. memo: those of the last run."""
+    key = digest(["counted", CORPUS_COUNTS_VERSION, CLEANING_VERSION, text], 32)
+    entry = memo.get(key)
     if entry is None:
         entry = {
             "paragraphs": [paragraph for _, paragraph in paragraphs(text)],
-            # As one string, which is read much quicker than a list of them.
+            # One string is read much faster than a list.
             "words": " ".join(words_of(f"{text}\n{plain_text(without_code(text))}")),
         }
-        known.put(key, entry)
-    return Counted(entry["paragraphs"], entry["words"].split())
+        memo.put(key, entry)
+    return ParagraphsAndWords(entry["paragraphs"], entry["words"].split())

@@ -1,4 +1,4 @@
-"""Put the dataset together: cleaned texts from one pinned table, context from the real retriever over another."""
+"""Build the dataset from the cleaned texts of one pinned table, with context that `search` finds in another."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from twin_assets import schemas
 from twin_assets.documents import digest
 from twin_assets.features.instructions.examples import (
-    Built,
+    BuiltDataset,
     Passages,
     build_rows,
+    example_input_hash,
     made_by_instructions,
-    made_from,
     make_examples,
     with_instruction,
 )
-from twin_assets.features.instructions.instruction_model import InstructionModel, Wanted
+from twin_assets.features.instructions.instruction_model import InstructionModel, InstructionPrompt
 from twin_assets.features.instructions.requests import INSTRUCTIONS_VERSION, Example, language_name
 from twin_assets.features.instructions.splits import Split, split_clusters
 from twin_assets.features.memo import Memo
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 CANDIDATES = 12
-"""Chunks looked at per example: enough for three once the held-out and the answer's own are passed over."""
+"""This many chunks are searched per example: enough for three after those held out or of the answer are dropped."""
 
-GROWTH = 1.2
-"""By so much what may be quoted may grow before all context is looked up again: newer writing is to be shown too."""
+MAX_GROWTH = 1.2
+"""When the chunks that may be quoted have grown by this factor, all context is looked up again, to show newer ones."""
 
-SHOWN = "quotable = true AND trainable = true"
-"""What context may be of: a model learns from what it is shown as well."""
+CONTEXT_FILTER = "quotable = true AND trainable = true"
+"""The chunks that context may show. They have to be trainable too, since a model also learns from what it is shown."""
 
 COLUMNS = [
     "document_id", "cluster_id", "category", "language", "published_at", "title", "text", "trainable", "visibility",
@@ -45,7 +45,7 @@ COLUMNS = [
 
 
 def made_by_dataset(settings: Settings) -> str:
-    """How the dataset is made now: how each row is, and how many there are."""
+    """A hash of what makes the dataset: the rules for its rows, and its size."""
     return digest([_made_by_rows(settings, model_identity(settings)), settings.dataset_size], 16)
 
 
@@ -55,7 +55,7 @@ def _made_by_rows(settings: Settings, embedding_model: str) -> str:
 
 
 def about_dataset(settings: Settings) -> dict[str, str]:
-    """What a version's record says of how it was made, beside its inputs."""
+    """What the record of a dataset version says about how it was made, beside its inputs."""
     generator = f"rules {INSTRUCTIONS_VERSION}"
     if settings.instruction_model:
         generator += f", instructions of public pieces by {settings.instruction_model}"
@@ -69,50 +69,52 @@ def build(
     settings: Settings,
     tell: Tell,
     before: TableHandle | None = None,
-    known: Memo | None = None,
-) -> Built:
-    """Every example of the author. Queries are embedded in one batch, each is answered by `search`.
+    memo: Memo | None = None,
+) -> BuiltDataset:
+    """Make every example of the author. Queries are embedded in one batch, and `search` finds context for each.
 
-    before: the version that this one follows. An example that is asked for as it was keeps its context from there, as
-    long as each passage stands as it stood, until what may be quoted has grown by GROWTH since all was looked up.
+    before: the version that this one follows. An unchanged example keeps its context from there if all its passages are
+    unchanged. Once the chunks that may be quoted have grown by MAX_GROWTH, context is looked up for all examples.
     """
     documents = sorted(cleaned.rows(COLUMNS), key=lambda row: str(row["document_id"]))
     splits = split_clusters((row["document_id"], row["cluster_id"]) for row in documents)
-    examples, left_out = make_examples(documents, splits, settings.answer_bytes, settings.dataset_size, known)
+    examples, rejected = make_examples(documents, splits, settings.answer_bytes, settings.dataset_size, memo)
     if settings.instruction_model:
         model = InstructionModel(settings, cleaned.author, tell)
-        examples, refused = _written(examples, model, [row["document_id"] for row in documents if row["trainable"]])
-        left_out["instruction of the model refused, the rule's stands"] += refused
+        examples, refused = _with_model_instructions(
+            examples, model, [row["document_id"] for row in documents if row["trainable"]]
+        )
+        rejected["instruction of the model refused, the rule's stands"] += refused
 
     made_by = _made_by_rows(settings, embedder.identity)
-    quotable = embeddings.count(SHOWN)
+    quotable = embeddings.count(CONTEXT_FILTER)
     looked_up_among = before.pinned.about.get("looked_up_among", 0) if before and before.exists else 0
     kept: dict[str, Passages] = {}
-    if before and quotable <= looked_up_among * GROWTH:
+    if before and quotable <= looked_up_among * MAX_GROWTH:
         kept = _kept_contexts(before, embeddings, examples, splits, made_by)
         looked_up_among = min(looked_up_among, quotable)
     else:
         looked_up_among = quotable
-    retrieve = partial(_retrieved, embeddings, embedder, settings, tell)
+    retrieve = partial(_retrieve, embeddings, embedder, settings, tell)
     rows = build_rows(examples, splits, retrieve, made_by, kept)
     looked_up = sum(bool(example.query) and example.id not in kept for example in examples)
-    return Built(rows, dict(+left_out), looked_up, looked_up_among)
+    return BuiltDataset(rows, dict(+rejected), looked_up, looked_up_among)
 
 
-def _retrieved(
+def _retrieve(
     embeddings: TableHandle,
     embedder: Embedder,
     settings: Settings,
     tell: Tell,
-    asked: Sequence[tuple[str, str]],
+    queries: Sequence[tuple[str, str]],
 ) -> Iterator[list[tuple[str, Passage]]]:
-    """What `search` finds for each (query, cluster of the answer), as (cluster_id, passage)."""
-    if not asked:
+    """For each (query, cluster of the answer), yield the (cluster_id, passage) pairs that `search` finds."""
+    if not queries:
         return
-    vectors = embedder.encode([query for query, _ in asked])
-    for done, ((query, cluster), vector) in enumerate(zip(asked, vectors, strict=True), 1):
+    vectors = embedder.encode([query for query, _ in queries])
+    for done, ((query, cluster), vector) in enumerate(zip(queries, vectors, strict=True), 1):
         if done % 200 == 0:
-            tell(f"context retrieved for {done} of {len(asked)} examples")
+            tell(f"context retrieved for {done} of {len(queries)} examples")
         hits = search(
             embeddings,
             embedder,
@@ -134,43 +136,44 @@ def _kept_contexts(
     splits: Mapping[str, Split],
     made_by: str,
 ) -> dict[str, Passages]:
-    """The passages of each example that is asked for as it was, where they could still be found as they are."""
-    asking = {example.id: example for example in examples if example.query}
+    """The passages of each unchanged example whose passages are all unchanged and may still be shown, by example id."""
+    with_query = {example.id: example for example in examples if example.query}
     kept = {
         row["example_id"]: row["passages"]
         for row in before.rows(["example_id", "passages", "input_hash", "made_by"], is_in("made_by", [made_by]))
-        if (example := asking.get(row["example_id"])) and row["input_hash"] == made_from(example, row["passages"])
+        if (example := with_query.get(row["example_id"]))
+        and row["input_hash"] == example_input_hash(example, row["passages"])
     }
     shown = {passage["chunk_id"] for passages in kept.values() for passage in passages}
     columns = ["chunk_id", "cluster_id", "title", "url", "text"]
-    standing = {
+    available = {
         row["chunk_id"]: (row["cluster_id"], vars(passage_of(row)))
-        for row in embeddings.rows(columns, SHOWN)
+        for row in embeddings.rows(columns, CONTEXT_FILTER)
         if row["chunk_id"] in shown and splits.get(row["cluster_id"]) == "train"
     }
 
-    def stand(example: Example, passages: Passages) -> bool:
+    def are_unchanged(example: Example, passages: Passages) -> bool:
         documents: dict[str, str] = {}
         for passage in passages:
-            cluster, now = standing.get(passage["chunk_id"], ("", {}))
+            cluster, now = available.get(passage["chunk_id"], ("", {}))
             document = passage["chunk_id"].rsplit("#", 1)[0]
-            # Two documents that were found side by side may be one cluster by now.
+            # Two documents that were found side by side may have become one cluster since.
             if now != passage or documents.setdefault(cluster, document) != document:
                 return False
         return example.document["cluster_id"] not in documents
 
-    return {name: passages for name, passages in kept.items() if stand(asking[name], passages)}
+    return {name: passages for name, passages in kept.items() if are_unchanged(with_query[name], passages)}
 
 
-def _written(
+def _with_model_instructions(
     examples: Sequence[Example], model: InstructionModel, documents: Sequence[str]
 ) -> tuple[list[Example], int]:
-    """The examples with the model's instructions where they are public and it wrote a usable one; how many it did not.
+    """The examples with instructions by the model where it wrote a usable one, and how many it did not.
 
-    Private writing goes to nobody.
+    Private writing is not sent to the model. documents: ids of all trainable documents.
     """
-    wanted = {
-        number: Wanted(
+    prompts = {
+        number: InstructionPrompt(
             "rewrite" if example.task == "rewrite" else "write",
             example.document["category"],
             language_name(example.document["language"]) or "English",
@@ -180,15 +183,15 @@ def _written(
         for number, example in enumerate(examples)
         if example.task in ("write", "rewrite") and example.document["visibility"] == "public"
     }
-    texts = dict(zip(wanted, model.write(list(wanted.values()), documents), strict=True))
+    texts = dict(zip(prompts, model.write(list(prompts.values()), documents), strict=True))
     result = [
-        _asked_by_model(example, text, model.name) if (text := texts.get(number)) else example
+        _with_model_instruction(example, text, model.name) if (text := texts.get(number)) else example
         for number, example in enumerate(examples)
     ]
     return result, sum(text is None for text in texts.values())
 
 
-def _asked_by_model(example: Example, text: str, model: str) -> Example:
+def _with_model_instruction(example: Example, text: str, model: str) -> Example:
     if example.task == "write":
         return with_instruction(example, text, f"{model}/write")
     kind, _, variant = example.template.rpartition("/")
@@ -197,6 +200,6 @@ def _asked_by_model(example: Example, text: str, model: str) -> Example:
     return with_instruction(example, instruction, f"{model}/rewrite")
 
 
-def dataset_rows(built: Built) -> "pa.Table":
-    """The built examples as a table."""
+def dataset_rows(built: BuiltDataset) -> "pa.Table":
+    """The rows of a built dataset as a table."""
     return schemas.from_dicts(built.rows, schemas.INSTRUCTION_DATASET)

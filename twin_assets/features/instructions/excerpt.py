@@ -1,4 +1,4 @@
-"""How far a text has got: what is shown of it where the task is to continue."""
+"""Cut the excerpt that an example shows when its task is to continue a text."""
 
 import re
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from twin_assets.documents import Category
 
 CONTINUE_BYTES = 400
-"""How much of the text before is shown when the task is to continue."""
+"""About this much of the text before the answer is shown, in bytes."""
 
 _PROSE_BEGINS = (
     re.compile(r"\n\s*\n"),
@@ -16,14 +16,14 @@ _PROSE_BEGINS = (
 _CODE_BEGINS = (
     re.compile(r"\n\s*\n(?=[^\s})\]])"), re.compile(r"\n(?=[^\s})\]/*;-])"), re.compile(r"\n"), re.compile(r"\s")
 )  # fmt: skip
-"""Where a part begins, the best first: a paragraph, a sentence, a word; a definition, a line."""
+"""Where an excerpt may begin, the best first: a paragraph, a sentence, a word; in code a definition, a line, a word."""
 
 
 def excerpt(text: str, code: Sequence[range], category: Category) -> str:
-    """The last CONTINUE_BYTES of a text, or so: from where a part of it begins, never inside a block of code.
+    """About the last CONTINUE_BYTES of a text, never from inside a block of code.
 
-    Of prose from a paragraph, up to twice as long, else from a sentence; of code from a line that is not indented, else
-    from any. code: the blocks of code of the whole text.
+    An excerpt of prose begins with a paragraph, and may then be twice as long, or else with a sentence; an excerpt of
+    code begins with a line without indent, or else with any line. code: the blocks of code of the whole text.
     """
     if len(text.encode()) <= CONTINUE_BYTES:
         return text
@@ -40,7 +40,7 @@ def excerpt(text: str, code: Sequence[range], category: Category) -> str:
 
 
 def _whole_code(text: str, tail: str, code: Sequence[range]) -> str:
-    """The end of a text without the rest of a block that it begins in; where little else is left, with the block."""
+    """Drop the rest of a code block that the tail begins in; if little else is left, complete the block instead."""
     start = len(text) - len(tail)
     block = _block_around(text, start, code)
     if block is None:
@@ -58,7 +58,7 @@ def _whole_code(text: str, tail: str, code: Sequence[range]) -> str:
 
 
 def _block_around(text: str, at: int, code: Sequence[range]) -> tuple[int, int] | None:
-    """Where the code block begins and ends that a character stands in."""
+    """The start and end of the code block around a character; None if it is not in one."""
     lines = text.split("\n")
     row = text.count("\n", 0, at)
     block = next((block for block in code if row in block and row > block.start), None)

@@ -1,7 +1,7 @@
-"""How an answer is asked for: the request that each piece of a document answers.
+"""Make the request that each piece of a document answers.
 
-What is chosen among (task, wording, context or none) is chosen by hashes, so that one document more changes no other's
-examples.
+A task, a wording, and whether context is shown are chosen by hashes, so that one more document changes no other
+document's examples.
 """
 
 import re
@@ -16,19 +16,19 @@ from twin_assets.documents import Category, digest
 from twin_assets.features.cleaning import CLEANING_VERSION
 from twin_assets.features.cleaning.blocks import SPAN, code_blocks, prose
 from twin_assets.features.instructions.answers import STOP, Answer, plain_text, without_code, writing
-from twin_assets.features.instructions.code.code_comments import purpose_of_file
+from twin_assets.features.instructions.code.code_comments import file_comment
 from twin_assets.features.instructions.code.code_definitions import is_main, names_defined
-from twin_assets.features.instructions.corpus_counts import Counted
+from twin_assets.features.instructions.corpus_counts import ParagraphsAndWords
 from twin_assets.features.instructions.excerpt import excerpt
 from twin_assets.features.instructions.prose.key_phrases import KeyPhrases, joined
 from twin_assets.features.instructions.prose.plain_version import plain_sentence, plain_version
-from twin_assets.features.instructions.prose.replies import answers_it, is_said
+from twin_assets.features.instructions.prose.replies import is_reply, is_statement
 from twin_assets.features.instructions.splits import Split, chance
 from twin_assets.language.prompts import PROMPT_VERSION, TASKS, task_instruction
 
 INSTRUCTIONS_VERSION = "10"
 MADE_BY = (INSTRUCTIONS_VERSION, PROMPT_VERSION, CHUNKING_VERSION)
-"""The rules here, how requests are worded, and how answers are cut."""
+"""The versions of the rules in this module, of the wordings, and of how answers are cut."""
 
 Task = Literal["write", "continue", "rewrite", "reply", "code"]
 
@@ -37,30 +37,30 @@ MIN_OPENING, MAX_OPENING = 40, 200
 PHRASES = 4
 MAX_OUTLINE = 8
 MIN_POINT, MAX_POINT = 12, 120
-"""Characters of a point of an outline."""
+"""The fewest and the most characters of a point of an outline."""
 MIN_LETTERS_BEFORE = 40
-"""Of what is to be continued: below a picture, a table or output alone nobody can say what comes next."""
+"""A text to continue shows this many letters: nobody can say what follows a mere picture, table or output."""
 MIN_REWRITTEN_LETTERS = 150
-"""A piece with less prose, beside pictures and code, has no voice to give back."""
+"""A piece has to have this many letters of prose, beside pictures and code, to show a voice when it is rewritten."""
 NOTHING_TO_ASK_BY = "nothing to ask for it by: code with a path alone, a piece below a picture or output"
-WITH_NAMES = 0.5
-"""Share of the files with a purpose whose definitions are named beside it."""
-WITH_CONTEXT = 0.75
-"""Share of the `write` examples that show what the author has written before; the others draft from the prompt."""
-REWRITTEN, FIRST_REWRITTEN = 0.3, 0.5
-"""Share of the later and of the first pieces that are asked for from their plain version, where they have one.
+SHARE_WITH_NAMES = 0.5
+"""This share of the files with a comment is asked for by comment and definitions, the others by comment alone."""
+SHARE_WITH_CONTEXT = 0.75
+"""This share of the `write` examples shows retrieved writing of the author; the others have the request alone."""
+SHARE_REWRITTEN, SHARE_OF_FIRST_REWRITTEN = 0.3, 0.5
+"""These shares of the later and of the first pieces are asked for by their plain version, if they have one.
 
-A held-out document's first piece never is: drafts are compared with it.
+The first piece of a held-out document never is, because drafts are compared with it.
 """
 
 _HEADING = re.compile(r"^#{2,4}[ \t]+.+$", re.MULTILINE)
 _NOT_PROSE = re.compile(r"\s*(#{1,6}\s|[-*+|>]|\d+[.)]\s|!\[|<|\[\^|```|~~~|---|===)")
 _SENTENCE = re.compile(rf".+?{STOP}")
 _CLAUSE = re.compile(r"[;:]\s|\s[—–-]\s|,\s(?=(?:which|but|because|so|and|where|when|while|as|though|or)\s)|\s\(")
-_LEADS_UP = re.compile(r"\b(following|below|above|here (is|are))\b", re.IGNORECASE)
-"""What says nothing without what it leads up to."""
+_LEAD_IN = re.compile(r"\b(following|below|above|here (is|are))\b", re.IGNORECASE)
+"""Words of a sentence that says nothing without the text that it leads up to."""
 _POINTS_BACK = re.compile(r"(it|its|this|that|these|those|they|he|she|and|but|so|then|however)\b", re.IGNORECASE)
-"""How a sentence begins that cannot be told without the one before."""
+"""The beginning of a sentence that needs the one before."""
 _HIDE_STOPS = str.maketrans(".!?…", "\ue000\ue001\ue002\ue003")
 _SHOW_STOPS = {hidden: shown for shown, hidden in _HIDE_STOPS.items()}
 
@@ -70,7 +70,7 @@ Document = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Example:
-    """An answer and how it is asked for. query: what context is looked up by, "" for none."""
+    """An answer and its request. query: the words by which context is looked up; "" for no context."""
 
     document: Document
     split: Split
@@ -81,16 +81,16 @@ class Example:
     answer: str
     query: str = ""
     is_part: bool = False
-    """Of a draft or a rewrite, whether the answer is a part of a longer document."""
+    """True if the answer of a draft or a rewrite is a part of a longer document."""
 
     @property
     def id(self) -> str:
-        """Unique in the dataset; the same as long as the document gives as many pieces."""
+        """The id of the example's row. It stays the same as long as the document is cut into the same pieces."""
         return f"{self.document['document_id']}#{self.task}-{self.position:03d}"
 
 
 def language_name(code: str | None) -> str | None:
-    """The English name of a language, by Unicode's locale data; None for English and for what is unknown."""
+    """The English name of a language, from Unicode's locale data; None for English and for an unknown language."""
     from babel import Locale, UnknownLocaleError
 
     if code in (None, "en"):
@@ -102,15 +102,15 @@ def language_name(code: str | None) -> str | None:
 
 
 @dataclass(frozen=True)
-class Asking:
-    """Finds, for each piece of a document, the request that it answers."""
+class RequestBuilder:
+    """Builds, for each piece of a document, the request that it answers."""
 
     document: Document
     split: Split
     phrases: KeyPhrases
 
-    def memo_key(self, answer_bytes: int, shared: frozenset[str], here: Counted) -> str:
-        """A hash over everything that the document's examples follow from. shared: all boilerplate."""
+    def memo_key(self, answer_bytes: int, shared: frozenset[str], here: ParagraphsAndWords) -> str:
+        """A hash of everything that the document's examples are made from. shared: boilerplate of all documents."""
         document = self.document
         facts = [*MADE_BY, CLEANING_VERSION, answer_bytes, self.split]
         facts += [document[name] for name in ("document_id", "category", "language", "title", "text")]
@@ -119,21 +119,21 @@ class Asking:
             facts.append(self.phrases.fingerprint(here.words, document["language"]))
         return digest(facts, 32)
 
-    def examples(self, found: Sequence[Answer], left_out: Counter[str]) -> Iterator[Example]:
-        """The document's examples: its first piece is asked for as a draft, the others by what comes before them."""
+    def examples(self, found: Sequence[Answer], rejected: Counter[str]) -> Iterator[Example]:
+        """The document's examples. Mostly, its first piece is asked for as a draft, and the others as continuations."""
         is_train = self.split == "train"
         for position, answer in enumerate(found):
-            rewritten = self._chance("rewrite", position) < (REWRITTEN if position else FIRST_REWRITTEN)
-            is_part = not (answer.begins and answer.ends)
-            example = None if answer.begins else self._code(answer, position) or self._reply(answer, position)
+            rewritten = self._chance("rewrite", position) < (SHARE_REWRITTEN if position else SHARE_OF_FIRST_REWRITTEN)
+            is_part = not (answer.starts_document and answer.ends_document)
+            example = None if answer.starts_document else self._code(answer, position) or self._reply(answer, position)
             if not example and rewritten and (position or is_train):
                 example = self._rewrite(answer, position, is_part)
             if not example:
-                example = self._write(answer, is_part) if answer.begins else self._continue(answer, position)
+                example = self._write(answer, is_part) if answer.starts_document else self._continue(answer, position)
             if example:
                 yield example
             else:
-                left_out[NOTHING_TO_ASK_BY] += 1
+                rejected[NOTHING_TO_ASK_BY] += 1
 
     @property
     def _category(self) -> Category:
@@ -176,7 +176,7 @@ class Asking:
             return None
         kind, topic, material = kinds[int(self._chance("kind") * len(kinds))]
         title = self._title if kind == "phrases" else ""
-        query = f"{title} {topic}".strip() if self._chance("context") < WITH_CONTEXT else ""
+        query = f"{title} {topic}".strip() if self._chance("context") < SHARE_WITH_CONTEXT else ""
         return self._example(
             "write", kind, 0, answer, topic=topic, title=title, material=material, query=query, is_part=is_part
         )
@@ -186,10 +186,10 @@ class Asking:
         return _one_line(self.document["title"] or "")
 
     def _prose_kinds(self, answer: Answer) -> list[tuple[str, str, str]]:
-        """(kind, topic, material) of the ways in which the piece can be asked for, each answerable from itself."""
+        """The (kind, topic, material) of each possible request for the piece, which names what the piece is about."""
         words = plain_text(without_code(answer.text))
         title = self._title
-        phrases = joined(self.phrases.of(words, PHRASES, self.document["language"], title))
+        phrases = joined(self.phrases.extract(words, PHRASES, self.document["language"], title))
         opening = _opening(answer.text)
         outline = self._outline(answer.text)
         kinds = []
@@ -205,7 +205,7 @@ class Asking:
         return kinds or [("title", topic_of(self.document), "")]
 
     def _outline(self, text: str) -> list[str]:
-        """The headings of a piece; where it has none to speak of, how each of its paragraphs begins, in flat words."""
+        """The headings of a piece; if it has few, the first sentences of its paragraphs in their plain version."""
         headings = [label for heading in _HEADING.findall(text) if (label := _one_line(heading_label(heading)))]
         if len(headings) >= 3:
             return headings
@@ -217,14 +217,14 @@ class Asking:
     def _code_kinds(self, answer: Answer) -> list[tuple[str, str, str]]:
         name = topic_of(self.document)
         names = [one for one in names_defined(answer.text, name) if not is_main(one)]
-        purpose = purpose_of_file(answer.text)
+        comment = file_comment(answer.text)
         listed = "\n".join(f"- {one}" for one in names[: 2 * MAX_OUTLINE])
-        if purpose:
-            defines = f"\n\nIt defines:\n\n{listed}" if listed and self._chance("names") < WITH_NAMES else ""
-            return [("purpose", name, purpose + defines)]
+        if comment:
+            defines = f"\n\nIt defines:\n\n{listed}" if listed and self._chance("names") < SHARE_WITH_NAMES else ""
+            return [("purpose", name, comment + defines)]
         if len(names) > 1:
             return [("names", name, listed)]
-        # A path alone says too little of what is to stand in the file; a title of several words may.
+        # A path alone says too little about the file; a title of several words may be enough.
         return [("title", name, "")] if " " in name else []
 
     def _rewrite(self, answer: Answer, position: int, is_part: bool) -> Example | None:
@@ -239,9 +239,9 @@ class Asking:
         quote = answer.quote.rstrip("> \n")
         before = self.document["text"][: answer.start].rpartition(answer.quote)[0].rstrip()
         is_epigraph = not (before or position)
-        if is_epigraph or not is_said(quote, above=before.rpartition("\n\n")[2]):
+        if is_epigraph or not is_statement(quote, above=before.rpartition("\n\n")[2]):
             return None
-        if not answers_it(answer.text, quote, self.phrases, self.document["language"]):
+        if not is_reply(answer.text, quote, self.phrases, self.document["language"]):
             return None
         topic = f"“{topic_of(self.document)}”"
         return self._example("reply", "reply", position, answer, topic=topic, material=quote)
@@ -251,9 +251,9 @@ class Asking:
             return None
         one = answer.definition
         listed = "\n".join(f"- {member}" for member in one.members[:MAX_OUTLINE])
-        members = f"It has:\n\n{listed}" if listed and not one.purpose else ""
+        members = f"It has:\n\n{listed}" if listed and not one.comment else ""
         conditions = f"For {', '.join(one.conditions)}:" if one.conditions else ""
-        parts = (conditions, one.name_beside_signature, one.purpose, f"```\n{one.signature}\n```", members)
+        parts = (conditions, one.name_beside_signature, one.comment, f"```\n{one.signature}\n```", members)
         topic, material = topic_of(self.document), "\n\n".join(part for part in parts if part)
         return self._example("code", "definition", position, answer, topic=topic, material=material)
 
@@ -267,7 +267,7 @@ class Asking:
 
 
 def topic_of(document: Document) -> str:
-    """What a document is about in a line: its title, else its opening line."""
+    """What a document is about, in one line: its title, or else its first line."""
     first_line = next((line for line in document["text"].splitlines() if line.strip()), "")
     return _one_line(heading_label(document["title"] or first_line))
 
@@ -278,9 +278,9 @@ def _one_line(text: str) -> str:
 
 
 def _point(sentence: str) -> str:
-    """A sentence as a point of an outline, without the stop; of a long one the clauses that fit, "" when none does."""
+    """A sentence as a point of an outline, without its full stop; a long one is cut after a clause, or gives ""."""
     whole = sentence.rstrip(".!?…。, ")
-    if _LEADS_UP.search(whole):
+    if _LEAD_IN.search(whole):
         return ""
     if len(whole) <= MAX_POINT:
         return whole
@@ -289,13 +289,13 @@ def _point(sentence: str) -> str:
 
 
 def _first_sentence(paragraph: str) -> str:
-    """The words of a paragraph's first sentence, "" when none ends; a stop inside a span of code ends none."""
+    """The first sentence of a paragraph as plain text; "" if none ends. A stop in a span of code ends no sentence."""
     found = _SENTENCE.match(plain_text(SPAN.sub(lambda span: span[0].translate(_HIDE_STOPS), paragraph)))
     return found[0].translate(_SHOW_STOPS) if found else ""
 
 
 def _opening(text: str) -> str:
-    """The first sentence of a piece, below its headings; "" when it begins with none, or with a long one."""
+    """The first sentence of a piece, below its headings; "" if there is none, or if it is too long."""
     line = next((line for line in text.splitlines() if line.strip() and not line.startswith("#")), "")
     sentence = _SENTENCE.match(line)
     if not sentence or _NOT_PROSE.match(line) or len(sentence[0]) > MAX_OPENING:

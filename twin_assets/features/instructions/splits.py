@@ -1,7 +1,7 @@
-"""Which side of the dataset a document is on.
+"""Decide which split of the dataset a document is in: train, validation or test.
 
-A document's side is a hash of its id, a cluster's split follows from its members: the split has no memory, and an
-addition never moves a cluster from train to test.
+A document's side is a hash of its id, and a cluster's split follows from its members. So the split has no memory, and
+an added document never moves a cluster from train to test.
 """
 
 import hashlib
@@ -15,11 +15,11 @@ Size = Literal["small", "medium", "full"]
 
 ORDER: dict[Split, int] = {"train": 0, "validation": 1, "test": 2}
 SHARE_OF_SIZE: dict[Size, float] = {"small": 0.1, "medium": 0.4, "full": 1.0}
-"""Of the clusters in train. What is held out is the same in every size, so that models of all sizes compare."""
+"""The share of training clusters in each size. All sizes hold out the same, so that their models can be compared."""
 
 
 def side_of(document_id: str) -> Split:
-    """80/10/10 by a hash of the id."""
+    """The side of a document: 80/10/10 by a hash of its id."""
     bucket = int.from_bytes(hashlib.sha256(document_id.encode()).digest()[:8], "big") % 10
     return "test" if bucket == 9 else "validation" if bucket == 8 else "train"
 
@@ -35,10 +35,10 @@ def split_clusters(documents: Iterable[tuple[str, str]]) -> dict[str, Split]:
 
 
 def is_in_size(cluster_id: str, split: Split, size: Size) -> bool:
-    """Whether a cluster belongs to a size of the dataset; what belongs to one belongs to all larger ones."""
+    """True if a cluster belongs to a size of the dataset; each size includes all smaller ones."""
     return split != "train" or chance("size", cluster_id) < SHARE_OF_SIZE[size]
 
 
 def chance(*what: object) -> float:
-    """A number in [0, 1) that is always the same for the same things."""
+    """A number in [0, 1) from a hash of the arguments, the same in every run."""
     return int(digest([str(one) for one in what], 12), 16) / 16**12

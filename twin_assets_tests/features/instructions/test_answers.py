@@ -21,9 +21,9 @@ def shared_by(texts):
 
 
 def found(text, category="article", language="en", max_bytes=1500, shared=(), title="x"):
-    left_out: Counter[str] = Counter()
+    rejected: Counter[str] = Counter()
     document = {"text": text, "category": category, "language": language, "title": title}
-    return answers(document, max_bytes, shared, left_out), +left_out
+    return answers(document, max_bytes, shared, rejected), +rejected
 
 
 @given(text=st.text(alphabet="ab \n\n.é", max_size=800), limit=st.integers(min_value=20, max_value=200))
@@ -71,12 +71,12 @@ def test_two_quotations_above_one_answer_are_one():
     assert (answer.text, answer.quote) == (MINE, f"{first}\n\n\n{second}")
 
 
-def test_a_sign_off_that_many_documents_share_is_left_out_whatever_its_numbers():
+def test_a_sign_off_that_many_documents_share_is_rejected_whatever_its_numbers():
     texts = [f"{MINE} {name}\n\n{SIGN_OFF.replace('1', str(n))}\n" for n, name in enumerate("abcd")]
     shared = shared_by(texts)
-    answered, left_out = found(texts[0], shared=shared)
+    answered, rejected = found(texts[0], shared=shared)
     assert [answer.text for answer in answered] == [f"{MINE} a"]
-    assert left_out == {"paragraph that many documents share": 1}
+    assert rejected == {"paragraph that many documents share": 1}
 
 
 def test_hashtags_code_and_repeated_middles_are_no_boilerplate():
@@ -89,12 +89,12 @@ def test_hashtags_code_and_repeated_middles_are_no_boilerplate():
 
 
 def test_lists_of_link_targets_are_nobodys_writing():
-    answered, left_out = found(f"{MINE} See [the book][b].\n\n[b]: https://example.org/book\n[c]: /blog/c/\n")
+    answered, rejected = found(f"{MINE} See [the book][b].\n\n[b]: https://example.org/book\n[c]: /blog/c/\n")
     assert [answer.text for answer in answered] == [f"{MINE} See [the book][b]."]
-    assert left_out == {"list of link targets": 1}
+    assert rejected == {"list of link targets": 1}
 
 
-def test_what_is_left_out_is_counted_by_its_reason():
+def test_what_is_rejected_is_counted_by_its_reason():
     french = (
         "Il fait froid ce matin sur le port et personne ne veut monter à l'échelle pour lire la jauge. " * 3
         + "Et voilà."
@@ -103,9 +103,9 @@ def test_what_is_left_out_is_counted_by_its_reason():
         "It is cold this morning at the harbour and nobody wants to go up the ladder to read it. " * 3 + "So it is."
     )
     text = f"{english}\n\n> a quotation\n\n{french}\n\n> another\n\nShort.\n\n> a third\n\ndata:{'QUJD' * 200}\n"
-    answered, left_out = found(text)
+    answered, rejected = found(text)
     assert [answer.text for answer in answered] == [english]
-    assert left_out == {
+    assert rejected == {
         "answer in another language than its document": 1,
         "answer under 40 bytes": 1,
         "answer holds data, not writing": 1,
@@ -139,9 +139,9 @@ def test_an_answer_does_not_end_in_what_leads_up_to_something_else():
     text = (
         f"{BEGINNING}\n\n> one\n\n{leads}\n\n> two\n\n{MINE} It says:\n\n> three\n\n{MINE}\n\n## What it says\n\n> four"
     )
-    answers, left_out = found(text)
+    answers, rejected = found(text)
     assert [answer.text for answer in answers] == [BEGINNING, MINE, MINE]
-    assert left_out == {"quoted passage": 4, "line that leads up to what is left out": 3}
+    assert rejected == {"quoted passage": 4, "line that leads up to what is left out": 3}
     with_code = f"{leads}\n\n    7.2"
     assert [answer.text for answer in found(with_code)[0]] == [with_code]
 
@@ -163,12 +163,12 @@ def test_no_answer_is_cut_in_a_block_of_code(blocks):
         assert not answer.text.endswith(":")
 
 
-def test_code_too_long_for_an_answer_and_notes_above_a_piece_are_left_out():
+def test_code_too_long_for_an_answer_and_notes_above_a_piece_are_rejected():
     code = "\n".join(f"    line {n}" for n in range(200))
     text = f"*This article was discussed [on a forum][f].*\n\n{BEGINNING} Here:\n\n{code}\n\n{MINE}"
-    answers, left_out = found(text)
+    answers, rejected = found(text)
     assert [answer.text for answer in answers] == [BEGINNING, MINE]
-    assert left_out == {
+    assert rejected == {
         "block of code longer than an answer": 1,
         "line that leads up to what is left out": 1,
         "note on the piece above it": 1,
@@ -191,7 +191,7 @@ CALLS = "\n".join(f"call({n}, 'the gauge of the old pier')" for n in range(5))
 
 
 @pytest.mark.parametrize(
-    ("name", "function", "torn"),
+    ("name", "function", "incomplete"),
     [
         ("a.py", PYTHON, f"levels = [\n{CALLS.replace(')', '),')}"),
         ("a.py", PYTHON, f"{CALLS}\n\n@parametrize('x', ['a', 'b'])"),
@@ -200,10 +200,10 @@ CALLS = "\n".join(f"call({n}, 'the gauge of the old pier')" for n in range(5))
     ],
     ids=["a list", "a decorator", "a condition", "imports"],
 )
-def test_code_that_is_cut_in_what_belongs_together_is_no_answer(name, function, torn):
+def test_code_that_is_cut_in_what_belongs_together_is_no_answer(name, function, incomplete):
     functions = "".join(function.replace("{n}", str(n)) for n in range(9))
-    answered, left_out = found(f"{functions}{torn}\n", "code", None, max_bytes=280, title=name)
-    assert left_out["code that is cut inside what belongs together"] == 1
+    answered, rejected = found(f"{functions}{incomplete}\n", "code", None, max_bytes=280, title=name)
+    assert rejected["code that is cut inside what belongs together"] == 1
     assert all("the gauge" not in answer.text for answer in answered)
     whole, _ = found(f"{functions}{CALLS}\n", "code", None, max_bytes=280, title=name)
     assert whole[-1].text == CALLS
@@ -234,16 +234,16 @@ WHOLE_FILES = {
 
 def test_the_methods_of_a_class_too_long_are_asked_for_one_by_one():
     answered, _ = found(f"{JAVA}}}\n", "code", None, max_bytes=400, title="Gauge.java")
-    assert [answer.definition.purpose for answer in answered if answer.definition] == [
+    assert [answer.definition.comment for answer in answered if answer.definition] == [
         f"The level {n}." for n in range(9)
     ]
 
 
 @pytest.mark.parametrize("name", WHOLE_FILES)
 def test_marks_of_comments_and_quotes_are_those_of_the_language(name):
-    answered, left_out = found(WHOLE_FILES[name], "code", None, max_bytes=180, title=name)
-    assert "code that is cut inside what belongs together" not in left_out
-    assert answered[0].begins
+    answered, rejected = found(WHOLE_FILES[name], "code", None, max_bytes=180, title=name)
+    assert "code that is cut inside what belongs together" not in rejected
+    assert answered[0].starts_document
     assert answered[-1].text.endswith(WHOLE_FILES[name].rstrip().splitlines()[-1])
 
 
@@ -256,20 +256,20 @@ def test_notes_are_dated_or_say_where_a_piece_is_discussed_and_nothing_else_is_o
         assert [answer.text for answer in found(f"{text}\n\n{MINE}")[0]] == [f"{text}\n\n{MINE}"]
 
 
-def test_a_question_that_is_answered_further_down_is_left_out():
+def test_a_question_that_is_answered_further_down_is_rejected():
     asks = f"{BEGINNING} But what had it read until then?"
     assert [answer.text for answer in found(f"{asks}\n\n> one\n\n{MINE}")[0]] == [BEGINNING, MINE]
     assert [answer.text for answer in found(f"{BEGINNING} For the numbers see below.\n\n> one")[0]] == [BEGINNING]
     assert [answer.text for answer in found(asks)[0]] == [asks]
 
 
-def test_code_that_breaks_off_within_a_long_function_is_left_out():
+def test_code_that_breaks_off_within_a_long_function_is_rejected():
     rows = "".join(f"    level[{n}] = read_gauge({n}, harbour, tide, clock);\n" for n in range(60))
     before, after = C.replace("f{n}", "level_of_the_first_gauge"), C.replace("f{n}", "level_of_the_second_gauge")
     top = "#include <stdio.h>\n#include <stdlib.h>\n\nstruct gauge { int level; char *name; struct gauge *next; };\n\n"
     text = f"{top}{before}int long_one(void)\n{{\n{rows}    return 0;\n}}\n\n{after}"
-    answered, left_out = found(text, "code", None, max_bytes=400, title="x.c")
-    assert left_out["part of a definition longer than an answer"] > 5
+    answered, rejected = found(text, "code", None, max_bytes=400, title="x.c")
+    assert rejected["part of a definition longer than an answer"] > 5
     assert not any("level[" in answer.text for answer in answered)
     assert any("level_of_the_second_gauge" in answer.text for answer in answered)
 
@@ -286,9 +286,14 @@ def test_a_sentence_is_cut_off_whole_and_not_at_an_initial():
 def test_an_answer_says_whether_the_document_begins_and_ends_with_it():
     sign_off = f"{MINE}\n\n{SIGN_OFF}"
     [whole] = found(sign_off, shared=shared_by([f"{n}{sign_off}" for n in range(3)]))[0]
-    assert (whole.begins, whole.ends) == (True, True)
+    assert (whole.starts_document, whole.ends_document) == (True, True)
     below, last = found(f"> quoted\n\n{MINE}\n\n> quoted\n\n{MINE}")[0]
-    assert (below.begins, below.ends, last.begins, last.ends) == (False, False, False, True)
+    assert (below.starts_document, below.ends_document, last.starts_document, last.ends_document) == (
+        False,
+        False,
+        False,
+        True,
+    )
     long = "```\n" + "a = 1\n" * 300 + "```"
     [after] = found(f"This is what it read, in full, before it broke:\n\n{long}\n\n{MINE}")[0][-1:]
-    assert not after.begins
+    assert not after.starts_document

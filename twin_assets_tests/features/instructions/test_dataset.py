@@ -15,7 +15,7 @@ from twin_assets import schemas
 from twin_assets.documents import Category
 from twin_assets.features.instructions import examples
 from twin_assets.features.instructions.answers import answers
-from twin_assets.features.instructions.dataset import GROWTH, build, dataset_rows, made_by_dataset
+from twin_assets.features.instructions.dataset import MAX_GROWTH, build, dataset_rows, made_by_dataset
 from twin_assets.features.instructions.examples import PASSAGES
 from twin_assets.features.instructions.splits import side_of, split_clusters
 from twin_assets.features.preview import dataset_card
@@ -74,7 +74,7 @@ def test_every_trainable_document_has_an_example_or_a_reason(built, writing):
     short = raw("short", "Too short.", category=Category.POST)
     result, cleaned = built([*writing, short])
     assert {row["document_id"] for row in result.rows} == {row["document_id"] for row in cleaned} - {short.id}
-    assert result.left_out == {"answer under 40 bytes": 1}
+    assert result.rejected == {"answer under 40 bytes": 1}
 
 
 def test_a_row_stands_in_the_split_of_its_cluster(built, writing):
@@ -87,7 +87,7 @@ def test_a_row_stands_in_the_split_of_its_cluster(built, writing):
 def test_without_anything_trainable_the_dataset_is_empty_and_says_why(built):
     result, _ = built([raw(str(n), f"A private page, number {n}. " * 4, visibility="private") for n in range(3)])
     assert result.rows == []
-    assert result.left_out == {"document left out of training": 3}
+    assert result.rejected == {"document left out of training": 3}
     assert dataset_rows(result).schema == schemas.INSTRUCTION_DATASET.arrow
 
 
@@ -136,7 +136,7 @@ def test_two_builds_from_scratch_are_the_same_table_byte_for_byte(writing, tmp_p
 def test_the_card_counts_what_there_is_and_shows_no_text(built, writing):
     result, _ = built([*writing, raw("short", "Too short.", category=Category.POST)])
     rows = dataset_rows(result)
-    card = dataset_card(rows, result.left_out, {"size": "full"})
+    card = dataset_card(rows, result.rejected, {"size": "full"})
     assert f"| examples | {rows.num_rows} |" in card
     assert "| size | full |" in card
     assert "| answer under 40 bytes | 1 |" in card
@@ -147,7 +147,7 @@ def test_the_card_counts_what_there_is_and_shows_no_text(built, writing):
 
 def test_the_card_of_an_empty_dataset_says_why(built):
     result, _ = built([raw("a", "A private page. " * 4, visibility="private")])
-    assert "| document left out of training | 1 |" in dataset_card(dataset_rows(result), result.left_out)
+    assert "| document left out of training | 1 |" in dataset_card(dataset_rows(result), result.rejected)
 
 
 def test_an_exported_version_is_read_by_datasets_and_says_how_it_was_made(project, materialize, writing, tmp_path):
@@ -211,7 +211,7 @@ def test_one_document_more_makes_its_own_examples_and_looks_up_no_other_context(
     assert (pinned.table, pinned.about["follows"]) == ("instruction_dataset-00002", "instruction_dataset-00001")
 
 
-def test_context_is_looked_up_anew_where_a_passage_no_longer_stands(rebuilt, project, writing):
+def test_context_is_looked_up_again_where_a_passage_no_longer_stands(rebuilt, project, writing):
     project.warehouse.upsert_documents(writing)
     before, _ = rebuilt()
     shown = Counter(passage["chunk_id"].rsplit("#")[0] for row in before.values() for passage in row["passages"])
@@ -222,7 +222,7 @@ def test_context_is_looked_up_anew_where_a_passage_no_longer_stands(rebuilt, pro
     assert not [row for row in after.values() if any(one["chunk_id"].startswith(gone) for one in row["passages"])]
 
 
-def test_context_is_looked_up_anew_once_there_is_a_fifth_more(rebuilt, project, writing):
+def test_context_is_looked_up_again_once_there_is_a_fifth_more(rebuilt, project, writing):
     project.warehouse.upsert_documents(writing[:-5])
     rebuilt()
     chunks = project.features.table("ada", "embeddings").count()
@@ -230,7 +230,7 @@ def test_context_is_looked_up_anew_once_there_is_a_fifth_more(rebuilt, project, 
     more = [raw(f"more-{n}", f"{LONG} Number {n}: {' '.join([str(n)] * 40)}", title=f"Rope {n}") for n in range(n_more)]
     project.warehouse.upsert_documents(more)
     rows, looked_up = rebuilt()
-    assert project.features.table("ada", "embeddings").count() > chunks * GROWTH
+    assert project.features.table("ada", "embeddings").count() > chunks * MAX_GROWTH
     asked_with_context = sum(bool(row["passages"]) for row in rows.values())
     assert looked_up >= asked_with_context > 10
 

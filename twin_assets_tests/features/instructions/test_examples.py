@@ -22,9 +22,9 @@ def document(name: str, text: str, cluster: str = "0" * 15 + "1", **more):
 
 def built(documents, splits=None, found=(), answer_bytes=1500, size="full"):
     splits = splits or dict.fromkeys((one["cluster_id"] for one in documents), "train")
-    examples, left_out = make_examples(documents, splits, answer_bytes, size)
+    examples, rejected = make_examples(documents, splits, answer_bytes, size)
     rows = build_rows(examples, splits, lambda asked: [list(found) for _ in asked], "m")
-    return rows, +left_out
+    return rows, +rejected
 
 
 PARAGRAPHS = [f"Paragraph {n} says something of its own about tides in harbour {n}. " * 3 for n in range(12)]
@@ -69,9 +69,9 @@ def test_each_piece_of_writing_is_the_answer_of_one_example():
 def test_an_answer_that_stands_in_train_is_not_held_out_too():
     shared = "The same paragraph stands at the head of two documents, word for word, and it is long enough."
     rows = [document("x", shared, "0" * 15 + "1"), document("y", shared + "\n", "0" * 15 + "2")]
-    rows, left_out = built(rows, {"0" * 15 + "1": "test", "0" * 15 + "2": "train"})
+    rows, rejected = built(rows, {"0" * 15 + "1": "test", "0" * 15 + "2": "train"})
     assert [row["split"] for row in rows] == ["train"]
-    assert left_out == {"answer stands in an earlier split": 1}
+    assert rejected == {"answer stands in an earlier split": 1}
 
 
 TEASER = f"{PARAGRAPHS[0].strip()}\n\nThe rest is on my site."
@@ -80,9 +80,9 @@ TEASER = f"{PARAGRAPHS[0].strip()}\n\nThe rest is on my site."
 def test_a_post_that_is_an_articles_first_paragraph_is_not_held_out_when_the_article_is_learned():
     article = document("article", "\n\n".join(PARAGRAPHS[:4]), "0" * 15 + "1")
     post = document("post", TEASER, "0" * 15 + "2", category="post")
-    rows, left_out = built([article, post], {"0" * 15 + "1": "train", "0" * 15 + "2": "test"})
+    rows, rejected = built([article, post], {"0" * 15 + "1": "train", "0" * 15 + "2": "test"})
     assert [row["split"] for row in rows] == ["train"]
-    assert left_out == {"answer stands in an earlier split": 1}
+    assert rejected == {"answer stands in an earlier split": 1}
     rows, _ = built([article, post], {"0" * 15 + "1": "test", "0" * 15 + "2": "train"})
     assert [row["split"] for row in rows] == ["test", "train"]  # one paragraph of four
 
@@ -104,14 +104,14 @@ def test_context_is_neither_a_part_of_the_answer_nor_holds_it():
 def test_sizes_are_nested_and_hold_out_the_same(smaller, larger):
     documents = [document(f"a:f:{n}", PARAGRAPHS[n % 12] + str(n), digest(n, 16)) for n in range(300)]
     splits = split_clusters((one["document_id"], one["cluster_id"]) for one in documents)
-    less, left_out = built(documents, splits, size=smaller)
+    less, rejected = built(documents, splits, size=smaller)
     more, _ = built(documents, splits, size=larger)
     assert {row["example_id"] for row in less} < {row["example_id"] for row in more}
     for split in ("validation", "test"):
         assert [row["answer"] for row in less if row["split"] == split] == [
             row["answer"] for row in more if row["split"] == split
         ]
-    assert left_out[f"document beyond the size {smaller}"] > 0
+    assert rejected[f"document beyond the size {smaller}"] > 0
     share = sum(is_in_size(digest(n, 16), "train", smaller) for n in range(5_000)) / 5_000
     assert abs(share - SHARE_OF_SIZE[smaller]) < 0.02
 
@@ -140,11 +140,11 @@ def test_what_was_made_before_never_shows_in_what_is_made_now(first, second, cat
 
     splits = {digest(n, 16): "train" if n else "test" for n in range(12)}
     with closing(sqlite3.connect(":memory:")) as database:
-        known = Memo(database)
-        make_examples(documents(first), splits, 1500, known=known)
-        known.save()
+        memo = Memo(database)
+        make_examples(documents(first), splits, 1500, memo=memo)
+        memo.save()
         for texts in (first + second, second, second):
-            assert make_examples(documents(texts), splits, 1500, known=known) == make_examples(
+            assert make_examples(documents(texts), splits, 1500, memo=memo) == make_examples(
                 documents(texts), splits, 1500
             )
-            known.save()
+            memo.save()

@@ -15,7 +15,7 @@ import pytest
 from twin_assets.documents import Category
 from twin_assets.errors import BadInput, TwinError
 from twin_assets.features.instructions.dataset import build, made_by_dataset
-from twin_assets.features.instructions.instruction_model import InstructionModel, Wanted, usable
+from twin_assets.features.instructions.instruction_model import InstructionModel, InstructionPrompt, usable
 from twin_assets.language.embedding import load_embedder
 from twin_assets.settings import Settings
 from twin_assets_tests.conftest import raw, setting
@@ -71,8 +71,8 @@ def said(text: str, field: str = "instruction") -> str:
     return json.dumps({field: text})
 
 
-def wanted(answer: str = PIECE, task: str = "write") -> Wanted:
-    return Wanted(task, "post", "English", answer)
+def wanted(answer: str = PIECE, task: str = "write") -> InstructionPrompt:
+    return InstructionPrompt(task, "post", "English", answer)
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_the_price_is_estimated_before_and_a_cap_stops_with_what_is_done_kept(as
 
 def test_a_copy_is_refused_in_a_script_that_puts_no_space_between_words_too():
     piece = "潮水仪器挂在链条上。每天早上七点, 我读一次水位, 然后写在本子里。"
-    chinese = Wanted("write", "post", "Chinese", piece)
+    chinese = InstructionPrompt("write", "post", "Chinese", piece)
     assert usable(chinese, said(f"请写一篇文章: {piece}")) is None
     assert usable(chinese, said("请写一篇关于每天早上记录潮汐的短文, 语气平静。")) is not None
 
@@ -213,11 +213,12 @@ import twin_assets.features.instructions.dataset
 assert "litellm" not in sys.modules
 from pathlib import Path
 from twin_assets.settings import Settings
-from twin_assets.features.instructions.instruction_model import InstructionModel, Wanted
+from twin_assets.features.instructions.instruction_model import InstructionModel, InstructionPrompt
 settings = Settings(_env_file=None, data_dir=Path(sys.argv[2]), instruction_model="openai/gpt-4o-mini",
                     instruction_api_base=sys.argv[1])
 model = InstructionModel(settings, "ada", print)
-print(model.write([Wanted("write", "post", "English", "A float that hung on a chain in the salt water.")], [""]))
+prompt = InstructionPrompt("write", "post", "English", "A float that hung on a chain in the salt water.")
+print(model.write([prompt], [""]))
 """
 
 

@@ -35,19 +35,19 @@ def test_a_topic_keeps_the_names_in_it(title, text, topic):
 
 def test_a_file_of_one_line_gives_no_error():
     script = "#!/usr/bin/env -S uv run --script --with requests\n"
-    rows, left_out = built([document("a:f:x", script, category="code", title="x", language=None)])
-    assert len(rows) + sum(left_out.values()) == 1
+    rows, rejected = built([document("a:f:x", script, category="code", title="x", language=None)])
+    assert len(rows) + sum(rejected.values()) == 1
 
 
 def test_a_piece_under_a_quotation_is_asked_for_by_the_quotation():
     mine = "That is what the book says, and I have never seen a float that did as the book says it will."
     text = f"{PARAGRAPHS[0]}\n\n> A float never lies, said the keeper of the manual.\n\n{mine}\n"
-    rows, left_out = built([document("a:f:x", text, title="Floats")])
+    rows, rejected = built([document("a:f:x", text, title="Floats")])
     [reply] = [row for row in rows if row["task"] == "reply"]
     assert reply["answer"] == mine
     assert "> A float never lies" in reply["instruction"]
     assert "Floats" in reply["instruction"]
-    assert left_out["quoted passage"] == 1
+    assert rejected["quoted passage"] == 1
 
 
 @pytest.mark.parametrize(
@@ -105,15 +105,15 @@ def test_what_stands_below_a_quotation_is_no_beginning():
 def test_below_a_picture_or_output_alone_nothing_is_asked_for():
     for above in ("![A float](float.png)", "```\nlevel: a long line that the gauge printed, and nobody wrote\n```"):
         text = f"> {above}\n\n{PARAGRAPHS[0]}\n\n{PARAGRAPHS[1]}"
-        rows, left_out = built([document("a:f:x", text.replace("\n", "\n> ", above.count("\n")))], answer_bytes=300)
+        rows, rejected = built([document("a:f:x", text.replace("\n", "\n> ", above.count("\n")))], answer_bytes=300)
         assert [row["answer"].strip() for row in rows] == [PARAGRAPHS[1].strip()]
-        assert left_out == {"quoted passage": 1, NOTHING_TO_ASK_BY: 1}
+        assert rejected == {"quoted passage": 1, NOTHING_TO_ASK_BY: 1}
 
 
-def test_code_without_purpose_or_names_is_not_asked_for_by_its_path_alone():
+def test_code_without_a_comment_or_names_is_not_asked_for_by_its_path_alone():
     code = "".join(f"puts(argv[{n}]);\n" for n in range(9))
-    rows, left_out = built([document("a:f:x", code, category="code", title="src/x.rb", language=None)])
-    assert (rows, left_out.total()) == ([], 1)
+    rows, rejected = built([document("a:f:x", code, category="code", title="src/x.rb", language=None)])
+    assert (rows, rejected.total()) == ([], 1)
     [row] = built([document("a:f:x", code, category="code", title="Print what is given", language=None)])[0]
     assert "Print what is given" in row["instruction"]
 
@@ -156,7 +156,7 @@ def test_phrases_are_named_beside_the_title_and_an_outline_has_whole_points():
     assert all(f"- {sentence.replace('{n}', '1')}\n" in one and "…" not in one for one in outlines)
 
 
-def test_code_is_asked_for_by_signature_and_purpose():
+def test_code_is_asked_for_by_signature_and_comment():
     body = "\n".join(f"    total += {n} * depth  # step {n}" for n in range(12))
     functions = [
         f'def tide_{n}(depth: int) -> int:\n    """Height at gauge {n}."""\n    total = 0\n{body}\n    return total\n'

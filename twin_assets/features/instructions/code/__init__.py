@@ -1,1 +1,1 @@
-"""What is read out of source code to ask for it."""
+"""What is read from source code to write a request for it."""

@@ -1,10 +1,11 @@
-"""What code is for, in its author's words: the first paragraph of a docstring, or of the comment above it."""
+"""Read what code is for from its author's comments: the first paragraph of a docstring or of the comment above it."""
 
 import re
 from collections.abc import Iterator, Sequence
 from itertools import dropwhile
 
-MAX_PURPOSE = 300
+MAX_COMMENT = 300
+"""A longer comment is cut to this many characters."""
 
 _COMMENT = re.compile(r"\s*(#(?!include|define|if|endif|else|pragma|\[)|//+[/!]?|/?\*+/?|--+|;+)")
 _COMMENT_MARKS = re.compile(r"^\s*(#+!?|//+[/!]?|/\*+!?|\*+/|\*+|--+|;+)\s?|\s*\*+/\s*$")
@@ -13,7 +14,7 @@ _RUN = re.compile(r"([-=*~#/])\1{3,}")
 _LINT = re.compile(
     r"flake8|noqa|type: ignore|pylint|mypy|isort|coding[:=]|-\*-|SPDX|Copyright|eslint|clang-", re.IGNORECASE
 )
-_NO_PURPOSE = re.compile(
+_NOT_A_DESCRIPTION = re.compile(
     r"\s*([$>%|@]|(TODO|FIXME|XXX|Copyright)\b|(Ref|See|Usage|Build|Note)s?:|See (also|http)|https?://|-{3}|={3})"
 )
 _DOCSTRING = re.compile(r"\s*[rRbBuU]*(\"\"\"|''')(.*?)\1", re.DOTALL)
@@ -21,29 +22,30 @@ _SHORT_DOCSTRING = re.compile(r"\s*(\"|')((?:(?!\1)[^\n\\])+)\1\s*(?:\n|$)")
 _DEFINES = re.compile(
     r"(export |pub |public )?(static|struct|typedef|func|def|class|fn|function|enum)\b|[A-Za-z_][\w\s*]*\("
 )
-"""How a definition begins in one language or another."""
+"""The beginning of a definition, in many languages."""
 _FILE_NAME = re.compile(r"^\S+\.\w+ --- |\s*-\*-.*?-\*-")
-"""What Emacs has in a first line beside what the file is for."""
+"""The file name and mode line that Emacs files have in their first line."""
 MAX_TITLE = 60
+"""A first line of more characters is not taken for a title."""
 _ENDS_OR_GOES_ON = re.compile(r"([.!?:;,]|\b(an?|the|of|to|in|on|at|by|for|from|with|and|or|that|which|is|are|as))$")
 
 
-def purpose_of_file(text: str) -> str:
-    """The first paragraph of a file's docstring or of the comment at its top; "" when there is none."""
+def file_comment(text: str) -> str:
+    """The first paragraph of a file's docstring or of the comment at its top; "" if there is none."""
     body = text.split("\n")
     if body[0].startswith("#!"):
         body = body[1:]
     if docstring := _DOCSTRING.match("\n".join(body)):
         return first_paragraph(docstring[2])
     comments = list(comments_above(body))
-    # A comment right above a definition is that one's.
+    # A comment right above a definition belongs to the definition.
     if comments and body[len(comments) - 1].strip() and _DEFINES.match("\n".join(body[len(comments) :][:1])):
         return ""
     return first_paragraph("\n".join(comments))
 
 
 def docstring(signature: Sequence[str], body: Sequence[str]) -> str:
-    """What stands in quotes below a signature; where signatures end with a colon, also in single ones."""
+    """The docstring below a signature; it may be in single quotes if the signature ends with a colon."""
     text = "\n".join(body)
     found = _DOCSTRING.match(text)
     if not found and signature and signature[-1].rstrip().endswith(":"):
@@ -52,7 +54,7 @@ def docstring(signature: Sequence[str], body: Sequence[str]) -> str:
 
 
 def comments_above(rows: Sequence[str]) -> Iterator[str]:
-    """The text of the comments that rows begin with, without what marks them; decorators and attributes are none."""
+    """The text of the comments at the top of some rows, without comment marks, up to the first other row."""
     for row, within in zip(rows, inside_comments(rows), strict=True):
         if not (within or not row.strip() or _COMMENT.match(row)):
             return
@@ -60,7 +62,7 @@ def comments_above(rows: Sequence[str]) -> Iterator[str]:
 
 
 def inside_comments(rows: Sequence[str]) -> Iterator[bool]:
-    """Whether each row is part of a comment between `/*` and `*/`."""
+    """For each row, whether it is part of a comment between `/*` and `*/`."""
     within = False
     for row in rows:
         begins = within or row.lstrip().startswith("/*")
@@ -69,22 +71,22 @@ def inside_comments(rows: Sequence[str]) -> Iterator[bool]:
 
 
 def is_banner(row: str) -> bool:
-    """`# -- reading -----`: the head of a part of the file, and not of what comes next."""
+    """True for a section banner such as `# -- reading -----`, which is not about the definition below it."""
     return bool(_BANNER.fullmatch(_RUN.sub(r"\1\1\1\1", row.strip()[:200])))
 
 
 def first_paragraph(text: str) -> str:
-    """In one line, up to a row that says how to build it, where it is from or what is left to do."""
+    """The first paragraph in one line; it ends before a row on usage, sources or open tasks."""
     rows = list(dropwhile(_is_no_text, map(str.strip, text.splitlines())))
     rows = [_FILE_NAME.sub("", rows[0]), *rows[1:]] if rows else []
     rows = rows[:1] if _is_title(rows) else rows
-    ends = (number for number, row in enumerate(rows) if not row or _NO_PURPOSE.match(row))
+    ends = (number for number, row in enumerate(rows) if not row or _NOT_A_DESCRIPTION.match(row))
     line = " ".join(" ".join(rows[: next(ends, len(rows))]).split())
-    return line if len(line) <= MAX_PURPOSE else line[:MAX_PURPOSE].rsplit(" ", 1)[0] + " …"
+    return line if len(line) <= MAX_COMMENT else line[:MAX_COMMENT].rsplit(" ", 1)[0] + " …"
 
 
 def _is_title(rows: Sequence[str]) -> bool:
-    """Whether the first row is no wrapped one: short, without a stop, above a sentence."""
+    """True if the first row is a title and not a wrapped line: short, without a full stop, above a sentence."""
     return (
         len(rows) > 1
         and len(rows[0]) <= MAX_TITLE

@@ -1,7 +1,7 @@
-"""Functions and classes in a source file, each with what a person would say to have it written: signature and purpose.
+"""Find the functions and classes of a source file, each with what a request for it has to say: signature and comment.
 
-The chunker's structure says where they are, so a language needs no table of its own here either. A file in a language
-without a grammar has none.
+The structure that the chunker uses says where they are, so no language needs rules here. In a language without a
+grammar, no definitions are found.
 """
 
 import re
@@ -14,19 +14,19 @@ from twin_assets.content.syntax import Enclosure, Lines, structure
 from twin_assets.features.instructions.code.code_comments import (
     comments_above,
     docstring,
+    file_comment,
     first_paragraph,
     inside_comments,
     is_banner,
-    purpose_of_file,
 )
 
 MIN_LINES = 3
-"""A shorter definition is a detail of its surroundings."""
+"""A definition of fewer lines is a detail of its surroundings."""
 MAX_SIGNATURE_LINES = 8
-MIN_PURPOSE = 12
-"""Characters; `// /dev/urandom` says nothing."""
+MIN_COMMENT = 12
+"""A comment of fewer characters, such as `// urandom`, says too little."""
 MAX_DECORATOR_LINES = 3
-"""Of more, as above a parametrized test, how each begins is shown."""
+"""If a definition has more lines of decorators, only the first line of each decorator is shown."""
 
 _OPENS_BODY = re.compile(r"(:|\{|=>|\bdo|\bthen|=)\s*(#.*|//.*|/\*.*)?$|\{")
 _CALLABLE = re.compile(r"\(\)$|^(def|fn|func|function) ")
@@ -37,38 +37,39 @@ _MAIN = re.compile(r"(def |func |fn |function )?main(\(\))?")
 
 @dataclass(frozen=True)
 class Definition:
-    """Characters start to end of a file, with the comments above; its enclosing names, signature and purpose.
+    """A definition: the characters `start` to `end` of a file, including the comment above it.
 
-    purpose: the first paragraph of its docstring or of the comment above it, of `main` else the file's, "" when there
-    is neither; members: the names of what a class defines inside itself; conditions: of the preprocessor, around it.
+    label: its name, after those of what encloses it. comment: the first paragraph of its docstring or of the comment
+    above it; for `main` else the file's; "" if there is none. members: the names that a class defines. conditions: the
+    preprocessor's conditions around it.
     """
 
     start: int
     end: int
     label: str
     signature: str
-    purpose: str
+    comment: str
     members: tuple[str, ...] = ()
     conditions: tuple[str, ...] = ()
 
     @property
     def says_what_it_is(self) -> bool:
-        """Whether anybody could write it by what is known of it: a type by its name alone could be anything."""
+        """True if a request could describe it: a type could be anything if only its name is known."""
         name = self.label.rpartition(" > ")[2]
-        return bool(self.purpose or self.members or (_CALLABLE.search(name) and not is_main(name)))
+        return bool(self.comment or self.members or (_CALLABLE.search(name) and not is_main(name)))
 
     @property
     def name_beside_signature(self) -> str:
-        """What the signature does not say: the enclosing names, or the name itself, as of C's `typedef struct`."""
+        """What the signature does not say: the enclosing names, or the name itself, as with a `typedef struct` in C."""
         within, _, name = self.label.rpartition(" > ")
         is_named = name.removesuffix("()").rpartition(" ")[2] in self.signature
         return f"Within {within}:" if within and is_named else "" if is_named else f"{self.label}, which begins:"
 
 
 def definitions(text: str, name: str, max_bytes: int) -> list[Definition]:
-    """The outermost definitions of at most `max_bytes` and at least MIN_LINES, in order, none within another.
+    """The outermost definitions of at most `max_bytes` and at least MIN_LINES that say what they are, in order.
 
-    One that does not say what it is is no definition here. name: the file's name or path, which tells its language.
+    None is within another. name: the file's name or path, which tells its language.
     """
     lines = Lines(text, [], 1)
     found: list[Definition] = []
@@ -90,14 +91,14 @@ def definitions(text: str, name: str, max_bytes: int) -> list[Definition]:
             definition = _definition(text, lines, one, label, members, conditions[one.head])
             fits = definition.says_what_it_is
             found += [definition] if fits else []
-        # What a function too long for an answer defines inside itself is no part that anybody would ask for.
+        # Nobody would ask for what a function that is too long defines inside itself.
         if fits or _CALLABLE.search(one.label):
             last_taken = one.last
     return found
 
 
 def is_main(label: str) -> bool:
-    """Whether a definition is a program's entry, whose name says nothing."""
+    """True if a definition is a program's entry point, whose name says nothing."""
     return bool(_MAIN.fullmatch(label))
 
 
@@ -127,17 +128,17 @@ def _definition(
         heads = (row for row in decorators if row.lstrip().startswith(("@", "#[")))
         decorators = [f"{row}…)" if row.count("(") > row.count(")") else row for row in heads]
     signature = _signature(rows[head:])
-    purpose = first_paragraph(docstring(signature, rows[head + len(signature) :]) or "\n".join(comments))
-    purpose = purpose if len(purpose) >= MIN_PURPOSE else ""
-    if not purpose and is_main(enclosure.label):
-        purpose = purpose_of_file(text)
+    comment = first_paragraph(docstring(signature, rows[head + len(signature) :]) or "\n".join(comments))
+    comment = comment if len(comment) >= MIN_COMMENT else ""
+    if not comment and is_main(enclosure.label):
+        comment = file_comment(text)
     end = lines.starts[enclosure.last] + len(rows[-1])
     shown = "\n".join([*decorators, *signature]).strip("\n").rstrip("{ \n")
-    return Definition(lines.starts[first], end, label, shown, purpose, members, conditions)
+    return Definition(lines.starts[first], end, label, shown, comment, members, conditions)
 
 
 def _first_row(lines: Lines, enclosure: Enclosure) -> int:
-    """Of a definition with its own comment: no head of a part of the file, nothing that a blank row parts from it."""
+    """The first row of a definition or its comment: the one below the last banner or blank row above it."""
     above = lines.rows[enclosure.first : enclosure.head]
     above = above[: len(list(comments_above(above)))]
     first = enclosure.first
@@ -148,7 +149,7 @@ def _first_row(lines: Lines, enclosure: Enclosure) -> int:
 
 
 def _conditions(rows: Sequence[str], language: str | None) -> list[tuple[str, ...]]:
-    """For each row of C, the preprocessor's rows that decide whether it is compiled; include guards decide nothing."""
+    """For each row of C, the preprocessor conditions under which it is compiled, without include guards."""
     if language not in ("c", "c++"):
         return [()] * len(rows)
     branches: list[tuple[str, ...]] = []

@@ -1,1 +1,1 @@
-"""What is read out of prose to ask for it."""
+"""What is read from prose to write a request for it."""

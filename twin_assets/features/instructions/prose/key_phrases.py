@@ -1,13 +1,13 @@
-"""What a piece is about, in a few phrases of its own: runs of words that its author's other pieces do not share.
+"""Find what a piece is about, in a few of its own phrases: runs of words that are rare in the author's other pieces.
 
-A run of rare words may be a scrap of a sentence ("line error message"). So a phrase is one whose words are all said
-again, or a name, and that the title does not say. Only a piece without a title, which has nothing else to say what it
-is about, may have others.
+A run of rare words may be a scrap of a sentence ("line error message"). So a phrase has to be a name, or all its words
+have to occur again, and the title must not say it already. Only a piece without a title may have other phrases, because
+nothing else says what it is about.
 
 Words are weighed by TF-IDF over the author's own documents (Spärck Jones 1972) and phrases by their words, much as RAKE
 does (Rose et al. 2010, section 1.2). YAKE's package states three licences (LGPL, GPL and one of its own), and the
-extractors of nltk and spaCy fetch data when first used. The document frequencies are rounded to powers of two: one more
-document rarely changes another's phrases.
+extractors of nltk and spaCy download data on first use. Document frequencies are rounded to powers of two, so that one
+more document rarely changes another's phrases.
 """
 
 import math
@@ -19,15 +19,16 @@ from twin_assets.documents import digest
 from twin_assets.stores.stop_words import IN_ANY_TEXT
 
 MAX_WORDS = 3
+"""A phrase has at most this many words."""
 COMMON = 0.25
-"""A word that stands in a larger share of an author's documents is no key word."""
+"""A word that occurs in a larger share of an author's documents is no key word."""
 ENOUGH_DOCUMENTS = 20
-"""With fewer, how common a word is cannot be told, and only English has a list."""
+"""With fewer documents, counts cannot tell how common a word is, and only English has a list of common words."""
 
 _WORD = re.compile(r"[^\W\d_](?:[\w’'-]*\w)?")
 _BREAK = re.compile(r"[.,;:!?()\[\]{}\"“”„«»*|<>#=—–/\\\n]+|\s-\s")
 _VERB_OR_ADVERB = re.compile(r"[a-z].*(?:ed|ing|ly)$")
-"""What ends so in English is rarely a thing to write about."""
+"""Endings of English verbs and adverbs, which are rarely what a piece is about."""
 _DATES = frozenset({
     "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
     "december", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday",
@@ -38,7 +39,7 @@ UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f]")
 
 
 class KeyPhrases:
-    """Finds key phrases of pieces of writing, given the words (`words_of`) of each of its author's documents."""
+    """Finds the key phrases of a piece. documents: the words (`words_of`) of each of the author's documents."""
 
     def __init__(self, documents: Iterable[Iterable[str]]) -> None:
         self._documents: Counter[str] = Counter()
@@ -49,8 +50,8 @@ class KeyPhrases:
             self._documents.update(words)
 
     def fingerprint(self, words: Iterable[str], language: str | None) -> str:
-        """The same as long as `of` finds the same in pieces of a text of these words."""
-        # All documents are asked for, and they share most of their words.
+        """A hash that stays the same as long as `extract` finds the same in a text of these words."""
+        # This runs for all documents, and they share most of their words.
         known = self._weighed.setdefault(language, {})
         weighed = []
         for word in words:
@@ -59,26 +60,26 @@ class KeyPhrases:
             weighed.append(found)
         return digest([self._n_documents >= ENOUGH_DOCUMENTS, weighed], 16)
 
-    def of(self, prose: str, n: int, language: str | None, title: str = "") -> list[str]:
-        """At most `n` phrases of a prose text, as it has them, in its order.
+    def extract(self, prose: str, n: int, language: str | None, title: str = "") -> list[str]:
+        """At most `n` phrases of a prose text, verbatim and in its order.
 
-        None where words cannot be told apart or weighed: scripts without spaces, and other languages than English
-        where the author has written little. None either, beside a title, where fewer than two stand for something.
+        The list is empty for scripts without spaces, for languages other than English if the author has few documents,
+        and, if there is a title, when fewer than two phrases say something.
         """
         if UNSPACED.search(prose) or (self._n_documents < ENOUGH_DOCUMENTS and language != "en"):
             return []
         counts = Counter(word.casefold() for word in _WORD.findall(f"{prose} {title}"))
         candidates = dict.fromkeys(phrase for part in _BREAK.split(prose) for phrase in self._runs(part, language))
         in_title = set(words_of(title))
-        told = [
+        telling = [
             phrase
             for phrase in candidates
             if not in_title.issuperset(words_of(phrase))
             and (_is_said_again(phrase, counts, language) or _is_name(phrase))
         ]
-        if title and len(told) < 2:
+        if title and len(telling) < 2:
             return []
-        chosen_from = told if len(told) >= 2 else candidates
+        chosen_from = telling if len(telling) >= 2 else candidates
         scored = sorted(chosen_from, key=lambda phrase: (-self._score(phrase, counts), phrase))
         chosen: list[str] = []
         taken: set[str] = set()
@@ -92,13 +93,13 @@ class KeyPhrases:
         return [_POSSESSIVE.sub("", phrase) for phrase in sorted(chosen, key=prose.find)]
 
     def any_key_word(self, words: Iterable[str], language: str | None) -> bool:
-        """Whether one of these words, in lower case, is a key word; never where they cannot be told from others."""
+        """True if one of these lower-case words is a key word; False if the author's documents are too few to tell."""
         if self._n_documents < ENOUGH_DOCUMENTS and language != "en":
             return False
         return any(not self._is_common(word, language) for word in words)
 
     def _runs(self, part: str, language: str | None) -> Iterable[str]:
-        """Runs of key words between common ones, each of at most MAX_WORDS; no piece of a longer name."""
+        """Runs of at most MAX_WORDS key words between common words, without parts of longer names."""
         run: list[str] = []
         before = ""
         for number, token in enumerate([*part.split(), ""]):
@@ -108,11 +109,11 @@ class KeyPhrases:
             kept, after = run[:MAX_WORDS], [*run[MAX_WORDS:], token][0]
             if run and not (_are_of_a_name(before, kept[0]) or _are_of_a_name(kept[-1], after)):
                 yield " ".join(kept)
-            # A sentence's first word is no part of a name for its capital.
+            # The capital of a sentence's first word does not make it a part of a name.
             run, before = [], token if number else ""
 
     def _score(self, phrase: str, counts: Counter[str]) -> float:
-        """A word said once may be chance, said again it is a subject; so it counts for a fifth."""
+        """The weight of a phrase by its words. A word that occurs only once may be chance and counts a fifth."""
         words = phrase.casefold().split()
         return sum(self._weight(word) * (math.log(counts[word]) or 1 / 5) for word in words) / math.sqrt(len(words))
 
@@ -130,7 +131,7 @@ class KeyPhrases:
 
 
 def _is_said_again(phrase: str, counts: Counter[str], language: str | None) -> bool:
-    """Whether all its words are, and it is no verb; of single words, only what is written as a name says enough."""
+    """True if all words of a phrase occur again and none is a verb or adverb; a single word also needs a capital."""
     words = phrase.split()
     if any(counts[word.casefold()] < 2 for word in words):
         return False
@@ -140,22 +141,22 @@ def _is_said_again(phrase: str, counts: Counter[str], language: str | None) -> b
 
 
 def _is_name(phrase: str) -> bool:
-    """Whether all its words begin with a capital, of a single one more: `Linux kernel` is none, `Turing Award` is."""
+    """True for `Turing Award`, not for `Linux kernel`: all words begin with a capital; a single word needs two."""
     words = phrase.split()
     capitals = all(word[0].isupper() for word in words) and not _DATES.intersection(phrase.casefold().split())
     return capitals and (len(words) > 1 or sum(character.isupper() for character in phrase) > 1)
 
 
 def _are_of_a_name(word: str, following: str) -> bool:
-    """Whether two words that stand side by side begin with capitals both."""
+    """True if two adjacent words both begin with a capital."""
     return word[:1].isupper() and following[:1].isupper()
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text in lower case, each once, in order."""
+    """The words of a text in lower case, each once, sorted."""
     return sorted({word.casefold() for word in _WORD.findall(text)})
 
 
 def joined(phrases: Sequence[str]) -> str:
-    """`a, b and c`."""
+    """The phrases as `a, b and c`."""
     return f"{', '.join(phrases[:-1])} and {phrases[-1]}" if len(phrases) > 1 else "".join(phrases)

@@ -1,10 +1,10 @@
-"""The plain version of a piece, from which the author's own is to be written: made by rules, without a model.
+"""Make the plain version of a piece, by rules and without a model; a rewrite task turns it back into the author's own.
 
-This is a back-off and no paraphrase. It takes away what carries a voice in English and is marked on the surface:
-contractions, sentence openers and intensifiers, a hundred coloured words, emphasis, emoji, hashtags, exclamation marks,
-dashes, semicolons and asides, and in posts the line breaks. It keeps the facts, their order and most of the words, so a
-model learns from it to put rhythm and colour back, not to restructure. Adjectives stay: to tell them without a tagger
-is guesswork. Code and addresses stay as they are. Other languages than English have no plain version by rule.
+This is a fallback and no paraphrase. It removes what carries a voice in English and shows on the surface: contractions,
+sentence openers and intensifiers, a hundred colourful words, emphasis, emoji, hashtags, exclamation marks, dashes,
+semicolons and asides, and in posts the line breaks. It keeps the facts, their order and most of the words, so a model
+learns from it to restore rhythm and colour, not to restructure. Adjectives stay, because finding them without a tagger
+would be guesswork. Code and URLs stay as they are. Languages other than English have no plain version by rule.
 """
 
 import re
@@ -16,11 +16,11 @@ from twin_assets.documents import Category
 from twin_assets.features.cleaning.blocks import change_prose, code_lines
 
 MIN_CHANGE = 0.06
-"""Share of words and marks that must differ: with less, to rewrite the piece would be to copy it."""
+"""At least this share of words and marks has to differ; with less, rewriting the plain version would be copying it."""
 MIN_WORDS_CHANGED = 3
-"""Words that only one of the two has, counted in both."""
+"""At least this many words have to occur in only one of the two versions, counted in both."""
 WRAPPED = 60
-"""Characters of a line that an editor may have wrapped."""
+"""A line of at least this many characters may have been wrapped by an editor."""
 
 CONTRACTIONS = {
     "can't": "cannot", "won't": "will not", "shan't": "shall not", "ain't": "is not", "let's": "let us",
@@ -76,12 +76,12 @@ _HIDDEN = re.compile(r"[\ue100-\uf8ff]")
 _EMPHASIS = re.compile(r"(?<![\w*_])(\*{1,3}|_{1,3})(?=[^\s*_])(.+?)(?<=[^\s*_])\1(?![\w*_])", re.DOTALL)
 _ARROWS = "[\u2190-\u21ff\u2794\u2798-\u27af\u27b1-\u27be\u2b00-\u2b11\u2b60-\u2bb8\U0001f800-\U0001f8ff]"
 _ARROW = rf"(?:{_ARROWS}(?!\ufe0f)|(?<=\w ){_ARROWS}(?=\ufe0f \w))"
-"""It says something, unless the variation selector behind it makes it a picture that stands between no words."""
+"""An arrow that says something. With a variation selector behind it, it is an emoji, unless it is between words."""
 _EMOJI = re.compile(
     rf"[ \t]*(?:(?!{_ARROW})[\u2190-\u21ff\u2300-\u23ff\u2600-\u27bf\u2b00-\u2bff\ufe0f\u200d\U0001f000-\U0001faff])+"
 )
 _HASHTAGS = re.compile(r"(?<!\S)#(?=\w*[^\W\d_])\w+[ \t]*")
-"""With a letter: `#42` is a number."""
+"""A hashtag has a letter in it; `#42` is a number."""
 _LIST_MARK = re.compile(r"^[ \t]*([-*+•–]|\d{1,2}[.)])[ \t]+", re.MULTILINE)
 _WORD = re.compile(r"\b[A-Za-z][a-z]*(?:['’][a-z]+)?\b")
 _OPENER = re.compile(rf"(^|(?<=[.!?:]\s)|(?<=\n\n))(?:{OPENERS}),\s+(\w)", re.IGNORECASE)
@@ -89,9 +89,9 @@ _INTENSIFIER = re.compile(
     rf"(?<=\w)\s(?:{INTENSIFIERS})\b(?=\s+[a-z])(?!\s+(?:as|like|enough|not|in case|about|now|fine)\b)"
 )
 _NEGATED = re.compile(r"(?:\b(?:not|never|no|nor|neither|without|hardly|cannot)|n['’]t)(?:\s+\w+){0,3}$", re.IGNORECASE)
-"""Without its `quite`, `not quite so` says more than it did."""
+"""The beginning of a negated phrase, whose intensifier stays: `not so` would say more than `not quite so`."""
 _JUST, _HAVE = re.compile(r"\s*just\b"), re.compile(r"\b(?:has|have|had)$|['’](?:ve|s|d)$")
-"""What has just come is no more than come."""
+"""`just` stays after a form of `have`: `has come` does not say the same as `has just come`."""
 _ARTICLE = re.compile(rf"\b([Aa])n?(\s)(?:{INTENSIFIERS})\s([a-z]+)")
 _SWAPPED = re.compile(rf"\b(?:([Aa])n?(\s))?({'|'.join(PLAIN_WORDS)})\b", re.IGNORECASE)
 _VOWEL = re.compile(r"(?!us[eu]|uti|ubiq|uni(?![nmd])|eu|one)[aeiou]", re.IGNORECASE)
@@ -125,7 +125,7 @@ _TOKENS = re.compile(r"\w+|[^\w\s]|\n")
 
 
 def plain_version(text: str, category: Category, language: str | None) -> str | None:
-    """An English text without its marks of voice; None when it has none by rule, or too few to be worth a rewrite."""
+    """An English text without its marks of voice; None for another language, for code, or if too little changes."""
     if language != "en" or category is Category.CODE:
         return None
     if category is Category.POST and not _HEADING.search(text) and not code_lines(text):
@@ -139,12 +139,12 @@ def plain_version(text: str, category: Category, language: str | None) -> str | 
 
 
 def plain_sentence(sentence: str, language: str | None) -> str:
-    """One sentence, flat where it is English."""
+    """The plain version of one sentence; in a language other than English, the sentence itself."""
     return _plain_prose(sentence) if language == "en" else sentence
 
 
 def change(before: str, after: str) -> float:
-    """Share of the words, marks and line breaks of two texts that the other lacks, 0 to 1 (1 minus Dice, as bags)."""
+    """The share, 0 to 1, of the words, marks and line breaks of two texts that differ (1 minus Dice coefficient)."""
     first, second = Counter(_TOKENS.findall(before)), Counter(_TOKENS.findall(after))
     total = first.total() + second.total()
     return 1 - 2 * (first & second).total() / total if total else 0.0
@@ -156,7 +156,7 @@ def _words_changed(before: str, after: str) -> int:
 
 
 def _plain_prose(prose: str) -> str:
-    """Spans of code, links and addresses stay as they are: meanwhile a character that no text has stands for each."""
+    """Make prose plain, except spans of code, quotations, links and URLs, which a private-use character stands for."""
     kept: list[str] = []
 
     def hide(match: re.Match[str]) -> str:
@@ -179,7 +179,7 @@ def _plain_marks(part: str) -> str:
 
 
 def _without_dash(dash: re.Match[str]) -> str:
-    """A comma; a new sentence where one begins behind the only dash of its sentence; two around a list stay."""
+    """A comma, or a full stop if a clause follows the only dash of a sentence; two dashes around a list stay."""
     text, start, end = dash.string, dash.start(), dash.start(1)
     begin = max(text.rfind(stop, 0, start) for stop in (". ", "! ", "? ", "\n\n"))
     stops = [at for stop in (". ", "! ", "? ", "\n\n") if (at := text.find(stop, end)) >= 0]
@@ -193,7 +193,7 @@ def _without_dash(dash: re.Match[str]) -> str:
 
 
 def _as_clause(aside: re.Match[str]) -> str:
-    """An aside that says something between commas; a list of names, or of tools, stays in its brackets."""
+    """An aside with a verb goes between commas; a mere list of names or tools stays in its brackets."""
     return f", {aside[1].rstrip('.!?')}," if _CLAUSE.search(aside[1]) else aside[0]
 
 
@@ -219,7 +219,7 @@ def _with_article(article: str, space: str, word: str) -> str:
 
 
 def _not_inverted(match: re.Match[str]) -> str:
-    """`haven't I`: `have I not`."""
+    """Turn `haven't I` into `have I not`."""
     if match[1].lower() == "ai":
         return match[0]
     verb = {"ca": "can", "wo": "will", "sha": "shall"}.get(match[1].lower(), match[1])
@@ -227,7 +227,7 @@ def _not_inverted(match: re.Match[str]) -> str:
 
 
 def _expanded(found: str) -> str:
-    """A word without its contraction."""
+    """A word with its contraction expanded."""
     word = found.replace("’", "'")
     plain = CONTRACTIONS.get(word.lower())
     if plain is None:
@@ -246,7 +246,7 @@ def _plain_word(match: re.Match[str]) -> str:
 
 
 def _has_no_plain_word_here(match: re.Match[str]) -> bool:
-    """`more straightforward` is not `more easy`, what is required that is not needed that, and `will thus` not `so`."""
+    """True in `more straightforward` (not `more easy`), `required that` (not `needed that`) and `will thus`."""
     before, after = match.string[max(0, match.start() - 8) : match.start()], match.string[match.end() :][:8]
     if PLAIN_WORDS[match[3].lower()] == "so" and before.strip() and before.rstrip()[-1] not in ".!?,;:":
         return True
@@ -254,7 +254,7 @@ def _has_no_plain_word_here(match: re.Match[str]) -> bool:
 
 
 def _sentences(prose: str) -> Iterator[str]:
-    """Lines that were sentences become some, and so do list items; a long line before another was wrapped."""
+    """Yield lines and list items as sentences; a long line with another below it counts as wrapped and gets no stop."""
     for line, after in pairwise([*prose.split("\n"), ""]):
         words = _LIST_MARK.sub("", line).strip()
         goes_on = len(words) >= WRAPPED and after.strip() and not _LIST_MARK.match(after)
@@ -264,7 +264,7 @@ def _sentences(prose: str) -> Iterator[str]:
 
 
 def _unwrapped(prose: str) -> str:
-    """Paragraphs in one line each: where an editor wrapped them, what was changed would show in their lengths."""
+    """Join the lines of each paragraph; in wrapped lines, uneven lengths would show what has been changed."""
     lines: list[str] = []
     for before, line in pairwise(["", *prose.split("\n")]):
         if before.strip() and line.strip() and not (_OWN_LINE.match(before) or _NEW_BLOCK.match(line)):

@@ -1,7 +1,7 @@
-"""Whether what stands below a quotation is a reply to it.
+"""Tell whether the text below a quote is a reply to it.
 
-Output, examples, prompts and an author's own notes are set off as quotations too; and what follows a quotation may be
-the next thing that the author has to say.
+Authors also set off output, examples, prompts and their own notes as quotes, and the text below a quote may be about
+something else.
 """
 
 import re
@@ -11,7 +11,7 @@ from twin_assets.features.instructions.prose.key_phrases import UNSPACED, KeyPhr
 
 MAX_QUOTE = 800
 MIN_QUOTED, MIN_QUOTED_WORDS = 20, 8
-"""A shorter quotation is a word or a phrase that the text goes on about, and nothing to reply to."""
+"""A quote with fewer characters or words is a mere phrase, and nothing to reply to."""
 
 _SHOWN = re.compile(
     r"\b(prompt\w*|asked|thoughts?|process|responses?|started|told it|ran|runs?|output|outputs|prints?|printed|"
@@ -19,7 +19,7 @@ _SHOWN = re.compile(
     r"warning|replaced?|command)\b",
     re.IGNORECASE,
 )
-"""Words of a line above what is set off as a quotation and is output, an example or a prompt."""
+"""Words of a line that leads up to output, an example or a prompt set off as a quote."""
 _SAID = re.compile(
     r"\b(says?|said|writes?|wrote|explains?|explained|according|documentation|docs|quot\w+|tweet\w*|asks?|"
     r"pointed|points out|argues?|suggest\w*|comment\w*|replied|answer\w*)\b",
@@ -27,29 +27,29 @@ _SAID = re.compile(
 )
 _NOTE = re.compile(r"[\s>*_:]*(update|edit|note|warning|tl;?dr)\b", re.IGNORECASE)
 _SET_OFF = re.compile(r"[\s>]*(`|#|\d+[.)]\s)")
-"""Code, a page with its headings, steps to follow."""
+"""The beginning of a quote that is code, a page with headings, or a list of steps."""
 _REFERS = re.compile(
     r"(this|that|these|those|yes|no|i (dis)?agree|exactly|indeed|true|not quite|well)\b", re.IGNORECASE
 )
 _ATTRIBUTION = re.compile(r"[—―–]\s?[A-Z][^\n]{1,60}$")
-"""Below an epigraph, which opens a chapter and is not what the author answers."""
+"""The last line of an epigraph, which is not something that the author replies to."""
 
 
-def is_said(quote: str, above: str) -> bool:
-    """Whether a block quote is what somebody says, at some length. above: the paragraph that leads up to it."""
-    said = plain_text(quote.replace(">", " "))
-    is_long = len(said) >= MIN_QUOTED and (len(said.split()) >= MIN_QUOTED_WORDS or UNSPACED.search(said))
+def is_statement(quote: str, above: str) -> bool:
+    """True if a block quote is a statement of some length by somebody. above: the paragraph that leads up to it."""
+    text = plain_text(quote.replace(">", " "))
+    is_long = len(text) >= MIN_QUOTED and (len(text.split()) >= MIN_QUOTED_WORDS or UNSPACED.search(text))
     no_speech = _SET_OFF.match(quote) or _NOTE.match(quote) or _ATTRIBUTION.search(quote)
     is_shown = _SHOWN.search(above) and not _SAID.search(above)
     return bool(is_long and len(quote) <= MAX_QUOTE and not no_speech and not is_shown)
 
 
-def answers_it(reply: str, quote: str, phrases: KeyPhrases, language: str | None) -> bool:
-    """Whether a text speaks of the quotation above it: points at it, or says one of its key words again."""
+def is_reply(reply: str, quote: str, phrases: KeyPhrases, language: str | None) -> bool:
+    """True if a text is about the quote above it: it refers to the quote, or repeats one of its key words."""
     if reply.startswith(("#", "![", "<")):
         return False
     opening = reply.partition("\n\n")[0]
-    # Where no space parts words, which are shared cannot be told.
+    # Without spaces between words, shared words cannot be found.
     if _REFERS.match(opening) or UNSPACED.search(opening):
         return True
     shared = {*words_of(plain_text(quote.replace(">", " ")))}.intersection(words_of(opening))

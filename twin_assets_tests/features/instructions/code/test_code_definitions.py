@@ -1,6 +1,6 @@
 import pytest
 
-from twin_assets.features.instructions.code.code_comments import purpose_of_file
+from twin_assets.features.instructions.code.code_comments import file_comment
 from twin_assets.features.instructions.code.code_definitions import definitions, names_defined
 
 PYTHON = '''"""Tides. More of it."""
@@ -31,7 +31,7 @@ RUBY = "# The day's high water.\ndef high(day)\n  read(day)\n  day\nend\n"
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "signature", "purpose"),
+    ("name", "text", "signature", "comment"),
     [
         ("a.py", PYTHON, "@cache\ndef high(day: int,\n         gauge: str) -> float:", "The day's high water."),
         ("a.c", C, "static int\ntips(struct gauge *g)", "Tips since the start."),
@@ -39,10 +39,10 @@ RUBY = "# The day's high water.\ndef high(day)\n  read(day)\n  day\nend\n"
         ("a.rb", RUBY, "def high(day)", "The day's high water."),
     ],
 )
-def test_a_definition_has_a_signature_and_a_purpose(name, text, signature, purpose):
+def test_a_definition_has_a_signature_and_a_comment(name, text, signature, comment):
     [one] = definitions(text, name, 1_000)
     assert one.signature == signature
-    assert one.purpose == purpose
+    assert one.comment == comment
     assert text[one.start : one.end].endswith(("}", "end", "gauge)"))
 
 
@@ -102,12 +102,12 @@ int main(void)
 
 def test_what_is_wanted_of_a_definition_is_its_own():
     test, gauge = definitions(PARAMETRIZED, "g.py", 1_000)
-    assert (test.signature, test.purpose) == (
+    assert (test.signature, test.comment) == (
         "@pytest.mark.parametrize(…)\ndef test_level(level):",
         "A level is read.",
     )
     assert PARAMETRIZED[test.start :].startswith("@pytest"), "the banner above it is of the file's next part"
-    assert (gauge.purpose, gauge.members) == ("", ("def read", "def write"))
+    assert (gauge.comment, gauge.members) == ("", ("def read", "def write"))
 
 
 def test_a_blank_row_within_a_decorator_parts_nothing():
@@ -117,11 +117,11 @@ def test_a_blank_row_within_a_decorator_parts_nothing():
 
 def test_what_does_not_say_what_it_is_is_no_definition():
     conf, start, other_start, main = definitions(TYPES, "t.c", 1_000)
-    assert (conf.name_beside_signature, conf.purpose) == ("conf, which begins:", "What may be set.")
+    assert (conf.name_beside_signature, conf.comment) == ("conf, which begins:", "What may be set.")
     assert (start.conditions, start.signature) == (("`#if _WIN32`",), "[[gnu::stdcall]]\nvoid start(void)")
     assert (other_start.conditions, other_start.signature) == (("the `#else` of `#if _WIN32`",), "void start(void)")
-    assert other_start.purpose == "", "a comment that a blank row parts from it is not its own"
-    assert main.purpose == "mayor: a program", "main is for what its file is for"
+    assert other_start.comment == "", "a comment that a blank row parts from it is not its own"
+    assert main.comment == "mayor: a program", "main is for what its file is for"
     assert definitions("int main(void)\n{\n    return 0;\n}\n", "m.c", 1_000) == []
 
 
@@ -134,16 +134,16 @@ def test_a_class_too_long_gives_its_methods_and_a_function_too_long_gives_nothin
 
 
 def test_a_file_says_what_it_is_for_and_what_it_defines():
-    assert purpose_of_file(PYTHON) == "Tides. More of it."
-    assert purpose_of_file(C) == "Water, counted."
-    assert purpose_of_file("#!/bin/sh\n# All is quiet.\n# $ sh quiet.sh\n\nsleep 1\n") == "All is quiet."
-    assert purpose_of_file("x = 1\n") == ""
+    assert file_comment(PYTHON) == "Tides. More of it."
+    assert file_comment(C) == "Water, counted."
+    assert file_comment("#!/bin/sh\n# All is quiet.\n# $ sh quiet.sh\n\nsleep 1\n") == "All is quiet."
+    assert file_comment("x = 1\n") == ""
     assert names_defined(PYTHON, "a.py") == ["def high"]
     assert names_defined("SELECT 1;\n", "a.sql") == []
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "purpose"),
+    ("name", "text", "comment"),
     [
         ("a.rs", 'fn name() -> &str {\n    "The gauge of Skerrow"\n}\n', ""),
         ("a.js", "function read() {\n  'use strict'\n  return 1\n}\n", ""),
@@ -156,9 +156,9 @@ def test_a_file_says_what_it_is_for_and_what_it_defines():
         ("a.c", "// A hash set header\n// Grow it.\nint f(void)\n{\n    g();\n}\n", "A hash set header"),
     ],
 )  # fmt: skip
-def test_a_purpose_is_what_a_comment_or_docstring_says(name, text, purpose):
+def test_the_comment_of_a_definition_is_what_a_comment_or_docstring_says(name, text, comment):
     [one] = definitions(text, name, 1_000)
-    assert one.purpose == purpose
+    assert one.comment == comment
 
 
 def test_an_include_guard_is_no_condition():
@@ -167,7 +167,7 @@ def test_an_include_guard_is_no_condition():
 
 
 def test_a_file_is_for_what_its_first_comment_says_unless_that_is_a_definitions():
-    assert purpose_of_file(";;; gauge.el --- reads gauges -*- lexical-binding: t; -*-\n\n(read)\n") == "reads gauges"
-    assert purpose_of_file("# flake8: noqa\n# Reads gauges.\nimport os\n") == "Reads gauges."
-    assert purpose_of_file("// Reads one.\nint read(void)\n{\n}\n") == ""
-    assert purpose_of_file('"use strict";\nread();\n') == ""
+    assert file_comment(";;; gauge.el --- reads gauges -*- lexical-binding: t; -*-\n\n(read)\n") == "reads gauges"
+    assert file_comment("# flake8: noqa\n# Reads gauges.\nimport os\n") == "Reads gauges."
+    assert file_comment("// Reads one.\nint read(void)\n{\n}\n") == ""
+    assert file_comment('"use strict";\nread();\n') == ""

@@ -11,30 +11,30 @@ def phrases_among(texts):
 
 
 def test_phrases_are_what_a_piece_says_and_the_authors_others_do_not():
-    phrases = phrases_among([*TEXTS, PIECE]).of(PIECE, 3, "en")
+    phrases = phrases_among([*TEXTS, PIECE]).extract(PIECE, 3, "en")
     assert "tide gauge" in " ".join(phrases)
     assert all(phrase in PIECE for phrase in phrases)
     assert not [phrase for phrase in phrases if "morning" in phrase or "harbour" in phrase]
 
 
 def test_phrases_stand_in_the_order_of_the_piece_and_share_no_word():
-    phrases = phrases_among([*TEXTS, PIECE]).of(PIECE, 4, "en")
+    phrases = phrases_among([*TEXTS, PIECE]).extract(PIECE, 4, "en")
     assert phrases == sorted(phrases, key=PIECE.find)
     words = " ".join(phrases).casefold().split()
     assert len(words) == len(set(words))
 
 
 def test_one_document_more_rarely_changes_them():
-    assert phrases_among([*TEXTS, PIECE, "Bread rises."]).of(PIECE, 3, "en") == phrases_among([*TEXTS, PIECE]).of(
-        PIECE, 3, "en"
-    )
+    assert phrases_among([*TEXTS, PIECE, "Bread rises."]).extract(PIECE, 3, "en") == phrases_among(
+        [*TEXTS, PIECE]
+    ).extract(PIECE, 3, "en")
 
 
 def test_where_words_cannot_be_told_apart_or_weighed_there_are_none():
-    assert phrases_among(["潮水仪器" * 5] * 30).of("潮水仪器挂在链条上。", 3, "zh") == []
-    assert phrases_among(["Der Pegel lügt."]).of("Der Pegel lügt.", 3, "de") == []
+    assert phrases_among(["潮水仪器" * 5] * 30).extract("潮水仪器挂在链条上。", 3, "zh") == []
+    assert phrases_among(["Der Pegel lügt."]).extract("Der Pegel lügt.", 3, "de") == []
     german = phrases_among([f"Der Morgen war still und {n}." for n in range(30)])
-    assert german.of("Der Pegel ist müde, der Pegel war still.", 1, "de") == ["Pegel"]
+    assert german.extract("Der Pegel ist müde, der Pegel war still.", 1, "de") == ["Pegel"]
 
 
 def test_phrases_are_joined_as_one_says_them():
@@ -51,6 +51,6 @@ def test_phrases_are_joined_as_one_says_them():
 )
 def test_what_phrases_are_found_shows_in_the_fingerprint(text, language, before, after):
     one, other = phrases_among(before), phrases_among(after)
-    assert one.of(text, 3, language) != other.of(text, 3, language)
+    assert one.extract(text, 3, language) != other.extract(text, 3, language)
     assert one.fingerprint(words_of(text), language) != other.fingerprint(words_of(text), language)
     assert one.fingerprint(words_of(text), language) == phrases_among(before).fingerprint(words_of(text), language)
