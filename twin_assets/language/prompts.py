@@ -376,7 +376,7 @@ def _as_data(request: DraftRequest, tokenizer: "PreTrainedTokenizerBase") -> Dra
     )
 
 
-def room(context_tokens: int, answer_tokens: int, base_context: int) -> tuple[int, int]:
+def token_limits(context_tokens: int, answer_tokens: int, base_context: int) -> tuple[int, int]:
     """How many tokens a recipe's sequences and their prompts may have on a base model: (context, prompt).
 
     context_tokens, answer_tokens: the recipe's. base_context: the positions that the base model has. Trainer,

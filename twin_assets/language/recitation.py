@@ -52,21 +52,31 @@ def copied(draft: str, texts: Sequence[str]) -> Copied:
     return _measure([lengths], len(own))
 
 
-def recitation(
-    drafts: Sequence[str], prompts: Sequence[str], passages: Sequence[Sequence[str]], training: Iterable[str]
-) -> list[Recitation]:
-    """The recitation of each draft.
+class RecitationSearch:
+    """Measures what a set of drafts copies, while the training answers are given to it one at a time."""
 
-    prompts: the whole prompt of each draft. passages: what each prompt showed to draw on. training: the training
-    answers; they are read once, one after the other.
-    """
-    own = [words(draft) for draft in drafts]
-    parts = [_unquoted(draft, words(prompt)) for draft, prompt in zip(own, prompts, strict=True)]
-    matched = iter(matching_lengths([piece for part in parts for piece in part], (words(text) for text in training)))
-    return [
-        Recitation(len(draft_words), _measure([next(matched) for _ in part], len(draft_words)), copied(draft, shown))
-        for draft, draft_words, part, shown in zip(drafts, own, parts, passages, strict=True)
-    ]
+    def __init__(self, drafts: Sequence[str], prompts: Sequence[str], passages: Sequence[Sequence[str]]) -> None:
+        """prompts: the whole prompt of each draft. passages: the passages that each prompt showed."""
+        self._drafts, self._passages = drafts, passages
+        self._words = [words(draft) for draft in drafts]
+        self._parts = [_unquoted(own, words(prompt)) for own, prompt in zip(self._words, prompts, strict=True)]
+        self._automaton = _Automaton(piece for part in self._parts for piece in part)
+
+    def read(self, training_text: str) -> None:
+        """Compare the drafts with one more training answer."""
+        self._automaton.read(words(training_text))
+
+    def results(self) -> list[Recitation]:
+        """The recitation of each draft, compared with all the training answers read so far."""
+        longest = self._automaton.longest()
+        return [
+            Recitation(
+                len(own),
+                _measure([[longest[state] for state in self._automaton.walk(piece)] for piece in part], len(own)),
+                copied(draft, shown),
+            )
+            for draft, own, part, shown in zip(self._drafts, self._words, self._parts, self._passages, strict=True)
+        ]
 
 
 def _measure(pieces: Sequence[Sequence[int]], n_words: int) -> Copied:

@@ -18,7 +18,7 @@ from twin_assets.language.prompts import (
     encode_example,
     encode_prompt,
     messages,
-    room,
+    token_limits,
     template_kind,
     user_message,
     windows,
@@ -263,7 +263,7 @@ def test_only_passages_and_examples_are_shown_texts_and_only_those_that_fit(toke
 
 
 def test_a_recipe_longer_than_its_base_leaves_the_prompt_what_the_base_has():
-    assert room(512, 200, 2048) == (512, 312)
-    assert room(512, 200, 256) == (256, 56)
+    assert token_limits(512, 200, 2048) == (512, 312)
+    assert token_limits(512, 200, 256) == (256, 56)
     with pytest.raises(BadRecipe, match="lower answer_tokens"):
-        room(512, 250, 256)
+        token_limits(512, 250, 256)

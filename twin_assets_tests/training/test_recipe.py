@@ -6,7 +6,7 @@ import yaml
 from twin_assets.errors import BadRecipe
 from twin_assets.evaluation.gates import limits_of
 from twin_assets.language.base_models import recipe_files, untrained_base
-from twin_assets.language.prompts import room
+from twin_assets.language.prompts import token_limits
 from twin_assets.settings import Settings
 from twin_assets.training.recipe import load_recipe, recipe_hash
 
@@ -35,7 +35,7 @@ def test_the_packaged_recipes_are_the_promised_ones(settings):
 @pytest.mark.parametrize("name", sorted(PACKAGED))
 def test_a_packaged_recipe_resolves_and_its_base_drafts_untrained(name, settings):
     recipe = load_recipe(name, settings, {})
-    assert room(recipe.context_tokens, recipe.answer_tokens, 1_000_000)[1] >= recipe.context_tokens // 4
+    assert token_limits(recipe.context_tokens, recipe.answer_tokens, 1_000_000)[1] >= recipe.context_tokens // 4
     assert limits_of(recipe.gates)
     assert untrained_base(name, settings).spec == recipe.base
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twin_assets.errors import BadRecipe
-from twin_assets.language.prompts import DraftRequest, Passage, PassageLimits, encode_prompt, room
+from twin_assets.language.prompts import DraftRequest, Passage, PassageLimits, encode_prompt, token_limits
 from twin_assets.training.process.examples import (
     IGNORED,
     as_dataset,
@@ -82,7 +82,7 @@ def test_labels_are_the_ids_where_learned_and_ignored_elsewhere(tokenizer):
 
 def test_a_short_base_gives_the_trainer_the_room_that_the_api_has(tokenizer):
     """A recipe of 512 and 200 tokens on a base of 256."""
-    context, prompt = room(512, 200, 256)
+    context, prompt = token_limits(512, 200, 256)
     assert (context, prompt) == (256, 56)
     passage = {"chunk_id": "c", "title": "T", "url": "", "text": "A rope keeps the tide. " * 10}
     one = row(1, "train") | {"passages": [passage]}
@@ -104,7 +104,7 @@ def test_a_recipe_that_shows_little_trains_on_what_the_api_shows(tokenizer):
 
 def test_a_recipe_whose_answers_leave_no_prompt_is_refused_with_what_would_fit():
     with pytest.raises(BadRecipe, match=r"answer_tokens 200 leave 0 tokens .* lower answer_tokens to at most 96"):
-        room(512, 200, 128)
+        token_limits(512, 200, 128)
 
 
 def test_memory_is_a_few_bytes_a_token(tokenizer):
