@@ -44,8 +44,8 @@ FEEDBACK = 0.5
 document. Neither more documents nor expanding the full-text query (RM3) gained anything."""
 
 MIN_SPREAD = 0.08
-"""Cosines are divided by at least this standard deviation, which is low for queries of real collections: where the model
-finds all candidates alike, their differences mean nothing."""
+"""Cosines are divided by at least this standard deviation, which is low for queries of real collections: where the
+model finds all candidates alike, their differences mean nothing."""
 
 CANDIDATES = 50
 """The vectors and the full text each give at least this many candidates."""
@@ -74,7 +74,7 @@ def passage_of(row: Mapping[str, Any]) -> Passage:
 
 @dataclass(frozen=True)
 class Hit:
-    """A chunk that a search found. `score` orders the hits of one query; scores of different queries are not comparable."""
+    """A chunk that a search found. `score` orders the hits of one query; it means nothing across queries."""
 
     chunk_id: str
     document_id: str
@@ -247,7 +247,7 @@ def _matches(table: TableHandle, query: str, where: str | None, limit: int) -> l
 
 
 def _run(query: Any, score: str, where: str | None, limit: int) -> list[_Candidate]:
-    """The rows that the query finds, best first. score: the column that orders them; LanceDB warns if it is not named."""
+    """The rows that the query finds, best first. score: the column that orders them; LanceDB wants it named."""
     # Any: LanceDB's query builders share methods but no public base class.
     if where:
         query = query.where(where, prefilter=True)
@@ -261,7 +261,7 @@ def _run(query: Any, score: str, where: str | None, limit: int) -> list[_Candida
 
 
 def _fused(candidates: list[_Candidate], query: "Vector", weight: float) -> list[float]:
-    """The score of each candidate after feedback: the z-scores of its cosine and its BM25, with `weight` on the cosine."""
+    """The score of each candidate after feedback: z-scores of cosine and BM25, with `weight` on the cosine."""
     import numpy as np
 
     if not candidates:

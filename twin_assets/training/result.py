@@ -67,7 +67,7 @@ class TrainingResult(Stored):
 
     @classmethod
     def read(cls, folder: Path) -> "TrainingResult | None":
-        """The result in a training folder; None if there is no readable one, which means that training has not finished."""
+        """The result in a training folder; None if it cannot be read, which means that training has not finished."""
         try:
             return cls.model_validate_json((folder / FILE).read_text())
         except (OSError, ValidationError, UnicodeDecodeError):
@@ -81,7 +81,7 @@ class TrainingResult(Stored):
 
 
 def weights_sound(folder: Path) -> tuple[bool, str]:
-    """Whether every weight of the adapter in `folder` is finite and each layer has changed, and what was found, in words."""
+    """(whether every weight of the adapter is finite and each layer has changed, what was found in words)."""
     from safetensors import safe_open
 
     infinite = unmoved = total = 0

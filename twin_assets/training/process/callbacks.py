@@ -16,7 +16,7 @@ SAVES_PER_BUDGET = 10
 
 
 class Spent(TrainerCallback, ExportableState):  # type: ignore[misc]
-    """Counts the time and tokens that a training has spent over all its attempts, and ends it when its minutes are over.
+    """Counts the time and tokens that all attempts of a training have spent, and ends it when its minutes are over.
 
     Each checkpoint holds these counts, under the name of this class (see `ExportableState`). What a killed attempt did
     after its last checkpoint is done again, so it is not counted.

@@ -85,8 +85,8 @@ def encode_rows(
 ) -> Encoded:
     """Encode rows, in the order of their ids. Each answer token is learned exactly once.
 
-    A row whose instruction alone does not fit into `prompt_tokens` is left out and counted. max_windows: stop after this
-    many, and keep the order of `rows`. limits: how much of the passages is shown.
+    A row whose instruction alone does not fit into `prompt_tokens` is left out and counted. max_windows: stop after
+    this many, and keep the order of `rows`. limits: how much of the passages is shown.
     """
     tokens, pieces, ids = array("i"), list[tuple[int, int, int]](), list[str]()
     n_rows = n_too_long = dropped = 0

@@ -53,8 +53,8 @@ def seed_of_step(seed: int, step: int) -> int:
 def share_of_rate(scheduler: str, warmup: float, progress: float, ahead: float) -> float:
     """The learning rate of the next step as a share of the recipe's, 0 to 1.
 
-    scheduler: `cosine`, `linear` or `constant_with_warmup`. progress: the share of the budget, in steps or minutes, that
-    has been used. ahead: the share that the next step is likely to use; it keeps the first step's rate above 0.
+    scheduler: `cosine`, `linear` or `constant_with_warmup`. progress: the share of the budget, in steps or minutes,
+    that has been used. ahead: the share that the next step is likely to use; it keeps the first step's rate above 0.
     """
     left = max(0.0, 1 - progress)
     after_warmup = {"cosine": 0.5 * (1 - math.cos(math.pi * left)), "linear": left, "constant_with_warmup": 1.0}

@@ -71,7 +71,7 @@ class TrainingJob:
 
     @property
     def token_limits(self) -> tuple[int, int]:
-        """(context tokens, prompt tokens) of the examples. Raises BadRecipe if the base model's context is too short."""
+        """(context tokens, prompt tokens) of an example. Raises BadRecipe if the base's context is too short."""
         return token_limits(self.recipe.context_tokens, self.recipe.answer_tokens, context_limit(self.model))
 
 
@@ -88,7 +88,7 @@ class _Trained:
 def train(
     recipe: Recipe, dataset: TableHandle, folder: Path, settings: Settings, lineage: dict[str, str], tell: Tell
 ) -> TrainingResult:
-    """Train into `folder`, or return the result that is already there. lineage: the names that the tracking run records.
+    """Train into `folder`, or return the result that is already there. lineage: names for the tracking run.
 
     Raises BadRecipe if the base model cannot be found or its context is too short for the recipe's answers,
     NotEnoughWriting if there is nothing to train on, and TwinError if the loss stops being a number; the next attempt

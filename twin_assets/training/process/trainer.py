@@ -1,8 +1,8 @@
 """trl's SFTTrainer, extended for long trainings on a user's own machine.
 
-`StepOrder` chooses a step's windows, which go through the model in micro-batches of similar length. The loss is the mean
-over all learned tokens of the step, however the micro-batches were cut. This module imports torch and trl, so only the
-training process imports it.
+`StepOrder` chooses a step's windows, which go through the model in micro-batches of similar length. The loss is the
+mean over all learned tokens of the step, however the micro-batches were cut. This module imports torch and trl, so only
+the training process imports it.
 """
 
 import math
@@ -32,7 +32,7 @@ Batch = dict[str, Tensor]
 
 
 def collated(windows: Sequence[Mapping[str, Any]], pad_token: int) -> Batch:
-    """Put windows into one padded batch. A window has `input_ids`, and the number of them at its end that are `learned`.
+    """Put windows into one padded batch. A window: `input_ids`, and how many of them at the end are `learned`.
 
     A batch without padding gets no `attention_mask`, because attention without a mask is faster.
     """
@@ -108,7 +108,8 @@ class AdapterTrainer(SFTTrainer):  # type: ignore[misc]
         n_items = n_learned(batches)
         if not n_items:
             raise TwinError(
-                f"step {step} has no token to learn: the dataset's answers are empty; materialize instruction_dataset again"
+                f"step {step} has no token to learn, because the dataset's answers are empty: materialize "
+                "instruction_dataset again"
             )
         total = torch.tensor(n_items, device=self.args.device)
         spent = self.spent
