@@ -115,7 +115,7 @@ def _token_limits(manifest: ModelManifest, models: Models) -> tuple[int, int]:
 
 def _request(manifest: ModelManifest, row: Row) -> DraftRequest:
     """The request of a row, showing as many passages as in the version's training and drafting."""
-    return DraftRequest.of_row(row, passage_limits(manifest.recipe))
+    return DraftRequest.from_row(row, passage_limits(manifest.recipe))
 
 
 def _score(models: Models, manifest: ModelManifest, rows: Sequence[Row], tell: Tell) -> Iterator[ScoredRow]:

@@ -63,7 +63,7 @@ def test_bits_are_of_the_answers_bytes_each_once(world: World, found: Evaluation
     nats = sum(
         world.models.nats("base", list(windows(example, 256, score_closing=False)))
         for one in held_out
-        for example in [encode_example(world.models.tokenizer, DraftRequest.of_row(one), one["answer"], 128)]
+        for example in [encode_example(world.models.tokenizer, DraftRequest.from_row(one), one["answer"], 128)]
     )
     assert found.overall is not None
     assert found.overall.n_bytes == n_bytes

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twin_assets.documents import Category
 from twin_assets.errors import BadInput, BadRecipe
 from twin_assets.language.base_models import load_tokenizer
-from twin_assets.language.generation.copy_guard import Beginnings, TokenGuard
+from twin_assets.language.generation.copy_guard import TokenGuard, WordStarts
 from twin_assets.language.prompts import (
     FORMATS,
     DraftRequest,
@@ -247,7 +247,7 @@ def test_a_draft_that_copies_meets_the_guard_wherever_it_begins_to(tokenizer, pa
     prompt = encode_prompt(tokenizer, DraftRequest("Write.", (passage,)), 100_000)
     draft = f"{before}{passage.text.split(' ', begin)[-1]}"
     ids = tokenizer(draft, add_special_tokens=False)["input_ids"]
-    guard = TokenGuard(Beginnings(tokenizer), prompt.shown, 6)
+    guard = TokenGuard(WordStarts(tokenizer), prompt.shown, 6)
     stopped = [n for n in range(len(ids)) if ids[n] in guard.banned(ids[:n])]
     written = words(tokenizer.decode(ids[: stopped[0]] if stopped else ids))
     (matched,) = matching_lengths([written], [words(passage.text)])

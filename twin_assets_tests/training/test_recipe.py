@@ -72,7 +72,7 @@ def test_a_wrong_value_is_named(own, keys, said):
 
 
 def test_a_file_that_is_no_yaml_is_named(own):
-    with pytest.raises(BadRecipe, match="is no YAML"):
+    with pytest.raises(BadRecipe, match="is not valid YAML"):
         load_recipe("mine", own("mine", text="a: [b"), {})
 
 

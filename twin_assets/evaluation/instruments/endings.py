@@ -52,7 +52,7 @@ def _score(
     first = {row["cluster_id"]: row for row in reversed(rows)}
     for row in list(reversed(first.values()))[:MAX_ROWS]:
         try:
-            example = encode_example(models.tokenizer, DraftRequest.of_row(row, limits), row["answer"], prompt_tokens)
+            example = encode_example(models.tokenizer, DraftRequest.from_row(row, limits), row["answer"], prompt_tokens)
         except BadInput:
             continue
         end = example.answer_ids[-example.n_closing]

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from twin_assets.documents import digest
 from twin_assets.errors import BadInput
-from twin_assets.language.prompts import AS_RETRIEVED, DraftRequest, PassageLimits, Window, encode_example, windows
+from twin_assets.language.prompts import (
+    DEFAULT_PASSAGE_LIMITS,
+    DraftRequest,
+    PassageLimits,
+    Window,
+    encode_example,
+    windows,
+)
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -81,7 +88,7 @@ def encode_rows(
     context_tokens: int,
     prompt_tokens: int,
     max_windows: int | None = None,
-    limits: PassageLimits = AS_RETRIEVED,
+    limits: PassageLimits = DEFAULT_PASSAGE_LIMITS,
 ) -> Encoded:
     """Encode rows, in the order of their ids. Each answer token is learned exactly once.
 
@@ -95,7 +102,7 @@ def encode_rows(
             break
         n_rows += 1
         try:
-            example = encode_example(tokenizer, DraftRequest.of_row(row, limits), row["answer"], prompt_tokens)
+            example = encode_example(tokenizer, DraftRequest.from_row(row, limits), row["answer"], prompt_tokens)
         except BadInput:
             n_too_long += 1
             continue

@@ -86,7 +86,7 @@ def test_a_short_base_gives_the_trainer_the_room_that_the_api_has(tokenizer):
     assert (context, prompt) == (256, 56)
     passage = {"chunk_id": "c", "title": "T", "url": "", "text": "A rope keeps the tide. " * 10}
     one = row(1, "train") | {"passages": [passage]}
-    api = encode_prompt(tokenizer, DraftRequest.of_row(one), prompt)
+    api = encode_prompt(tokenizer, DraftRequest.from_row(one), prompt)
     for window in encode_rows([one], tokenizer, context, prompt).windows[:1]:
         assert window.ids[: len(api.ids)] == api.ids
         assert window.mask[: len(api.ids) + 1] == [0] * len(api.ids) + [1]
@@ -95,7 +95,7 @@ def test_a_short_base_gives_the_trainer_the_room_that_the_api_has(tokenizer):
 def test_a_recipe_that_shows_little_trains_on_what_the_api_shows(tokenizer):
     passages = [{"chunk_id": str(n), "title": "T", "url": "", "text": f"A rope {n} keeps. " * 20} for n in range(3)]
     one, limits = row(1, "train") | {"passages": passages}, PassageLimits(most=2, bytes=100)
-    api = encode_prompt(tokenizer, DraftRequest.of_row(one, limits), 384)
+    api = encode_prompt(tokenizer, DraftRequest.from_row(one, limits), 384)
     [window] = encode_rows([one], tokenizer, 512, 384, limits=limits).windows
     assert window.ids[: len(api.ids)] == api.ids
     assert [passage.chunk_id for passage in api.kept_passages] == ["0", "1"]

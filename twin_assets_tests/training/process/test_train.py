@@ -275,7 +275,7 @@ def test_progress_is_told_in_words(fit, write_recipe, monkeypatch):
 
 def test_a_base_model_that_is_not_there_is_named(fit, write_recipe, tmp_path):
     write_recipe(tmp_path / "nowhere")
-    with pytest.raises(BadRecipe, match="nowhere is no folder: mend the path in the recipe"):
+    with pytest.raises(BadRecipe, match="nowhere is not a folder: correct the path in the recipe"):
         fit()
 
 
