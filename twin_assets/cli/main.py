@@ -503,7 +503,7 @@ def document_leave_out(
 def search(author_id: str, query: str, k: int, category: str | None, as_json: bool) -> None:
     """Search an author's own writing, by meaning and by words."""
     from twin_assets.language.embedding import load_embedder
-    from twin_assets.language.search import load_reranker
+    from twin_assets.language.search import SearchFilter, load_reranker
     from twin_assets.language.search import search as find
 
     opened = stores()
@@ -511,7 +511,7 @@ def search(author_id: str, query: str, k: int, category: str | None, as_json: bo
     table = opened.features.table(author_id, "embeddings")
     table.pinned  # noqa: B018  raises when there is nothing to search
     embedder, reranker = load_embedder(opened.settings), load_reranker(opened.settings)
-    for hit in find(table, embedder, query, k, category=category, reranker=reranker):
+    for hit in find(table, embedder, query, k, SearchFilter(category=category), reranker=reranker):
         if as_json:
             put({name: getattr(hit, name) for name in ("document_id", "title", "url", "text", "score")})
         else:

@@ -1,8 +1,8 @@
-"""The evaluation pipeline's assets: what a version is worth, and which one is in production.
+"""The evaluation pipeline's assets: how good a version is, and which version is in production.
 
-`evaluation_report` starts the evaluation process; an evaluation that the registry holds is not done again.
-`production_model` is the only place that moves the alias: the app, `twin` and the UI all execute it. It moves it only
-to a version that a process of its own has loaded just before.
+`evaluation_report` starts the evaluation process, unless the registry already holds the evaluation. `production_model`
+is the only place that moves the alias `production`: the app, `twin` and the UI all execute it. It only promotes a
+version that has just been loaded successfully, in a separate process.
 """
 
 from collections.abc import Iterator, Mapping
@@ -34,15 +34,15 @@ ADAPTER = dg.AssetKey("adapter")
 
 
 class EvaluationConfig(dg.Config):
-    """How much is scored and drafted; what is not given is the recipe's, else the default."""
+    """How much is scored and drafted. What is not given comes from the recipe, or else from the defaults."""
 
-    max_clusters: int | None = Field(default=None, description="Held-out clusters scored at most.")
-    max_rows_per_cluster: int | None = Field(default=None, description="Rows scored of a cluster.")
-    n_drafts: int | None = Field(default=None, description="Held-out prompts drafted for.")
-    draft_tokens: int | None = Field(default=None, description="Longest draft, in tokens.")
+    max_clusters: int | None = Field(default=None, description="The most held-out clusters to score.")
+    max_rows_per_cluster: int | None = Field(default=None, description="The most rows to score in a cluster.")
+    n_drafts: int | None = Field(default=None, description="How many held-out prompts to draft for.")
+    draft_tokens: int | None = Field(default=None, description="The longest draft, in tokens.")
 
     def options(self, recipe: Mapping[str, object]) -> Options:
-        """What the evaluation process takes. Raises BadRecipe for a recipe's key or value that is none."""
+        """The options for the evaluation process. Raises BadRecipe for an invalid key or value in the recipe."""
         try:
             return Options.model_validate({**options_of(recipe), **self.model_dump(exclude_none=True)})
         except ValidationError as error:
@@ -53,10 +53,10 @@ class EvaluationConfig(dg.Config):
             ) from error
 
 
-def recipe_now(stores: Stores, manifest: ModelManifest) -> Mapping[str, object]:
-    """The version's recipe as it is now: it says how the version is judged, not only how it was trained.
+def current_recipe(stores: Stores, manifest: ModelManifest) -> Mapping[str, object]:
+    """The version's recipe as it is today, whose options and limits the version is judged by.
 
-    Where the recipe or the author's profile is gone, it is judged as it was.
+    If the recipe or the author's profile no longer exists, this is the recipe that the version was trained with.
     """
     try:
         overrides = stores.warehouse.profile(manifest.author).overrides(manifest.recipe_name)
@@ -65,13 +65,13 @@ def recipe_now(stores: Stores, manifest: ModelManifest) -> Mapping[str, object]:
         return manifest.recipe
 
 
-def is_judged(stores: Stores, manifest: ModelManifest) -> bool:
-    """Whether a report would find the version measured by today's code and options, and judged by today's limits.
+def is_evaluated(stores: Stores, manifest: ModelManifest) -> bool:
+    """True if the version's evaluation and gates were made with today's code, options and limits.
 
-    Raises BadRecipe for a recipe whose options or limits are none.
+    Raises BadRecipe if the recipe's options or limits are invalid.
     """
-    recipe = recipe_now(stores, manifest)
-    evaluation = _held(manifest, EvaluationConfig().options(recipe))
+    recipe = current_recipe(stores, manifest)
+    evaluation = _stored(manifest, EvaluationConfig().options(recipe))
     return evaluation is not None and gates(evaluation, limits_of(recipe)) == manifest.gates
 
 
@@ -95,13 +95,13 @@ def options_of(recipe: Mapping[str, object]) -> dict[str, object]:
 def evaluation_report(
     context: dg.AssetExecutionContext, config: EvaluationConfig
 ) -> Iterator[dg.MaterializeResult[None]]:
-    """Adapter against base on writing that neither saw: bits per byte, copying, style; and the verdict."""
+    """Compares adapter and base on held-out writing (bits per byte, copying, style), and gives a verdict."""
     stores, author = open_stores(), author_of(context)
     manifest = _version(stores, author, recipe_of(context), _data_version(context))
-    recipe = recipe_now(stores, manifest)
+    recipe = current_recipe(stores, manifest)
     options = config.options(recipe)
-    evaluation = _held(manifest, options)
-    known = evaluation is not None
+    evaluation = _stored(manifest, options)
+    is_already_evaluated = evaluation is not None
     if evaluation is None:
         evaluation = _measure(context, stores, manifest, options)
     found = gates(evaluation, limits_of(recipe))
@@ -111,13 +111,13 @@ def evaluation_report(
     if warning := manifest.prompt_warning(PROMPT_VERSION):
         context.log.warning(warning)
     yield dg.MaterializeResult(
-        metadata=_metadata(manifest, evaluation, report.markdown(evaluation, found), known),
+        metadata=_metadata(manifest, evaluation, report.markdown(evaluation, found), is_already_evaluated),
         check_results=check_results("evaluation_report", found),
     )
 
 
 def _data_version(context: dg.AssetExecutionContext) -> str | None:
-    """The data version of the adapter that this partition's report follows."""
+    """The data version of this partition's newest adapter."""
     wanted = dg.AssetRecordsFilter(ADAPTER, asset_partitions=[context.partition_key])
     records = context.instance.fetch_materializations(wanted, limit=1).records
     materialization = records[0].asset_materialization if records else None
@@ -126,7 +126,7 @@ def _data_version(context: dg.AssetExecutionContext) -> str | None:
 
 
 def _version(stores: Stores, author: str, recipe: str, data_version: str | None) -> ModelManifest:
-    """The version whose weights the adapter's data version names, else the recipe's newest."""
+    """The version whose weights have this data version, or else the recipe's newest version."""
     versions = stores.models.versions(author, recipe)
     if not versions:
         raise NotThere(f"{author} has no version of recipe {recipe}: materialize `adapter` for it first")
@@ -134,8 +134,8 @@ def _version(stores: Stores, author: str, recipe: str, data_version: str | None)
     return next(followed, versions[-1])
 
 
-def _held(manifest: ModelManifest, options: Options) -> Evaluation | None:
-    """The evaluation that the registry holds, when it was made by this code with these options."""
+def _stored(manifest: ModelManifest, options: Options) -> Evaluation | None:
+    """The evaluation in the registry, if it was made by this code with these options."""
     if manifest.evaluation is None or manifest.evaluation.get("made_by") != options.made_by:
         return None
     return stored_evaluation(manifest, options)
@@ -153,7 +153,7 @@ def _measure(
 
 
 def _metadata(
-    manifest: ModelManifest, evaluation: Evaluation, text: str, known: bool
+    manifest: ModelManifest, evaluation: Evaluation, text: str, is_already_evaluated: bool
 ) -> dict[str, dg.MetadataValue | str | float | bool]:
     plot = report.plot(evaluation)
     return {
@@ -165,20 +165,20 @@ def _metadata(
         "held_out_clusters": evaluation.n_clusters,
         "held_out_rows": evaluation.n_rows,
         "rows_left_out": evaluation.n_left_out,
-        "already_evaluated": known,
+        "already_evaluated": is_already_evaluated,
         "path": dg.MetadataValue.path(f"{manifest.path}/{FILE}"),
         **evaluation.metrics(),
     }
 
 
 class PromotionConfig(dg.Config):
-    """Which version goes into production, and who says so."""
+    """Which version goes into production, and who decided it."""
 
     version: str | None = Field(
         default=None,
-        description="Default: the newest candidate that passed every gate; one that was rolled back is none.",
+        description="Default: the newest candidate that passed every gate, but none that was rolled back.",
     )
-    who: str = Field(description="Who decided; kept in the registry.")
+    who: str = Field(description="Who decided it; kept in the registry.")
     reason: str = Field(default="", description="Why; kept in the registry.")
 
 
@@ -193,12 +193,12 @@ class PromotionConfig(dg.Config):
 def production_model(
     context: dg.AssetExecutionContext, config: PromotionConfig
 ) -> Iterator[dg.MaterializeResult[None]]:
-    """The version that drafts when a request names the author alone: the registry's alias `production`."""
+    """The version that drafts when a request names only the author: the registry's alias `production`."""
     stores, author = open_stores(), author_of(context)
     models = stores.models
     version = config.version or models.newest_passing(author).version
     wanted, before = models.version(author, version), models.production(author)
-    if wanted.stage != "rejected":  # which `promote` refuses, with its reason
+    if wanted.stage != "rejected":  # `promote` refuses a rejected version and says why
         run_child(context, stores.settings, "twin_assets.evaluation.loading", {"author": author, "version": version})
     manifest = models.promote(author, version, config.who, config.reason)
     previous = before.version if before else "none"

@@ -1,4 +1,4 @@
-"""Gates as asset checks: they show the verdict that stands in the registry, and block nothing."""
+"""The gates as asset checks, which show the registry's verdict and block nothing."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ from twin_assets.orchestration.partitions import authors_recipes
 
 
 def check_specs(asset: str) -> list[dg.AssetCheckSpec]:
-    """One check per gate; partitioned, so that one author's failure is nobody else's status."""
+    """One check per gate. They are partitioned, so that a failure shows for its own author and recipe only."""
     return [
         dg.AssetCheckSpec(name, asset=asset, description=description, partitions_def=authors_recipes)
         for name, description in DESCRIPTIONS.items()
@@ -18,7 +18,7 @@ def check_specs(asset: str) -> list[dg.AssetCheckSpec]:
 
 
 def check_results(asset: str, gates: Iterable[Gate]) -> list[dg.AssetCheckResult]:
-    """The gates as check results. A failed gate is a warning: the run did its work."""
+    """The gates as check results. A failed gate is only a warning, because the run itself succeeded."""
     return [
         dg.AssetCheckResult(
             asset_key=dg.AssetKey(asset),

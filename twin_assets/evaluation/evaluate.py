@@ -1,12 +1,13 @@
-"""The evaluation process: one model version, its base and its adapter, on the clusters held out of its dataset.
+"""The evaluation process: measures one model version against its base model on the held-out clusters of its dataset.
 
     python -m twin_assets.evaluation.evaluate        started by the asset `evaluation_report` through Dagster Pipes
 
-A process of its own, so that the model's memory goes when it is done. Its result is `evaluation.json` beside the
-adapter, written at once at the end: a run killed on the way leaves nothing, and one that finds the file has nothing to
-do. The same version gives the same bytes: rows are chosen and drafts seeded by hashes.
+It is a separate process, so that the model's memory is freed when it ends. The result is `evaluation.json` beside the
+adapter, written in one step at the end: a run that is killed earlier leaves nothing, and a run that finds the file has
+nothing to do. The same version always gives the same bytes, because hashes choose the rows and seed the drafts.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -39,10 +40,10 @@ from twin_assets.language.prompts import (
     encode_example,
     encode_prompt,
     passage_limits,
-    room,
+    token_limits,
     windows,
 )
-from twin_assets.language.recitation import Recitation, recitation, words
+from twin_assets.language.recitation import Recitation, RecitationSearch, words
 from twin_assets.orchestration.progress import Tell
 from twin_assets.orchestration.subprocesses import pipes_child
 from twin_assets.stores import Stores, open_stores
@@ -61,22 +62,23 @@ COLUMNS = (
 )
 
 STYLE_CHARACTERS = 1_000_000
-"""Training text of one kind that the author's spread is taken from: some 1,000 blocks, a second of work."""
+"""How much training text of each kind the author's style is measured on: about 1,000 blocks, a second of work."""
 
-WHOSE = ("base", "adapter", "author")
-"""Fields of a draft: what two models made of a prompt, and what the author wrote."""
+WRITERS = ("base", "adapter", "author")
+"""The fields of a draft that hold a text: the two models' drafts, and what the author wrote."""
 
-LEAST_WORDS = 40
-"""One run of the length that drafting allows does not make a copy of a short draft."""
+MIN_WORDS = 40
+"""A draft shorter than this counts as this long when its copied share is taken: a single run that drafting allows is
+not to make a copy of it."""
 
 Kind = tuple[str, bool]
-"""Prose or code, and whether it is English: texts are compared with their own kind only."""
+"""`prose` or `code`, and whether it is English; texts are only compared with texts of the same kind."""
 
 
 def evaluate(
     manifest: ModelManifest, dataset: TableHandle, models: Models | None, options: Options, tell: Tell
 ) -> Evaluation:
-    """Measure one version on its dataset's test split. models: needed only when something is held out."""
+    """Measure one version on its dataset's test split. models: may be None when nothing is held out."""
     held_out = choose(dataset.rows(COLUMNS, "split = 'test'"), options)
     found = Evaluation(
         made_by=options.made_by,
@@ -95,30 +97,29 @@ def evaluate(
     found.likelihoods = likelihoods(by_cluster(scored))
     found.n_too_long = len(held_out.rows) - len(scored)
     tell("scoring where a turn ends")
-    found.endings = endings(models, held_out.rows, *_room(manifest, models), passage_limits(manifest.recipe))
+    found.endings = endings(models, held_out.rows, *_token_limits(manifest, models), passage_limits(manifest.recipe))
     found.drafts, prompts = _draft(models, manifest, draft_rows(held_out.rows, options.n_drafts), options, tell)
     if found.drafts:
         tell("comparing the drafts with the training texts")
-        training = _Training(dataset)
         found.whole_drafts = _whole_drafts(found.drafts)
-        found.recitation = _recitation(found.drafts, prompts, training)
-        found.styles, found.style_gaps = _styles(found.drafts, held_out.rows, training.by_kind)
+        found.recitation, style_texts = _read_training_texts(dataset, found.drafts, prompts)
+        found.styles, found.style_gaps = _styles(found.drafts, held_out.rows, style_texts)
     return found
 
 
-def _room(manifest: ModelManifest, models: Models) -> tuple[int, int]:
-    """(context tokens, prompt tokens), as the version was trained and drafts. Raises BadRecipe."""
+def _token_limits(manifest: ModelManifest, models: Models) -> tuple[int, int]:
+    """(context tokens, prompt tokens), the same as in training and drafting. Raises BadRecipe."""
     context = int(manifest.recipe.get("context_tokens", models.context_tokens))
-    return room(context, int(manifest.recipe.get("answer_tokens", context // 2)), models.context_tokens)
+    return token_limits(context, int(manifest.recipe.get("answer_tokens", context // 2)), models.context_tokens)
 
 
 def _request(manifest: ModelManifest, row: Row) -> DraftRequest:
-    """What a row asks for, with as much context as the version was trained to see and drafts by."""
-    return DraftRequest.of_row(row, passage_limits(manifest.recipe))
+    """The request of a row, showing as many passages as in the version's training and drafting."""
+    return DraftRequest.from_row(row, passage_limits(manifest.recipe))
 
 
 def _score(models: Models, manifest: ModelManifest, rows: Sequence[Row], tell: Tell) -> Iterator[ScoredRow]:
-    context, prompt_tokens = _room(manifest, models)
+    context, prompt_tokens = _token_limits(manifest, models)
     for n, row in enumerate(rows, 1):
         if n % 10 == 0 or n == len(rows):
             tell(f"scored {n} of {len(rows)} held-out rows")
@@ -134,10 +135,10 @@ def _score(models: Models, manifest: ModelManifest, rows: Sequence[Row], tell: T
 def _draft(
     models: Models, manifest: ModelManifest, rows: Sequence[Row], options: Options, tell: Tell
 ) -> tuple[list[Draft], list[EncodedPrompt]]:
-    """Drafts for the rows by base and adapter, and the prompts they were made from."""
+    """Drafts for the rows by base and adapter, and the prompt of each."""
     drafts: list[Draft] = []
     prompts: list[EncodedPrompt] = []
-    _, prompt_tokens = _room(manifest, models)
+    _, prompt_tokens = _token_limits(manifest, models)
     for n, row in enumerate(rows, 1):
         try:
             prompt = encode_prompt(models.tokenizer, _request(manifest, row), prompt_tokens)
@@ -154,21 +155,25 @@ def _draft(
     return drafts, prompts
 
 
-class _Training:
-    """The training answers, read once; on the way past, enough of each kind is kept to know the author's style."""
+def _read_training_texts(
+    dataset: TableHandle, drafts: Sequence[Draft], prompts: Sequence[EncodedPrompt]
+) -> tuple[dict[str, Copying], dict[Kind, list[str]]]:
+    """What each writer's texts copy, and enough training answers of each kind to know the author's style.
 
-    def __init__(self, dataset: TableHandle) -> None:
-        self._dataset = dataset
-        self.by_kind: dict[Kind, list[str]] = {}
-
-    def __iter__(self) -> Iterator[str]:
-        kept: dict[Kind, int] = {}
-        for row in self._dataset.rows(["answer", "category", "language"], "split = 'train'"):
-            kind = _kind(row["category"], row["language"])
-            if kept.get(kind, 0) < STYLE_CHARACTERS:
-                kept[kind] = kept.get(kind, 0) + len(row["answer"])
-                self.by_kind.setdefault(kind, []).append(row["answer"])
-            yield row["answer"]
+    The answers are read in one pass; only STYLE_CHARACTERS of each kind stay in memory.
+    """
+    search = _recitation_search(drafts, prompts)
+    style_texts: dict[Kind, list[str]] = {}
+    n_characters: Counter[Kind] = Counter()
+    for row in dataset.rows(["answer", "category", "language"], "split = 'train'"):
+        search.read(row["answer"])
+        kind = _kind(row["category"], row["language"])
+        if n_characters[kind] < STYLE_CHARACTERS:
+            n_characters[kind] += len(row["answer"])
+            style_texts.setdefault(kind, []).append(row["answer"])
+    results, n = search.results(), len(drafts)
+    copying = {writer: _copying(results[at * n : (at + 1) * n]) for at, writer in enumerate(WRITERS)}
+    return copying, style_texts
 
 
 def _kind(category: str, language: str | None) -> Kind:
@@ -176,7 +181,7 @@ def _kind(category: str, language: str | None) -> Kind:
 
 
 def _whole_drafts(drafts: Sequence[Draft]) -> list[WholeDrafts]:
-    """The share of whole drafts by category, so that one that is mute in prose is not hidden by its code."""
+    """The share of whole drafts by category: a model that writes no prose must not hide behind its code."""
     return [
         WholeDrafts(
             category=category,
@@ -190,23 +195,24 @@ def _whole_drafts(drafts: Sequence[Draft]) -> list[WholeDrafts]:
 
 
 def _is_whole(draft: Draft, text: str) -> bool:
-    """True if a draft is not nearly empty, or is as long as what the author wrote there."""
+    """True if a draft is not nearly empty, or is at least as long as the author's own text."""
     empty = is_nearly_empty(text, asked(draft.instruction), Category(draft.category))
     return not empty or (bool(text.strip()) and len(words(text)) >= len(words(draft.author)))
 
 
-def _recitation(drafts: Sequence[Draft], prompts: Sequence[EncodedPrompt], training: _Training) -> dict[str, Copying]:
-    """Of the drafts, and of the author's own texts for the same prompts: how much one repeats oneself anyway."""
-    texts = [getattr(draft, whose) for whose in WHOSE for draft in drafts]
+def _recitation_search(drafts: Sequence[Draft], prompts: Sequence[EncodedPrompt]) -> RecitationSearch:
+    """A search for copies in the texts of all WRITERS, one writer after the other.
+
+    The author's own texts for the same prompts show how much people repeat themselves anyway.
+    """
+    texts = [getattr(draft, writer) for writer in WRITERS for draft in drafts]
     shown = [[passage.text for passage in prompt.kept_passages] for prompt in prompts]
-    found = recitation(texts, [prompt.text for prompt in prompts] * len(WHOSE), shown * len(WHOSE), training)
-    n = len(drafts)
-    return {whose: _copying(found[at * n : (at + 1) * n]) for at, whose in enumerate(WHOSE)}
+    return RecitationSearch(texts, [prompt.text for prompt in prompts] * len(WRITERS), shown * len(WRITERS))
 
 
-def _copied_of_a_draft(found: Recitation) -> float:
-    """The share of a draft's words that are copied; of a short one, as if it were LEAST_WORDS long."""
-    return (found.trained.share + found.shown.share) * found.n_words / max(found.n_words, LEAST_WORDS)
+def _copied_share(found: Recitation) -> float:
+    """The share of a draft's words that are copied; a draft shorter than MIN_WORDS counts as that long."""
+    return (found.trained.share + found.shown.share) * found.n_words / max(found.n_words, MIN_WORDS)
 
 
 def _copying(found: Sequence[Recitation]) -> Copying:
@@ -215,14 +221,14 @@ def _copying(found: Sequence[Recitation]) -> Copying:
         copied=round(sum(one.trained.share for one in found) / len(found), 4),
         shown=round(sum(one.shown.share for one in found) / len(found), 4),
         shown_longest_run=max(one.shown.longest_run for one in found),
-        worst=round(max(_copied_of_a_draft(one) for one in found), 4),
+        worst=round(max(_copied_share(one) for one in found), 4),
     )
 
 
 def _styles(
     drafts: Sequence[Draft], held_out: Sequence[Row], training: dict[Kind, list[str]]
 ) -> tuple[list[StyleDistance], list[StyleGap]]:
-    """Distances per kind of text, and the kinds that have none. A kind without a word of drafts is not passed over."""
+    """The style distances by kind of text, and the kinds without one; a kind without any drafted text is among them."""
     found: list[StyleDistance] = []
     gaps: list[StyleGap] = []
     for kind in sorted({_kind(draft.category, draft.language) for draft in drafts}):
@@ -242,7 +248,7 @@ def _styles(
 
 
 def _style(kind: Kind, sets: dict[str, list[str]], space: StyleSpace | None) -> StyleDistance | StyleGap:
-    """The distances of one kind, over sets of as many blocks as the smallest of the three has."""
+    """The distances for one kind, each over as many blocks as the smallest of the three sets has."""
     name, english = kind
     if not sets["adapter"]:
         return StyleGap(kind=name, english=english, reason="adapter wrote nothing")
@@ -258,7 +264,7 @@ def _style(kind: Kind, sets: dict[str, list[str]], space: StyleSpace | None) -> 
 
 
 def run(stores: Stores, author: str, version: str, options: Options, tell: Tell) -> Evaluation:
-    """Evaluate a version of the registry and store the result; what is stored already is not measured again."""
+    """Evaluate a version of the registry and store the result, unless that result is already stored."""
     manifest = stores.models.version(author, version)
     lock = stores.settings.data_dir / "locks" / author / f"evaluation-{version}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
@@ -277,7 +283,7 @@ def run(stores: Stores, author: str, version: str, options: Options, tell: Tell)
 
 
 def main() -> None:
-    """Read the request that Dagster Pipes carries, evaluate, and say so in the run's log."""
+    """Read the request from Dagster Pipes, evaluate the version, and report progress in the run's log."""
     with pipes_child() as pipes:
         request: dict[str, Any] = dict(pipes.extras)
         options = Options.model_validate(request["options"])

@@ -1,4 +1,4 @@
-"""The verdict that promotion reads: pure functions from an evaluation and the recipe's limits to gates."""
+"""The gates that decide about promotion: pure functions of an evaluation and the recipe's limits."""
 
 from collections.abc import Mapping
 
@@ -8,10 +8,10 @@ from twin_assets.evaluation.result import Evaluation, WholeDrafts
 
 NOT_ENOUGH_WRITING = "not enough writing"
 MIN_CLUSTERS = 8
-"""Fewer held-out clusters decide nothing, whatever a recipe says."""
+"""With fewer held-out clusters than this nothing is decided, whatever a recipe says."""
 
 MIN_DRAFTS = 3
-"""Of one category, before one that is nearly empty is forgiven."""
+"""One nearly empty draft is forgiven in a category that has at least this many drafts."""
 
 LIMITS: Mapping[str, float] = {
     "enough_held_out": MIN_CLUSTERS,
@@ -24,11 +24,15 @@ LIMITS: Mapping[str, float] = {
     "longest_run": 40,
     "style": 1.05,
 }
-"""Defaults, and what they bound: clusters, at least; adapter minus base, below; mean probability of ending before the
-first word, in the worst category, at most; share of whole drafts, in the worst category, at least; share of words
-copied from training texts that the prompt did not show, at most; from passages that it showed, at most; of the draft
-that copies most, from both, at most; words of the longest copied run, at most (Carlini et al. 2023 call 50 tokens
-memorized, some 40 words); the adapter's style distance as a multiple of the base's, at most."""
+"""The default limit of each gate.
+
+enough_held_out: the least number of clusters. bits_per_byte: adapter minus base has to be below it. ends_at_once: the
+highest mean probability of ending before the first word, in the worst category. drafts_whole: the least share of whole
+drafts, in the worst category. recitation: the highest share of words copied from training texts that the prompt did not
+show; copied_from_shown: from passages that it showed; worst_draft: from both, in the draft that copies most.
+longest_run: the most words in one copied run (Carlini et al. 2023 call 50 tokens memorized, about 40 words).
+style: the adapter's style distance, as a multiple of the base's.
+"""
 
 DESCRIPTIONS: Mapping[str, str] = {
     "enough_held_out": "There are enough held-out documents to judge by.",
@@ -44,10 +48,10 @@ DESCRIPTIONS: Mapping[str, str] = {
 
 
 def limits_of(recipe: Mapping[str, object]) -> dict[str, float]:
-    """The recipe's limits over the defaults. Raises BadRecipe for an unknown gate or a limit that is no number."""
+    """The recipe's limits over the defaults. Raises BadRecipe for an unknown gate or a limit that is not a number."""
     own = recipe.get("gates") or {}
     if not isinstance(own, Mapping):
-        raise BadRecipe(f"gates: {own!r} is no mapping of gate to limit (gates: {', '.join(LIMITS)})")
+        raise BadRecipe(f"gates: {own!r} is not a mapping of gates to limits (gates: {', '.join(LIMITS)})")
     for name, limit in own.items():
         if name not in LIMITS:
             raise BadRecipe(f"gates: there is no gate {name!r} (gates: {', '.join(LIMITS)})")
@@ -58,19 +62,15 @@ def limits_of(recipe: Mapping[str, object]) -> dict[str, float]:
 
 
 def gates(evaluation: Evaluation, limits: Mapping[str, float]) -> list[Gate]:
-    """One gate each, in the order of LIMITS; what was not measured has not passed."""
-    judges = {
-        "enough_held_out": _enough_held_out,
-        "bits_per_byte": _bits_per_byte,
-        "ends_at_once": _ends_at_once,
-        "drafts_whole": _drafts_whole,
-        "recitation": _recitation,
-        "copied_from_shown": _copied_from_shown,
-        "worst_draft": _worst_draft,
-        "longest_run": _longest_run,
-        "style": _style,
-    }
-    return [judges[name](evaluation, limits[name]) for name in LIMITS]
+    """One gate for each limit, in the order of LIMITS; a gate whose value was not measured has not passed."""
+    return [
+        _enough_held_out(evaluation, limits["enough_held_out"]),
+        _bits_per_byte(evaluation, limits["bits_per_byte"]),
+        _ends_at_once(evaluation, limits["ends_at_once"]),
+        _drafts_whole(evaluation, limits["drafts_whole"]),
+        *_copying(evaluation, limits),
+        _style(evaluation, limits["style"]),
+    ]
 
 
 def verdict(found: list[Gate]) -> str:
@@ -111,7 +111,7 @@ def _ends_at_once(evaluation: Evaluation, limit: float) -> Gate:
 
 
 def _enough_are_whole(row: WholeDrafts, limit: float) -> bool:
-    """One draft of three is a third: a single one that went wrong says nothing yet, unless there are no others."""
+    """True if enough of a category's drafts are whole. One failure out of MIN_DRAFTS or more proves nothing."""
     n_failed = round((1 - row.adapter) * row.n_drafts)
     return row.adapter >= limit or (n_failed == 1 and row.n_drafts >= MIN_DRAFTS)
 
@@ -128,43 +128,27 @@ def _drafts_whole(evaluation: Evaluation, limit: float) -> Gate:
     return Gate(name="drafts_whole", value=worst.adapter, limit=limit, passed=passed, text=text)
 
 
-def _recitation(evaluation: Evaluation, limit: float) -> Gate:
+def _copying(evaluation: Evaluation, limits: Mapping[str, float]) -> list[Gate]:
+    """The four gates on what the adapter's drafts copy word for word."""
+    names = ("recitation", "copied_from_shown", "worst_draft", "longest_run")
     copying = evaluation.recitation.get("adapter")
     if copying is None:
-        return _not_measured("recitation", limit, "there are no drafts")
-    text = (
-        f"{copying.copied:.1%} of the drafts' words are copied from training texts that the prompt did not show, "
-        f"longest run {copying.longest_run} words; at most {limit:.0%}"
-    )
-    return Gate(name="recitation", value=copying.copied, limit=limit, passed=copying.copied <= limit, text=text)
-
-
-def _copied_from_shown(evaluation: Evaluation, limit: float) -> Gate:
-    copying = evaluation.recitation.get("adapter")
-    if copying is None:
-        return _not_measured("copied_from_shown", limit, "there are no drafts")
-    text = (
-        f"{copying.shown:.1%} of the drafts' words are copied from the passages that the prompt showed, longest run "
-        f"{copying.shown_longest_run} words; at most {limit:.0%}"
-    )
-    return Gate(name="copied_from_shown", value=copying.shown, limit=limit, passed=copying.shown <= limit, text=text)
-
-
-def _worst_draft(evaluation: Evaluation, limit: float) -> Gate:
-    copying = evaluation.recitation.get("adapter")
-    if copying is None:
-        return _not_measured("worst_draft", limit, "there are no drafts")
-    text = f"{copying.worst:.1%} of the draft that copies most is copied, from training or shown; at most {limit:.0%}"
-    return Gate(name="worst_draft", value=copying.worst, limit=limit, passed=copying.worst <= limit, text=text)
-
-
-def _longest_run(evaluation: Evaluation, limit: float) -> Gate:
-    copying = evaluation.recitation.get("adapter")
-    if copying is None:
-        return _not_measured("longest_run", limit, "there are no drafts")
+        return [_not_measured(name, limits[name], "there are no drafts") for name in names]
     longest = max(copying.longest_run, copying.shown_longest_run)
-    text = f"the longest run copied word for word is {longest} words; at most {limit:.0f}"
-    return Gate(name="longest_run", value=longest, limit=limit, passed=longest <= limit, text=text)
+    values = (copying.copied, copying.shown, copying.worst, longest)
+    texts = (
+        f"{copying.copied:.1%} of the drafts' words are copied from training texts that the prompt did not show, "
+        f"longest run {copying.longest_run} words; at most {limits['recitation']:.0%}",
+        f"{copying.shown:.1%} of the drafts' words are copied from the passages that the prompt showed, longest run "
+        f"{copying.shown_longest_run} words; at most {limits['copied_from_shown']:.0%}",
+        f"{copying.worst:.1%} of the draft that copies most is copied, from training or shown; "
+        f"at most {limits['worst_draft']:.0%}",
+        f"the longest run copied word for word is {longest} words; at most {limits['longest_run']:.0f}",
+    )
+    return [
+        Gate(name=name, value=value, limit=limits[name], passed=value <= limits[name], text=text)
+        for name, value, text in zip(names, values, texts, strict=True)
+    ]
 
 
 def _style(evaluation: Evaluation, ratio: float) -> Gate:

@@ -1,4 +1,4 @@
-"""Which held-out rows are scored and which prompts are drafted for: chosen by hashes, so that a rerun chooses alike."""
+"""Chooses the held-out rows to score and the prompts to draft for, by hashes, so that every run chooses the same."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The chosen rows, cluster by cluster. n_left_out: rows beyond the caps."""
+    """The chosen rows, cluster by cluster. n_left_out: how many rows exceeded the options' limits."""
 
     rows: list[Row]
     n_clusters: int
@@ -21,7 +21,7 @@ class HeldOut:
 
 
 def choose(rows: Iterable[Row], options: Options) -> HeldOut:
-    """At most `max_clusters` clusters in the order of their ids' hashes, and the first rows of each."""
+    """Choose at most `max_clusters` clusters, in the order of their ids' hashes, and the first rows of each."""
     clusters: dict[str, list[Row]] = {}
     for row in rows:
         clusters.setdefault(row["cluster_id"], []).append(row)
@@ -39,7 +39,7 @@ def _position(row: Row) -> tuple[bool, str]:
 
 
 def draft_rows(rows: Sequence[Row], n: int) -> list[Row]:
-    """N rows that ask for a new piece, one per cluster, the categories in turn."""
+    """Choose `n` rows that ask for a new piece, at most one per cluster, taking turns between the categories."""
     by_category: dict[str, list[Row]] = {}
     seen: set[str] = set()
     for row in rows:

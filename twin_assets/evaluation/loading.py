@@ -1,9 +1,9 @@
-"""Whether a version can draft: its weights are those that were published, and load on its base model.
+"""Checks that a version can draft: its weights are those that were published, and they load on its base model.
 
     python -m twin_assets.evaluation.loading        started by the asset `production_model` through Dagster Pipes
 
-A process of its own: what the model takes of memory goes with it, and a model that kills it kills nothing else. Price:
-some seconds for a small model, as long as its loading takes for a large one.
+It is a separate process, so that the model's memory is freed at the end, and a model that crashes it crashes nothing
+else. It takes as long as loading the model: a few seconds for a small one.
 """
 
 import math
@@ -17,16 +17,17 @@ from twin_assets.orchestration.subprocesses import pipes_child
 from twin_assets.stores import Stores, open_stores
 
 PROBE = (DraftRequest("Write a post: a test."), "This is a test.")
-"""What is scored: any text does, only that its likelihood is a number matters."""
+"""A request and an answer to score. Any text will do, because only the likelihood has to be a finite number."""
+
 PROBE_PROMPT_TOKENS = 128
 PROBE_CONTEXT_TOKENS = 256
 
 
 def check_loads(stores: Stores, manifest: ModelManifest, tell: Tell) -> None:
-    """Load a version as a draft does, and score a few tokens with it.
+    """Load a version as drafting does, and score a few tokens with it.
 
-    Raises TwinError, saying what is wrong: files that are not there or not those published, a base model that is not to
-    be had, an adapter that does not fit it, or logits that are no numbers.
+    Raises TwinError if files are missing or differ from those published, if the base model cannot be found, if the
+    adapter does not fit it, or if the logits are not finite.
     """
     stores.models.verified_folder(manifest, stores.settings.cache_dir)
     tell(f"loading {manifest.version} on {manifest.base.name}")
@@ -34,22 +35,20 @@ def check_loads(stores: Stores, manifest: ModelManifest, tell: Tell) -> None:
         nats = _probe(stores, manifest)
     except TwinError:
         raise
-    except Exception as error:  # whatever transformers, peft and safetensors raise for files that do not fit
-        raise TwinError(f"{manifest.id} does not load on {manifest.base.name}: {error}. {_way_out(error)}") from error
+    except Exception as error:  # transformers, peft and safetensors raise many kinds for files that do not fit
+        raise TwinError(f"{manifest.id} does not load on {manifest.base.name}: {error}. {_advice(error)}") from error
     if not math.isfinite(nats):
-        raise TwinError(f"the logits of {manifest.id} are no numbers: train its recipe again")
+        raise TwinError(f"the logits of {manifest.id} are not finite numbers: train its recipe again")
 
 
-def _way_out(error: Exception) -> str:
+def _advice(error: Exception) -> str:
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-        return (
-            "Nothing is said against the version: try again when nothing else uses the memory, or with TWIN_DEVICE=cpu"
-        )
+        return "The version may still be good: try again when more memory is free, or with TWIN_DEVICE=cpu"
     return "Train its recipe again, or promote another version"
 
 
 def _probe(stores: Stores, manifest: ModelManifest) -> float:
-    """Negative log-likelihood of the probe, in nats."""
+    """The negative log-likelihood of the probe's answer, in nats."""
     request, answer = PROBE
     with open_backend(stores).open(manifest) as session:
         example = encode_example(session.tokenizer, request, answer, PROBE_PROMPT_TOKENS)
@@ -58,7 +57,7 @@ def _probe(stores: Stores, manifest: ModelManifest) -> float:
 
 
 def main() -> None:
-    """Read which version from Dagster Pipes, and load it."""
+    """Read from Dagster Pipes which version to check, and load it."""
     with pipes_child() as pipes:
         stores = open_stores()
         manifest = stores.models.version(pipes.extras["author"], pipes.extras["version"])

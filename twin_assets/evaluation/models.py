@@ -22,40 +22,40 @@ NAMES: tuple[Name, ...] = ("base", "adapter")
 
 @dataclass(frozen=True)
 class Models:
-    """An open session with each."""
+    """An open session with each of the two models."""
 
     sessions: dict[Name, Session]
 
     @property
     def tokenizer(self) -> "PreTrainedTokenizerBase":
-        """The tokenizer of both."""
+        """The tokenizer, which both models share."""
         return self.sessions["base"].tokenizer
 
     @property
     def context_tokens(self) -> int:
-        """The longest sequence that both take."""
+        """The longest sequence that the models take."""
         return self.sessions["base"].context_tokens
 
     @property
     def engine(self) -> str:
-        """What computes, in words."""
+        """The engine that computes, in words."""
         return self.sessions["adapter"].engine
 
     def nats(self, name: Name, windows: Sequence[Window]) -> float:
-        """Negative log-likelihood of the windows' masked tokens. Raises TwinError where a backend gives none."""
+        """The negative log-likelihood of the masked tokens, in nats. Raises TwinError if the backend gives none."""
         found = self.sessions[name].score(windows)
         if found is None:
             raise TwinError(f"{self.engine} gives no likelihoods: evaluate with TWIN_GENERATION=in_process")
         return math.fsum(found)
 
     def draft(self, name: Name, prompt: EncodedPrompt, sampling: Sampling) -> str:
-        """A whole draft."""
+        """A complete draft by one of the models."""
         return self.sessions[name].generate(prompt, sampling)
 
 
 @contextmanager
 def open_models(backend: Backend, manifest: ModelManifest, tell: Tell = silent) -> Iterator[Models]:
-    """A version and its base, on one backend, which computes both alike."""
+    """Open a version and its base model on one backend, so that both are computed in the same way."""
     ref = manifest.base
     with (
         backend.open(manifest, tell) as adapter,

@@ -1,4 +1,4 @@
-"""The evaluation as a person reads it: a markdown report and a plot. Drafts show their first 200 characters only."""
+"""The evaluation report that people read: markdown and a plot. Only the first 200 characters of a draft are shown."""
 
 from collections.abc import Sequence
 
@@ -6,11 +6,11 @@ from twin_assets.documents import Gate
 from twin_assets.evaluation.result import Evaluation
 from twin_assets.orchestration.metadata_markdown import picture, table
 
-DRAFTS = 2
+DRAFTS_SHOWN = 2
 
 
 def markdown(evaluation: Evaluation, gates: Sequence[Gate]) -> str:
-    """Verdict and gates, bits per byte, copying, style, and the beginnings of a few drafts."""
+    """The report: verdict and gates, bits per byte, copying, style, and the beginnings of a few drafts."""
     parts = [
         f"**{evaluation.verdict}**: `{evaluation.version}` on `{evaluation.dataset}`, base `{evaluation.base_model}`"
         + (f", computed by {evaluation.engine}." if evaluation.engine else "."),
@@ -23,7 +23,7 @@ def markdown(evaluation: Evaluation, gates: Sequence[Gate]) -> str:
         parts += [
             "### Bits per byte of held-out answers (lower is better)",
             _likelihoods(evaluation),
-            _caps(evaluation),
+            _row_counts(evaluation),
         ]
     if evaluation.endings:
         parts += ["### Where a turn ends: probability before the first word, and after the last", _endings(evaluation)]
@@ -54,13 +54,13 @@ def _likelihoods(evaluation: Evaluation) -> str:
     return table(["", "clusters", "bytes", "base", "adapter", "difference", "95% interval"], rows)
 
 
-def _caps(evaluation: Evaluation) -> str:
-    said = f"{evaluation.n_rows - evaluation.n_too_long} rows scored"
+def _row_counts(evaluation: Evaluation) -> str:
+    text = f"{evaluation.n_rows - evaluation.n_too_long} rows scored"
     if evaluation.n_left_out:
-        said += f", {evaluation.n_left_out} more are held out and were left out to bound the time"
+        text += f", {evaluation.n_left_out} more held-out rows were skipped to limit the time"
     if evaluation.n_too_long:
-        said += f", {evaluation.n_too_long} prompts do not fit the context"
-    return f"{said}. Intervals: bootstrap over clusters. `newest`: the latest quarter by date."
+        text += f", {evaluation.n_too_long} prompts do not fit the context"
+    return f"{text}. Intervals: bootstrap over clusters. `newest`: the latest quarter by date."
 
 
 def _endings(evaluation: Evaluation) -> str:
@@ -127,7 +127,7 @@ def _styles(evaluation: Evaluation) -> str:
 def _drafts(evaluation: Evaluation) -> str:
     rows = [
         [draft.instruction, whose, getattr(draft, whose)]
-        for draft in evaluation.drafts[:DRAFTS]
+        for draft in evaluation.drafts[:DRAFTS_SHOWN]
         for whose in ("base", "adapter", "author")
     ]
     return table(["asked for", "by", "beginning"], rows)
@@ -138,7 +138,7 @@ def _number(value: float | None) -> str:
 
 
 def plot(evaluation: Evaluation) -> str | None:
-    """Bits per byte and style distance as bars, a markdown image; None when nothing was measured."""
+    """A markdown image with bars for bits per byte and style distance; None if nothing was measured."""
     if not evaluation.likelihoods:
         return None
     from matplotlib.figure import Figure

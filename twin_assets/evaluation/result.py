@@ -1,5 +1,7 @@
-"""What an evaluation found: the shape of `evaluation.json` beside an adapter, and, without its drafts, of the
-`evaluation` in the version's manifest. It holds no times and no machine, so that the same evaluation is the same bytes.
+"""The result of an evaluation: the content of `evaluation.json` beside an adapter.
+
+Without its drafts it is also the `evaluation` in the version's manifest. It holds no times and no machine names, so
+that the same evaluation always gives the same bytes.
 """
 
 from pathlib import Path
@@ -15,25 +17,25 @@ if TYPE_CHECKING:
 FILE = "evaluation.json"
 
 EVALUATION_VERSION = "2"
-"""Raise it when a figure would come out differently; every version is then evaluated anew when its turn comes."""
+"""Raise it when a figure would come out differently; every version is then evaluated again when it is next due."""
 
 
 class Options(Stored):
-    """How much is scored and drafted. More is slower and steadier."""
+    """How much is scored and drafted. More takes longer and gives steadier figures."""
 
-    max_clusters: int = Field(default=200, ge=1, description="Held-out clusters scored, chosen by a hash of their id.")
-    max_rows_per_cluster: int = Field(default=4, ge=1, description="Rows scored of one cluster, its first ones.")
-    n_drafts: int = Field(default=6, ge=0, description="Held-out prompts drafted for, by base and adapter each.")
-    draft_tokens: int = Field(default=160, ge=1, description="Longest draft.")
+    max_clusters: int = Field(default=200, ge=1, description="The most held-out clusters to score, chosen by hash.")
+    max_rows_per_cluster: int = Field(default=4, ge=1, description="The most rows to score in a cluster.")
+    n_drafts: int = Field(default=6, ge=0, description="Held-out prompts that base and adapter draft for.")
+    draft_tokens: int = Field(default=160, ge=1, description="The longest draft, in tokens.")
 
     @property
     def made_by(self) -> str:
-        """Names this code and these options."""
+        """A hash of the evaluation code's version and these options."""
         return digest(["evaluation", EVALUATION_VERSION, self.model_dump()], 16)
 
 
 class Draft(Stored):
-    """One held-out prompt, what base and adapter made of it, and what the author wrote."""
+    """One held-out prompt, the drafts by base and adapter, and what the author wrote."""
 
     example_id: str
     category: str
@@ -45,7 +47,7 @@ class Draft(Stored):
 
 
 class Likelihood(Stored):
-    """Bits per byte of one group of clusters. low, high: 95% bootstrap interval of the difference."""
+    """Bits per byte over a group of clusters. low, high: the 95% bootstrap interval of the difference."""
 
     name: str
     n_clusters: int
@@ -61,8 +63,9 @@ class Likelihood(Stored):
 class Copying(Stored):
     """What a set of drafts copies word for word: shares of their words, 0 to 1, in runs of at least 8 words.
 
-    copied, longest_run: from training texts that the prompts did not show, mean over the drafts; longest run in words.
-    shown, shown_longest_run: from the passages that the prompts showed. worst: of the draft that copies most, both.
+    copied: the mean share from training texts that the prompts did not show; longest_run: their longest run in words.
+    shown, shown_longest_run: the same for passages that the prompts showed. worst: the share of both in the draft that
+    copies most.
     """
 
     longest_run: int
@@ -73,7 +76,7 @@ class Copying(Stored):
 
 
 class WholeDrafts(Stored):
-    """Share of one category's drafts that are neither nearly empty nor an echo of the instruction, 0 to 1."""
+    """The share of a category's drafts that are neither nearly empty nor an echo of the instruction, 0 to 1."""
 
     category: str
     n_drafts: int
@@ -82,7 +85,7 @@ class WholeDrafts(Stored):
 
 
 class StyleDistance(Stored):
-    """Distance from the author's style in one kind of text, each set of `n_blocks` blocks."""
+    """Distances from the author's style in one kind of text, each measured on `n_blocks` blocks."""
 
     kind: str
     english: bool
@@ -101,9 +104,9 @@ class StyleGap(Stored):
 
 
 class Ending(Stored):
-    """Mean probabilities that a turn ends, over `n_rows` held-out rows of one category.
+    """The mean probability that a turn ends, over `n_rows` held-out rows of one category.
 
-    at_once: right behind the prompt, which is how often a draft would be empty. when_due: behind the author's answer.
+    at_once: right after the prompt, which is how often a draft would be empty. when_due: after the author's answer.
     """
 
     category: str
@@ -115,23 +118,23 @@ class Ending(Stored):
 
 
 class Evaluation(Stored):
-    """Everything measured of one version. Empty lists where there was nothing held out to measure on."""
+    """Everything that was measured for one version. Lists are empty if nothing was held out to measure on."""
 
     made_by: str
     version: str
     dataset: str
     base_model: str
-    engine: str = Field(default="", description="what computed, in words")
+    engine: str = Field(default="", description="the engine that computed, in words")
     verdict: str = ""
     n_clusters: int
     n_rows: int
-    n_left_out: int = Field(description="held-out rows beyond the options' caps")
-    n_too_long: int = Field(description="rows whose prompt does not fit the context")
+    n_left_out: int = Field(description="held-out rows beyond the limits in the options")
+    n_too_long: int = Field(description="rows whose prompt does not fit into the context")
     likelihoods: list[Likelihood] = Field(default_factory=list)
     endings: list[Ending] = Field(default_factory=list)
     whole_drafts: list[WholeDrafts] = Field(default_factory=list)
     recitation: dict[str, Copying] = Field(
-        default_factory=dict, description="of drafts by `base` and `adapter`, and of the `author`'s own held-out texts"
+        default_factory=dict, description="copying by `base` and `adapter`, and in the `author`'s own held-out texts"
     )
     styles: list[StyleDistance] = Field(default_factory=list)
     style_gaps: list[StyleGap] = Field(default_factory=list)
@@ -143,18 +146,18 @@ class Evaluation(Stored):
         return next((row for row in self.likelihoods if row.name == "all"), None)
 
     def style(self, whose: str) -> float | None:
-        """Distance of `base`, `adapter` or `author` over all kinds of text, weighted by blocks."""
+        """The style distance of `base`, `adapter` or `author` over all kinds of text, weighted by blocks."""
         blocks = sum(row.n_blocks for row in self.styles)
         return sum(getattr(row, whose) * row.n_blocks for row in self.styles) / blocks if blocks else None
 
     def for_manifest(self) -> dict[str, Any]:
-        """The figures without the drafts: no text of the author leaves the registry's folder."""
+        """The figures without the drafts, so that none of the author's text leaves the registry's folder."""
         overall = self.overall
         bits = overall.model_dump(exclude={"name"}) if overall else None
         return self.model_dump(exclude={"drafts"}) | {"bits_per_byte": bits}
 
     def metrics(self) -> dict[str, float]:
-        """The headline figures by name, those that were measured."""
+        """The headline figures by name, as far as they were measured."""
         overall = self.overall
         copying = self.recitation.get("adapter")
         found = {
@@ -174,7 +177,7 @@ class Evaluation(Stored):
 
 
 def stored_evaluation(manifest: ModelManifest, options: Options) -> Evaluation | None:
-    """What stands beside the adapter already, when it was made by this code with these options."""
+    """The evaluation stored beside the adapter, if it was made by this code with these options."""
     path = _file(manifest)
     if not path.exists():
         return None
@@ -183,7 +186,7 @@ def stored_evaluation(manifest: ModelManifest, options: Options) -> Evaluation |
 
 
 def store_evaluation(manifest: ModelManifest, evaluation: Evaluation) -> None:
-    """Write an evaluation beside the adapter, whole or not at all."""
+    """Write an evaluation beside the adapter, either completely or not at all."""
     path = _file(manifest)
     text = evaluation.model_dump_json(indent=1)
     if getattr(path, "protocol", ""):

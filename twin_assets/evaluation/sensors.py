@@ -1,4 +1,4 @@
-"""Promotion without a person, for the authors whose profile asks for it; manual is the default."""
+"""Automatic promotion for authors whose profile asks for it; the default is manual."""
 
 from collections.abc import Iterator
 
@@ -14,9 +14,10 @@ WHO = AUTOMATIC
 
 
 def to_promote(models: ModelRegistry, profile: AuthorProfile) -> Choice:
-    """The candidate that is better than what is in production, where the profile leaves it to us; see `promotion.py`.
+    """The candidate to promote, if the profile asks for automatic promotion; see `promotion.py`.
 
-    What was rolled back, or was there when a person chose another, is no candidate: a rollback is never undone.
+    A version that was rolled back, or that a person passed over for another, is not a candidate, so that a rollback is
+    never undone.
     """
     if profile.promotion != "automatic":
         return Choice()
@@ -27,12 +28,12 @@ def to_promote(models: ModelRegistry, profile: AuthorProfile) -> Choice:
     job_name="promote",
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Promotes a version that passed every gate and is better, where the author's profile says `automatic`.",
+    description="Promotes a version that passed every gate and is better, if the author's profile says `automatic`.",
 )
 def promote_automatically(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest]:
-    """One run for each author with a version to promote; the run key keeps a tick from asking twice.
+    """Request one run for each author with a version to promote; the run key prevents a second request.
 
-    What waits for a person is told in the tick's log.
+    The tick's log names the versions that wait for a person.
     """
     stores = open_stores()
     for profile in profiles_in_turn(context, stores.warehouse):

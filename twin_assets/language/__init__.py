@@ -1,1 +1,1 @@
-"""What pipelines do with text: embed, search, render a prompt, generate."""
+"""Everything that uses a model: embedding, search, prompts and generation."""

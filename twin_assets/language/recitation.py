@@ -1,10 +1,10 @@
-"""Verbatim copying: how much of a draft stands word for word in other texts, counted by words in runs of at least GRAM.
+"""Verbatim copying: how many of a draft's words are in runs of at least MIN_RUN words that other texts also have.
 
-An evaluation asks two questions: what comes from training texts that the prompt did not show (the model learned them by
-heart), and what comes from the passages that the prompt showed (the model copied what it was to draw on). A word counts
-for one of them only: what the prompt holds is cut out before the training texts are read. One suffix automaton over all
-drafts reads the training text once, so time and memory are linear: memory in the drafts, which are few, and never in
-the training text.
+An evaluation asks two questions: how much comes from training texts that the prompt did not show (the model has
+memorized them), and how much comes from passages that the prompt showed (the model copied what it should have drawn
+on). Each word counts for only one of them, because what the prompt holds is cut out before the training texts are
+compared. One suffix automaton over all drafts reads the training texts once: the time is linear in their length, and
+the memory only grows with the drafts, which are few.
 See: Carlini et al. 2023, Quantifying memorization across neural language models; Blumer et al. 1985 for the automaton.
 """
 
@@ -12,19 +12,19 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-GRAM = 8
-"""A run of this many words is copying, shorter ones are idiom."""
+MIN_RUN = 8
+"""A run of at least this many words counts as copied; shorter ones are common phrases."""
 
 WORD = re.compile(r"(?P<sign>[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af])|[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
-"""A Chinese, Japanese or Korean sign, or a word."""
+"""Matches a Chinese, Japanese or Korean character (group `sign`), or a word."""
 
 
 @dataclass(frozen=True)
 class Copied:
-    """What of a draft stands word for word in some texts.
+    """How much of a draft is copied word for word from some texts.
 
-    share: of its words, those in runs of at least GRAM words that a text has, 0 to 1. longest_run: in words, also when
-    it is shorter than GRAM.
+    share: the share of its words in copied runs of at least MIN_RUN words, 0 to 1. longest_run: in words, even if it is
+    shorter than MIN_RUN.
     """
 
     share: float = 0.0
@@ -33,7 +33,7 @@ class Copied:
 
 @dataclass(frozen=True)
 class Recitation:
-    """What a draft of `n_words` copies. trained: from training texts, beyond its prompt. shown: from shown passages."""
+    """What a draft of `n_words` copies. trained: from training texts not in its prompt. shown: from shown passages."""
 
     n_words: int
     trained: Copied
@@ -46,47 +46,57 @@ def words(text: str) -> list[str]:
 
 
 def copied(draft: str, texts: Sequence[str]) -> Copied:
-    """What of a draft stands word for word in one or another of a few texts."""
+    """How much of a draft is copied word for word from a few texts."""
     own = words(draft)
     (lengths,) = matching_lengths([own], [words(text) for text in texts])
     return _measure([lengths], len(own))
 
 
-def recitation(
-    drafts: Sequence[str], prompts: Sequence[str], passages: Sequence[Sequence[str]], training: Iterable[str]
-) -> list[Recitation]:
-    """The recitation of each draft.
+class RecitationSearch:
+    """Measures what a set of drafts copies, while the training answers are given to it one at a time."""
 
-    prompts: the whole prompt of each draft. passages: what each prompt showed to draw on. training: the training
-    answers; they are read once, one after the other.
-    """
-    own = [words(draft) for draft in drafts]
-    parts = [_unquoted(draft, words(prompt)) for draft, prompt in zip(own, prompts, strict=True)]
-    matched = iter(matching_lengths([piece for part in parts for piece in part], (words(text) for text in training)))
-    return [
-        Recitation(len(draft_words), _measure([next(matched) for _ in part], len(draft_words)), copied(draft, shown))
-        for draft, draft_words, part, shown in zip(drafts, own, parts, passages, strict=True)
-    ]
+    def __init__(self, drafts: Sequence[str], prompts: Sequence[str], passages: Sequence[Sequence[str]]) -> None:
+        """prompts: the whole prompt of each draft. passages: the passages that each prompt showed."""
+        self._drafts, self._passages = drafts, passages
+        self._words = [words(draft) for draft in drafts]
+        self._parts = [_unquoted(own, words(prompt)) for own, prompt in zip(self._words, prompts, strict=True)]
+        self._automaton = _Automaton(piece for part in self._parts for piece in part)
+
+    def read(self, training_text: str) -> None:
+        """Compare the drafts with one more training answer."""
+        self._automaton.read(words(training_text))
+
+    def results(self) -> list[Recitation]:
+        """The recitation of each draft, compared with all the training answers read so far."""
+        longest = self._automaton.longest()
+        return [
+            Recitation(
+                len(own),
+                _measure([[longest[state] for state in self._automaton.walk(piece)] for piece in part], len(own)),
+                copied(draft, shown),
+            )
+            for draft, own, part, shown in zip(self._drafts, self._words, self._parts, self._passages, strict=True)
+        ]
 
 
 def _measure(pieces: Sequence[Sequence[int]], n_words: int) -> Copied:
-    """pieces: for each word of each piece of a draft, the length of the run that ends there. n_words: of the draft."""
+    """Sum up a draft of `n_words`. pieces: for each word of each piece, the length of the run that ends there."""
     n_copied = sum(sum(_in_long_runs(lengths)) for lengths in pieces)
     longest = max((length for lengths in pieces for length in lengths), default=0)
     return Copied(round(n_copied / n_words, 4) if n_words else 0.0, longest)
 
 
 def _in_long_runs(lengths: Sequence[int]) -> list[bool]:
-    """For each word, whether it lies in a run of at least GRAM; `lengths` are those of the runs that end there."""
+    """Whether each word is in a run of at least MIN_RUN words. lengths: of the run that ends at each word."""
     inside = [False] * len(lengths)
     for end, length in enumerate(lengths):
-        if length >= GRAM:
+        if length >= MIN_RUN:
             inside[end - length + 1 : end + 1] = [True] * length
     return inside
 
 
 def _unquoted(draft: list[str], prompt: list[str]) -> list[list[str]]:
-    """The draft without its runs of at least GRAM words that stand in the prompt, in pieces."""
+    """The pieces of a draft that remain without its runs of at least MIN_RUN words from the prompt."""
     (lengths,) = matching_lengths([draft], [prompt])
     pieces: list[list[str]] = [[]]
     for word, is_quoted in zip(draft, _in_long_runs(lengths), strict=True):
@@ -99,7 +109,7 @@ def _unquoted(draft: list[str], prompt: list[str]) -> list[list[str]]:
 
 
 def matching_lengths(pieces: Sequence[Sequence[str]], corpus: Iterable[Sequence[str]]) -> list[list[int]]:
-    """For each position of each piece, the length of the longest run of words ending there that the corpus has."""
+    """For each word of each piece, the length of the longest run ending there that also occurs in the corpus."""
     automaton = _Automaton(pieces)
     for text in corpus:
         automaton.read(text)
@@ -108,7 +118,7 @@ def matching_lengths(pieces: Sequence[Sequence[str]], corpus: Iterable[Sequence[
 
 
 class _Automaton:
-    """Suffix automaton over several word sequences; `best[s]` is the longest match the corpus had in state s."""
+    """A suffix automaton over several word sequences; `_best[s]` is the longest match of the corpus in state s."""
 
     def __init__(self, pieces: Iterable[Sequence[str]]) -> None:
         self._next: list[dict[str, int]] = [{}]
@@ -152,7 +162,7 @@ class _Automaton:
         return len(self._next) - 1
 
     def read(self, text: Sequence[str]) -> None:
-        """Follow a text of the corpus, noting in each state the longest match that ended there."""
+        """Follow a text of the corpus, and record in each state the longest match that ends there."""
         state, length = 0, 0
         for word in text:
             while state and word not in self._next[state]:
@@ -169,7 +179,7 @@ class _Automaton:
         found = list(self._best)
         for state in reversed(by_length):
             if found[state]:
-                # A match in a state is a match of all its suffixes, whole.
+                # A match in a state is also a full match of all its suffixes.
                 found[self._link[state]] = max(found[self._link[state]], self._length[self._link[state]])
         for state in by_length:
             found[state] = max(found[state], found[self._link[state]])

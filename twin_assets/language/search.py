@@ -1,9 +1,9 @@
 """Hybrid search over an author's embeddings: the nearest vectors and the best full-text matches, fused by their scores.
 
-Ranks hide how well a part tells its candidates apart; fused by ranks with equal weights, a weak part drags a strong one
-down. So each candidate gets its cosine and its BM25 score, each as a z-score over the candidates of this query. Then
-the query moves towards the best hit and the candidates are scored once more. One setting for all collections: it was
-chosen on half of the queries of each, and benchmarks/RESULTS.md has what each part adds on the other half.
+Fusing by rank hides how clearly each half separates its candidates, so that a weak half drags a strong one down. Here
+every candidate gets a cosine and a BM25 score instead, each as a z-score over this query's candidates. Then the query
+vector moves towards the best hit, and the candidates are scored once more. All collections use the same settings, which
+were chosen on half of each collection's queries; benchmarks/RESULTS.md shows the effect of each part on the other half.
 """
 
 import unicodedata
@@ -30,28 +30,28 @@ if TYPE_CHECKING:
     Scores = npt.NDArray[np.float64]
 
 SEARCH_VERSION = "1"
-"""Raised with whatever changes what is found, here or in the full-text index's settings."""
+"""Raise it when a change, here or in the full-text index's settings, changes what a search finds."""
 
 VECTOR_WEIGHT = 0.6
-"""Of the vectors; the rest is the full text's."""
+"""The vectors' weight in a score; the full text has the rest."""
 
 COLUMN_WEIGHTS = {"text": 1.0, "title": 0.5, "heading_path": 0.3}
-"""Of the columns' BM25 scores, whose sum is the full text's. Without the title cranfield's falls from 0.359 to 0.304
-nDCG@10. Headings help to find code, whose path and names they are, and cost a little with articles."""
+"""The weight of each column's BM25 score in the full-text score. Without titles, cranfield falls from 0.359 to 0.304
+nDCG@10. Headings help to find code, where they are paths and names, and cost a little for articles."""
 
 FEEDBACK = 0.5
-"""How far the query moves towards the best hit: Rocchio 1971, alpha 1, beta 0.5, with one document, which is presumed
-relevant. More documents gained nothing, and the expansion of the full text's query (RM3) neither."""
+"""How far the query vector moves towards the best hit: Rocchio 1971 with alpha 1, beta 0.5 and one presumed relevant
+document. Neither more documents nor expanding the full-text query (RM3) gained anything."""
 
 MIN_SPREAD = 0.08
-"""Least standard deviation by which cosines are divided, at the low end of what queries of real collections have: where
-all candidates are alike to the model, their differences are no evidence."""
+"""Cosines are divided by at least this standard deviation, which is low for queries of real collections: where the
+model finds all candidates alike, their differences mean nothing."""
 
 CANDIDATES = 50
-"""Of each part, at least."""
+"""The vectors and the full text each give at least this many candidates."""
 
 RERANKED = 30
-"""Hits that a cross-encoder reads, at least."""
+"""A cross-encoder reads at least this many hits."""
 
 COLUMNS = (
     "chunk_id",
@@ -68,13 +68,13 @@ COLUMNS = (
 
 
 def passage_of(row: Mapping[str, Any]) -> Passage:
-    """A row of `embeddings`, or a hit, as the passage that a prompt shows."""
+    """Turn a row of `embeddings`, or a hit, into the passage that a prompt shows."""
     return Passage(row["chunk_id"], row["title"] or "", row["url"] or "", row["text"].strip())
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A chunk that answers a query; `score` orders hits of one query and means nothing beyond it."""
+    """A chunk that a search found. `score` orders the hits of one query; it means nothing across queries."""
 
     chunk_id: str
     document_id: str
@@ -94,15 +94,58 @@ class Hit:
         return passage_of(vars(self))
 
 
+@dataclass(frozen=True)
+class SearchFilter:
+    """Which chunks a search may find; by default all of them.
+
+    published_after is inclusive and published_before exclusive; a time without a time zone is taken as UTC. A document
+    without a date is never found when one of them is set.
+    """
+
+    category: Category | str | None = None
+    platform: str | None = None
+    published_after: datetime | None = None
+    published_before: datetime | None = None
+    excluded_clusters: Collection[str] = ()
+    quotable_only: bool = False
+    trainable_only: bool = False
+
+    @property
+    def condition(self) -> str | None:
+        """The filter as LanceDB's SQL; None when it lets every chunk through."""
+        parts = [f"category = '{Category(self.category)}'"] if self.category else []
+        if self.platform:
+            parts.append(is_in("platform", [self.platform]))
+        if self.published_after:
+            parts.append(f"published_at >= {_timestamp(self.published_after)}")
+        if self.published_before:
+            parts.append(f"published_at < {_timestamp(self.published_before)}")
+        if self.excluded_clusters:
+            parts.append(f"NOT ({is_in('cluster_id', sorted(self.excluded_clusters))})")
+        if self.quotable_only:
+            parts.append("quotable = true")
+        if self.trainable_only:
+            parts.append("trainable = true")
+        return " AND ".join(parts) or None
+
+
+EVERYTHING = SearchFilter()
+
+
+def _timestamp(when: datetime) -> str:
+    aware = when if when.tzinfo else when.replace(tzinfo=UTC)
+    return f"arrow_cast('{aware.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z', 'Timestamp(Microsecond, Some(\"UTC\"))')"
+
+
 class Reranker:
-    """A sentence-transformers CrossEncoder, which reads query and passage together; it loads on first use."""
+    """A sentence-transformers CrossEncoder, which reads query and passage together. It is loaded on first use."""
 
     def __init__(self, name: str, device: str | None = None) -> None:
         self._name = name
         self._device = device
 
     def scores(self, query: str, texts: list[str]) -> "npt.NDArray[np.float32]":
-        """How well each text answers `query`, shape (len(texts),)."""
+        """A score of how well each text answers `query`, shape (len(texts),)."""
         import numpy as np
 
         found = self._model.predict([(query, text) for text in texts], show_progress_bar=False)
@@ -116,20 +159,20 @@ class Reranker:
             return CrossEncoder(self._name, device=self._device, local_files_only=Path(self._name).is_dir())
         except (OSError, ValueError) as error:
             raise TwinError(
-                f"TWIN_RERANKER names {self._name}, and no cross-encoder can be loaded from there: give a folder or a "
-                f"hub name, or take the setting out ({str(error).splitlines()[0]})"
+                f"TWIN_RERANKER is {self._name}, but no cross-encoder can be loaded from there: give a folder or a "
+                f"hub name, or remove the setting ({str(error).splitlines()[0]})"
             ) from error
 
 
 @cache
 def load_reranker(settings: Settings) -> Reranker | None:
-    """The configured reranker, one per process and settings; None when none is named, as by default."""
+    """The configured reranker, loaded once per process and settings; None, the default, if no reranker is set."""
     device = None if settings.device == "auto" else settings.device
     return Reranker(settings.reranker, device) if settings.reranker else None
 
 
 def retrieval_identity(embedding_model: str, settings: Settings) -> str:
-    """What decides which passages are found: this module, the embedding model, and the reranker if there is one."""
+    """Names everything that decides which passages are found: this module, the embedding model, and any reranker."""
     found_by = f"search {SEARCH_VERSION}, {embedding_model} {EMBEDDING_VERSION}"
     return f"{found_by}, reranked by {settings.reranker}" if settings.reranker else found_by
 
@@ -139,34 +182,25 @@ def search(
     embedder: Embedder,
     query: str,
     k: int = 10,
+    wanted: SearchFilter = EVERYTHING,
     *,
-    category: Category | str | None = None,
-    platform: str | None = None,
-    published_after: datetime | None = None,
-    published_before: datetime | None = None,
-    exclude_clusters: Collection[str] = (),
-    quotable_only: bool = False,
-    trainable_only: bool = False,
     query_vector: "Vector | None" = None,
     reranker: Reranker | None = None,
 ) -> list[Hit]:
-    """The k best chunks for `query`, best first: one of each chunk text, and one document of each cluster.
+    """The k best chunks for `query` among those `wanted`, best first.
 
-    published_after, published_before: from the first moment on, and before the second; without a time zone they are
-    UTC. A document without a date is then left out. query_vector: the query's unit vector, shape (dimension,), when
-    the caller has it already. Returns nothing when the author has no embeddings yet or the query no words.
+    Equal chunk texts are returned once, and of each cluster only one document's chunks. query_vector: the query's unit
+    vector, shape (dimension,), if the caller already has it. The list is empty when the author has no embeddings yet,
+    or when the query has no words.
     """
     if not table.exists or not query.strip() or k < 1:
         return []
-    where = _filter(
-        category, platform, published_after, published_before, exclude_clusters, quotable_only, trainable_only
-    )
-    wanted = max(CANDIDATES, 2 * k)
-    weight = VECTOR_WEIGHT * legible_share(query, embedder.languages)
-    found = _matches(table, query, where, wanted)
+    n_candidates = max(CANDIDATES, 2 * k)
+    weight = VECTOR_WEIGHT * readable_share(query, embedder.languages)
+    found = _matches(table, query, wanted.condition, n_candidates)
     if weight:
         vector = embedder.encode([query])[0] if query_vector is None else query_vector
-        nearest = _nearest(table, vector, where, wanted)
+        nearest = _nearest(table, vector, wanted.condition, n_candidates)
         found = list({one.row["chunk_id"]: one for one in (*nearest, *found)}.values())
         scores = _fused(found, vector, weight)
     else:
@@ -176,11 +210,11 @@ def search(
     return _reranked(_distinct(hits, max(k, RERANKED)), query, reranker)[:k] if reranker else _distinct(hits, k)
 
 
-def legible_share(query: str, languages: Collection[str] | None) -> float:
-    """The share of a query's letters in a script that a model of these languages reads; 1 when they are not known.
+def readable_share(query: str, languages: Collection[str] | None) -> float:
+    """The share of a query's letters in a script that the embedding model reads; 1 if its languages are not known.
 
-    The script and not the language decides: an English model embeds German well enough to help (RESULTS.md), while
-    Chinese and Cyrillic are [UNK] and single letters to it. Only the English model names its languages.
+    The script decides, not the language: an English model embeds German well enough to help (RESULTS.md), while Chinese
+    becomes [UNK] and Cyrillic single letters. Only the bundled English model names its languages.
     """
     letters = [letter for letter in query if letter.isalpha()]
     if languages is None or not letters:
@@ -190,41 +224,11 @@ def legible_share(query: str, languages: Collection[str] | None) -> float:
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A row that a part found, its vector, and its BM25 score: 0 when the full text did not find it."""
+    """A row that was found, with its vector and its BM25 score, which is 0 if the full text did not find it."""
 
     row: dict[str, Any]
     vector: "Vector"
     bm25: float
-
-
-def _filter(
-    category: Category | str | None,
-    platform: str | None,
-    published_after: datetime | None,
-    published_before: datetime | None,
-    exclude_clusters: Collection[str],
-    quotable_only: bool,
-    trainable_only: bool,
-) -> str | None:
-    parts = [f"category = '{Category(category)}'"] if category else []
-    if platform:
-        parts.append(is_in("platform", [platform]))
-    if published_after:
-        parts.append(f"published_at >= {_moment(published_after)}")
-    if published_before:
-        parts.append(f"published_at < {_moment(published_before)}")
-    if exclude_clusters:
-        parts.append(f"NOT ({is_in('cluster_id', sorted(exclude_clusters))})")
-    if quotable_only:
-        parts.append("quotable = true")
-    if trainable_only:
-        parts.append("trainable = true")
-    return " AND ".join(parts) or None
-
-
-def _moment(when: datetime) -> str:
-    aware = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return f"arrow_cast('{aware.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z', 'Timestamp(Microsecond, Some(\"UTC\"))')"
 
 
 def _nearest(table: TableHandle, vector: "Vector", where: str | None, limit: int) -> list[_Candidate]:
@@ -243,8 +247,8 @@ def _matches(table: TableHandle, query: str, where: str | None, limit: int) -> l
 
 
 def _run(query: Any, score: str, where: str | None, limit: int) -> list[_Candidate]:
-    """The query's rows, best first; score: the column that orders them, named because LanceDB warns when it is not."""
-    # Any: LanceDB's query builders share methods and no public base class.
+    """The rows that the query finds, best first. score: the column that orders them; LanceDB wants it named."""
+    # Any: LanceDB's query builders share methods but no public base class.
     if where:
         query = query.where(where, prefilter=True)
     found = query.select([*COLUMNS, "vector", score]).limit(limit).to_arrow()
@@ -257,7 +261,7 @@ def _run(query: Any, score: str, where: str | None, limit: int) -> list[_Candida
 
 
 def _fused(candidates: list[_Candidate], query: "Vector", weight: float) -> list[float]:
-    """Score of each candidate: `weight` of its cosine's z-score and the rest of its BM25's, after feedback."""
+    """The score of each candidate after feedback: z-scores of cosine and BM25, with `weight` on the cosine."""
     import numpy as np
 
     if not candidates:

@@ -200,7 +200,7 @@ def run_recipe(
 
     Raises BadRecipe.
     """
-    from twin_assets.evaluation.assets import is_judged
+    from twin_assets.evaluation.assets import is_evaluated
     from twin_assets.training.identity import identity_of, known_revision, resolved_recipe, trained_version
 
     resolved = resolved_recipe(stores, author, recipe)
@@ -208,7 +208,7 @@ def run_recipe(
     dataset = stores.features.table(author, "instruction_dataset").pinned
     identity = identity_of(resolved, dataset, known_revision(resolved.base, stores.settings))
     manifest = trained_version(stores, author, resolved, identity)
-    if manifest and (until != RECIPE[-1] or is_judged(stores, manifest)):
+    if manifest and (until != RECIPE[-1] or is_evaluated(stores, manifest)):
         outcome = Outcome(f"recipe {recipe}", "skipped", text=f"{manifest.version} holds this dataset")
     else:
         assets = RECIPE[: RECIPE.index(until) + 1]

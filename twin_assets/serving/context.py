@@ -15,7 +15,7 @@ from twin_assets.errors import BadItem, TwinError
 from twin_assets.language.detection import detect_language
 from twin_assets.language.embedding import Embedder, load_embedder
 from twin_assets.language.prompts import Passage
-from twin_assets.language.search import Hit, load_reranker, search
+from twin_assets.language.search import Hit, SearchFilter, load_reranker, search
 from twin_assets.orchestration.progress import Tell
 from twin_assets.settings import Settings
 from twin_assets.stores import Stores
@@ -63,7 +63,8 @@ def retrieve(
             "passages are found by their words more than by their meaning"
         )
     reranker = load_reranker(stores.settings)
-    hits = search(table, embedder, query, k, category=category, quotable_only=True, reranker=reranker)
+    wanted = SearchFilter(category=category, quotable_only=True)
+    hits = search(table, embedder, query, k, wanted, reranker=reranker)
     if not hits:
         warnings.append("no passage was found that may be quoted: the draft stands on the model alone")
     return Found(hits, embedder, warnings)

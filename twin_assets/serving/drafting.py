@@ -26,7 +26,7 @@ from twin_assets.language.prompts import (
     Passage,
     asked,
     encode_prompt,
-    room,
+    token_limits,
     write_instruction,
 )
 from twin_assets.language.recitation import Copied
@@ -243,7 +243,7 @@ class Drafter:
         query = " ".join([*(prompt for prompt, _ in ask.history[-1:]), ask.prompt])
         found = retrieve(self._stores, ask.author, query)
         linked = link_passages(ask.links, query, found.embedder, self._stores.settings, tell)
-        _, prompt_tokens = room(voice.context_tokens, voice.answer_tokens, session.context_tokens)
+        _, prompt_tokens = token_limits(voice.context_tokens, voice.answer_tokens, session.context_tokens)
         examples: tuple[str, ...] = ()
         if voice.manifest is None:
             examples = example_pieces(self._stores, ask.author, ask.category, session.tokenizer, prompt_tokens)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from twin_assets.documents import DEFAULT_RECIPE, AuthorProfile, ModelManifest, RecipeChoice
 from twin_assets.language.base_models import DOCSTRINGS, BaseSpec, untrained_base
-from twin_assets.language.prompts import AS_RETRIEVED, PROMPT_VERSION, PassageLimits, passage_limits
+from twin_assets.language.prompts import DEFAULT_PASSAGE_LIMITS, PROMPT_VERSION, PassageLimits, passage_limits
 from twin_assets.stores import Stores
 
 HOSTED_CONTEXT_TOKENS = 8_192
@@ -28,7 +28,7 @@ class Voice:
     base: BaseSpec
     context_tokens: int
     answer_tokens: int
-    passages: PassageLimits = AS_RETRIEVED
+    passages: PassageLimits = DEFAULT_PASSAGE_LIMITS
     manifest: ModelManifest | None = None
     warnings: tuple[str, ...] = ()
 

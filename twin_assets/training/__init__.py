@@ -1,1 +1,1 @@
-"""Training pipeline: a dataset version and a recipe in, an adapter in the registry out."""
+"""The training pipeline: it turns a dataset version and a recipe into an adapter in the registry."""

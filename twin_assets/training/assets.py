@@ -1,8 +1,8 @@
 """The training pipeline's assets: pairs of drafts and their edits, and an adapter for each author and recipe.
 
-`adapter` asks the registry first: a recipe that was trained on this very dataset is not trained again. The training
-process leaves its result beside the registry; only a finished one is put into it, the manifest is written last, and
-then the training folder goes: weights lie once.
+`adapter` asks the registry first, so that a recipe is never trained twice on the same dataset. The training process
+works in a folder beside the registry. Only a finished training is uploaded, with the manifest written last; then the
+folder is deleted, so that the weights are stored once.
 """
 
 import json
@@ -49,7 +49,7 @@ OWNERS = ["team:twin"]
     metadata={"dagster/column_schema": column_schema(PREFERENCE_PAIRS)},
 )
 def preference_pairs(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Snapshot]]:
-    """Drafts that the author edited and allowed to be learned from: the edit is chosen over the draft."""
+    """Drafts that the author edited and agreed to have learned from: the edit is chosen over the draft."""
     stores, author = open_stores(), author_of(context)
     name = f"preference_pairs-{recipe_of(context)}"
     with stores.features.writing(author, name):
@@ -80,17 +80,17 @@ def preference_pairs(context: dg.AssetExecutionContext) -> Iterator[dg.Materiali
 def adapter(
     context: dg.AssetExecutionContext,
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
-    """LoRA weights that turn a base model towards the author's voice, in the registry with all they came from."""
+    """LoRA weights that teach a base model the author's style, in the registry with everything they were made from."""
     stores, author, name = open_stores(), author_of(context), recipe_of(context)
     recipe = resolved_recipe(stores, author, name)
     with stores.features.writing(author, f"adapter-{name}"):
         dataset = stores.features.table(author, "instruction_dataset").pinned
         identity = identity_of(recipe, dataset, known_revision(recipe.base, stores.settings))
         manifest = trained_version(stores, author, recipe, identity)
-        known = manifest is not None
+        is_already_trained = manifest is not None
         if manifest is None:
             with stores.features.pinning(author, dataset.table):
-                base = _base_here(context, stores, recipe.base)
+                base = _local_base(context, stores, recipe.base)
                 identity = identity_of(recipe, dataset, base.revision)
                 folder = _train(context, stores, author, recipe.model_copy(update={"base": base}), dataset, identity)
                 yield from adapter_verdicts("adapter", folder)
@@ -99,11 +99,11 @@ def adapter(
             context.log.info(f"{manifest.version} was trained with this recipe on this dataset: nothing to do")
             yield from adapter_verdicts("adapter", stores.models.local_folder(manifest, stores.settings.cache_dir))
         _clear_trainings(stores, author, name)
-        yield _result(stores, manifest, known)
+        yield _result(stores, manifest, is_already_trained)
 
 
-def _base_here(context: dg.AssetExecutionContext, stores: Stores, spec: BaseSpec) -> BaseSpec:
-    """The recipe's base model at the revision that it has on this machine, where it is now."""
+def _local_base(context: dg.AssetExecutionContext, stores: Stores, spec: BaseSpec) -> BaseSpec:
+    """The recipe's base model with its revision on this machine; it is downloaded or made first if need be."""
     if known_revision(spec, stores.settings) is None:
         run_child(
             context, stores.settings, "twin_assets.training.process.fetch_base", {"base": spec.model_dump(mode="json")}
@@ -112,7 +112,7 @@ def _base_here(context: dg.AssetExecutionContext, stores: Stores, spec: BaseSpec
     return spec.model_copy(update={"revision": revision})
 
 
-def _trainings(stores: Stores, author: str) -> Path:
+def _training_folders(stores: Stores, author: str) -> Path:
     return stores.settings.data_dir / "training" / author
 
 
@@ -124,9 +124,9 @@ def _train(
     dataset: Publication,
     identity: Identity,
 ) -> Path:
-    """The folder of the finished training; one that a killed run left finished is taken as it is."""
+    """Train, unless a killed run has already finished this training, and return the training's folder."""
     version = identity.version(recipe.name)
-    folder = _trainings(stores, author) / version
+    folder = _training_folders(stores, author) / version
     if TrainingResult.read(folder) is None:
         lineage = {
             "author": author,
@@ -145,14 +145,14 @@ def _train(
 def _publish(
     stores: Stores, author: str, recipe: Recipe, dataset: Publication, identity: Identity, folder: Path
 ) -> ModelManifest:
-    """Put a finished training into the registry: files, then the manifest; what killed runs left goes."""
+    """Put a finished training into the registry, files first, and delete files that killed runs left there."""
     version = identity.version(recipe.name)
     result = TrainingResult.read(folder)
     if result is None:
         raise dg.Failure(f"the training of {author}@{version} ended without a result: see the run's stderr")
-    registry = stores.settings.data_dir / "locks" / author / "registry.lock"
-    registry.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(registry):
+    lock = stores.settings.data_dir / "locks" / author / "registry.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
         path = stores.models.upload(author, recipe.name, version, folder, [ADAPTER, CURVE, FILE])
         manifest = ModelManifest(
             author=author,
@@ -178,19 +178,19 @@ def _publish(
 
 
 def _clear_trainings(stores: Stores, author: str, recipe: str) -> None:
-    """Delete the recipe's training folders once its version is in the registry, which holds all that anybody reads.
+    """Delete all training folders of a recipe. Its version must be in the registry, and its lock held.
 
-    The others are of trainings that were killed and whose dataset or recipe has changed since: nothing goes on from
-    them. No training of this recipe runs meanwhile: whoever calls this holds its lock.
+    Besides the finished training these are killed ones whose dataset or recipe has changed since, so that nothing will
+    continue from them.
     """
-    for folder in sorted(_trainings(stores, author).glob("*")):
+    for folder in sorted(_training_folders(stores, author).glob("*")):
         if re.fullmatch(rf"{re.escape(recipe)}-[0-9a-f]{{10}}", folder.name):
-            # First what says that it is whole: a kill in between leaves no folder that looks finished.
+            # The result goes first, so that a kill in between leaves no folder that looks finished.
             (folder / FILE).unlink(missing_ok=True)
             remove_tree(folder)
 
 
-def _result(stores: Stores, manifest: ModelManifest, known: bool) -> dg.MaterializeResult[None]:
+def _result(stores: Stores, manifest: ModelManifest, is_already_trained: bool) -> dg.MaterializeResult[None]:
     folder = stores.models.local_folder(manifest, stores.settings.cache_dir)
     lines = (folder / CURVE).read_text().splitlines()
     plot = report.loss_plot([json.loads(line) for line in lines], manifest.metrics)
@@ -205,7 +205,7 @@ def _result(stores: Stores, manifest: ModelManifest, known: bool) -> dg.Material
             "tracking_run": manifest.tracking_run or "disabled",
             "path": dg.MetadataValue.path(manifest.path),
             "bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
-            "already_trained": known,
+            "already_trained": is_already_trained,
             **manifest.metrics,
         },
         data_version=dg.DataVersion(manifest.weights_sha256),

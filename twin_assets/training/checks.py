@@ -10,13 +10,13 @@ from twin_assets.orchestration.partitions import authors_recipes
 from twin_assets.training.result import ADAPTER, TrainingResult, weights_sound
 
 SPECS = {
-    "weights_sound": "Every weight of the adapter is finite, and training has moved it from where it began.",
-    "loss_sound": "The loss was a number to the end.",
+    "weights_sound": "Every weight of the adapter is finite, and training has changed each layer.",
+    "loss_sound": "The loss stayed a finite number until the end.",
 }
 
 
 def adapter_check_specs(asset: str) -> list[dg.AssetCheckSpec]:
-    """Partitioned, so that one author's failure is nobody else's status."""
+    """The checks' specs. They are partitioned, so that a failure shows for its own author and recipe only."""
     return [
         dg.AssetCheckSpec(name, asset=asset, description=text, blocking=True, partitions_def=authors_recipes)
         for name, text in SPECS.items()
@@ -24,7 +24,7 @@ def adapter_check_specs(asset: str) -> list[dg.AssetCheckSpec]:
 
 
 def adapter_verdicts(asset: str, folder: Path) -> Iterator[dg.AssetCheckResult]:
-    """Yield the checks' results; raises dagster.Failure, without retries, when one did not pass."""
+    """Yield the results of the checks. Raises dagster.Failure, without retries, if one did not pass."""
     verdicts = {"weights_sound": weights_sound(folder / ADAPTER), "loss_sound": _loss(folder)}
     for name, (passed, text) in verdicts.items():
         yield dg.AssetCheckResult(
@@ -34,7 +34,7 @@ def adapter_verdicts(asset: str, folder: Path) -> Iterator[dg.AssetCheckResult]:
     if failed:
         raise dg.Failure(
             f"{asset}: nothing was published. {'; '.join(failed)}. A lower learning_rate in the recipe usually helps; "
-            f"the folder {folder} can be looked at, and is made anew once it is deleted",
+            f"to train again, delete the folder {folder}",
             allow_retries=False,
         )
 
@@ -42,6 +42,6 @@ def adapter_verdicts(asset: str, folder: Path) -> Iterator[dg.AssetCheckResult]:
 def _loss(folder: Path) -> tuple[bool, str]:
     result = TrainingResult.read(folder)
     if result is None:
-        return False, "there is no result"
+        return False, "there is no training result"
     text = f"{result.loss_first:.3f} at the first line, {result.loss_last:.3f} at the last"
     return math.isfinite(result.loss_first) and math.isfinite(result.loss_last), text

@@ -1,7 +1,7 @@
-"""Which version a training makes: everything that changes its weights, and nothing else.
+"""The identity of a model version: everything that changes its weights, and nothing else.
 
-A base model's revision is what its name was resolved to on this machine. Nothing here downloads, makes or loads a
-model: while the base is not on this machine its revision is None, and a version trained on any revision counts.
+A base model's revision is what its name resolves to on this machine. Nothing here downloads, makes or loads a model:
+while the base is not on this machine, its revision is None, and a version trained on any revision counts.
 """
 
 import re
@@ -19,15 +19,15 @@ from twin_assets.stores.models import Identity
 from twin_assets.training.recipe import Recipe, load_recipe, recipe_hash
 
 TRAINING_VERSION = "2"
-"""Raise it when the same recipe on the same dataset would come out as other weights: every version is then made anew
-when it is asked for. A new key of a recipe does not need it when its default does what was done before."""
+"""Raise it when the same recipe and dataset would give different weights; each version is then trained again when it is
+next needed. A new recipe key whose default changes nothing does not need it."""
 
 PINNED = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-"""A hub commit, or the sha256 of local weights: what no later download changes."""
+"""A revision that can never change: a hub commit, or the sha256 of local weights."""
 
 
-class _NotHere(Exception):
-    """The base model would have to be made or downloaded."""
+class _BaseNotHere(Exception):
+    """The base model would have to be downloaded or made first."""
 
 
 def resolved_recipe(stores: Stores, author: str, name: str) -> Recipe:
@@ -36,25 +36,25 @@ def resolved_recipe(stores: Stores, author: str, name: str) -> Recipe:
 
 
 def pinned_revision(spec: BaseSpec) -> str | None:
-    """The revision that the recipe itself fixes; None for a branch or tag, which may move."""
+    """The revision, if the recipe pins one; None for a branch or tag, which may move."""
     return spec.revision if PINNED.fullmatch(spec.revision) else None
 
 
 def known_revision(spec: BaseSpec, settings: Settings) -> str | None:
-    """The revision that a training on this machine would start from; None when the base model is not here yet."""
+    """The revision that a training on this machine would start from; None if the base model is not here yet."""
     try:
         return pinned_revision(spec) or resolve_base(spec, settings, _refuse).revision
-    except (_NotHere, BadRecipe):
+    except (_BaseNotHere, BadRecipe):
         return None
 
 
 def _refuse(text: str) -> None:
-    """Told of work on the base model, which `resolve_base` does before it begins."""
-    raise _NotHere(text)
+    """Stop `resolve_base`, which calls this before it downloads or makes a base model."""
+    raise _BaseNotHere(text)
 
 
 def identity_of(recipe: Recipe, dataset: Publication, base_revision: str | None, pairs: str | None = None) -> Identity:
-    """What training this recipe on this dataset makes. pairs: data version of the preference pairs it learns from."""
+    """The identity of a recipe trained on a dataset. pairs: the data version of its preference pairs, if any."""
     return Identity(
         recipe_hash=recipe_hash(recipe),
         base_revision=base_revision,
@@ -66,12 +66,12 @@ def identity_of(recipe: Recipe, dataset: Publication, base_revision: str | None,
 
 
 def trained_version(stores: Stores, author: str, recipe: Recipe, identity: Identity) -> ModelManifest | None:
-    """The version of the registry with this identity, also one that was made when recipes had fewer keys."""
+    """The registry's version with this identity, if any; it may have been made when recipes had fewer keys."""
     return stores.models.trained(author, recipe.name, identity, recipe_hash_of)
 
 
 def recipe_hash_of(manifest: ModelManifest) -> str:
-    """The hash of a version's recipe by today's code: keys that came since have the values they do by default."""
+    """The hash of a version's recipe by today's code; keys that the recipe lacks count with their defaults."""
     try:
         return recipe_hash(Recipe.model_validate({"name": manifest.recipe_name} | manifest.recipe))
     except ValidationError:

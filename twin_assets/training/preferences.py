@@ -1,8 +1,8 @@
-"""Preference pairs: an edit that the author made, and allowed to be learned from, is chosen over the draft.
+"""Preference pairs: the author's edit of a draft is chosen over the draft, if the author consents.
 
-A pair's prompt is what the model saw: instruction, passages, turns, example pieces. What others wrote on linked pages
-is never learned from: their passages are left out of the prompt, and a pair whose draft or edit copies one is left out
-as a whole. A draft is never `chosen`, whatever its rating.
+A pair's prompt is what the model saw: instruction, passages, earlier turns and example pieces. Nothing is learned from
+linked pages, which others wrote: their passages are left out of the prompt, and a pair whose draft or edit copies one
+is left out altogether. A draft is never `chosen`, whatever its rating.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ PREFERENCES_VERSION = "2"
 
 
 def preference_rows(interactions: Iterable[Interaction]) -> "pa.Table":
-    """One pair per consented edit that changed something. An edit is never an answer to imitate on its own."""
+    """One pair for each consented edit that changed something. An edit is only ever one side of a pair."""
     pairs = [one for one in sorted(interactions, key=lambda one: one.id) if _is_pair(one)]
     return from_dicts([_row(one) for one in pairs], PREFERENCE_PAIRS)
 

@@ -1,7 +1,7 @@
-"""Recipes: a base model and how it is tuned, as YAML in the package or in TWIN_RECIPES_DIR.
+"""Recipes: a base model and how it is tuned, as YAML files in the package or in TWIN_RECIPES_DIR.
 
-Switching the base model is another recipe, never other code. A resolved recipe (file, defaults and the author's
-overrides) has a hash; with a dataset's data version it names the model version that comes out.
+Changing the base model takes another recipe, never other code. A resolved recipe (file, defaults and the author's
+overrides) has a hash, which together with the dataset's data version identifies the model version.
 """
 
 from collections.abc import Mapping
@@ -28,18 +28,16 @@ class Lora(_Section):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     target_modules: str | list[str] = Field(default="all-linear", description="`all-linear`, or module names.")
     upper_layers: float = Field(
-        default=1.0, gt=0, le=1, description="Share of the layers, from the top, that get an adapter; less is faster."
+        default=1.0, gt=0, le=1, description="Share of the layers, from the top, that get an adapter; fewer are faster."
     )
 
 
 class Training(_Section):
-    """Supervised fine-tuning. One step sees batch_size x gradient_accumulation windows."""
+    """How supervised fine-tuning runs. One step sees batch_size x gradient_accumulation windows."""
 
-    epochs: float = Field(default=2.0, gt=0, description="Passes over the training rows, unless max_steps is less.")
-    max_steps: int | None = Field(default=None, gt=0, description="Steps at most; the budget that is deterministic.")
-    max_minutes: float | None = Field(
-        default=None, gt=0, description="Wall-clock budget over all attempts; ends cleanly."
-    )
+    epochs: float = Field(default=2.0, gt=0, description="Passes over the training rows, up to max_steps.")
+    max_steps: int | None = Field(default=None, gt=0, description="The most steps; a budget in steps is deterministic.")
+    max_minutes: float | None = Field(default=None, gt=0, description="Wall-clock budget of all attempts together.")
     learning_rate: float = Field(default=2e-4, gt=0)
     scheduler: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
     warmup: float = Field(default=0.05, ge=0, lt=1, description="Share of the budget, in steps or in minutes.")
@@ -48,33 +46,33 @@ class Training(_Section):
     tokens_at_once: int | None = Field(
         default=None,
         gt=0,
-        description="Tokens of one pass through the model, padding counted: what memory grows with. Unset: batch_size "
-        "full windows on a GPU, and on a CPU, where more gains nothing, 512. It changes no loss.",
+        description="The most tokens in one pass through the model, padding included. Memory grows with it; the loss "
+        "does not change. Default: batch_size full windows on a GPU; 512 on a CPU, where more gains nothing.",
     )
     compute: Literal["auto", "fp32", "bf16"] = Field(
-        default="auto", description="What a CPU computes in; `auto` is bf16 where CPU and model gain by it."
+        default="auto", description="The precision on a CPU; `auto` is bf16 where CPU and model gain from it."
     )
-    gradient_checkpointing: bool = Field(default=False, description="Less memory for a third more time.")
+    gradient_checkpointing: bool = Field(default=False, description="Saves memory and takes a third more time.")
     weight_decay: float = Field(default=0.0, ge=0)
     optimizer: Literal["adamw_torch", "paged_adamw_8bit"] = "adamw_torch"
-    save_steps: int = Field(default=100, gt=0, description="A killed run goes on from the last of these.")
+    save_steps: int = Field(default=100, gt=0, description="Steps between checkpoints, where a killed run continues.")
     validation_windows: int = Field(
-        default=64, ge=0, description="Windows of validation text, spread over its documents, scored before and after."
+        default=64, ge=0, description="Validation windows, spread over the documents, that are scored before and after."
     )
     validation_steps: int | None = Field(
-        default=None, gt=0, description="Score them every so many steps, too; what it takes counts as training time."
+        default=None, gt=0, description="Steps between further scorings, whose time counts as training time."
     )
     seed: int = 7
 
 
 class Recipe(_Section):
-    """A resolved recipe."""
+    """A resolved recipe: the file, the defaults and the author's overrides."""
 
     name: str
     description: str
     base: BaseSpec
     context_tokens: int = Field(ge=64, description="Longest sequence trained on and drafted in.")
-    answer_tokens: int = Field(ge=16, description="What a draft may take of it; the rest is the prompt's.")
+    answer_tokens: int = Field(ge=16, description="The part of it that a draft may take; the rest is for the prompt.")
     passages: PassageLimits = PassageLimits()
     lora: Lora = Lora()
     training: Training = Training()
@@ -93,13 +91,12 @@ class Recipe(_Section):
 
 
 def load_recipe(name: str, settings: Settings, overrides: Mapping[str, Any]) -> Recipe:
-    """A recipe with an author's overrides.
-
-    Raises BadRecipe naming the recipe, the key and what is wrong with it.
-    """
+    """A recipe with an author's overrides. Raises BadRecipe naming the recipe, the key and the problem."""
     content = {"name": name} | read_recipe(name, settings, overrides)
     if content["name"] != name:
-        raise BadRecipe(f"recipe {name}: its file says name: {content['name']}; leave the key out, the file names it")
+        raise BadRecipe(
+            f"recipe {name}: its file says name: {content['name']}; remove that key, the recipe is named after its file"
+        )
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
@@ -117,7 +114,7 @@ def _problem(problem: Mapping[str, Any]) -> str:
     return f"{where}: {str(problem['msg']).removeprefix('Value error, ')}"
 
 
-NO_WEIGHTS: dict[str, Any] = {
+KEYS_WITHOUT_EFFECT_ON_WEIGHTS: dict[str, Any] = {
     "name": True,
     "description": True,
     "evaluation": True,
@@ -131,10 +128,10 @@ NO_WEIGHTS: dict[str, Any] = {
         "tokens_at_once",
     },
 }
-"""What of a recipe changes no weight, but for the rounding of sums: how it is judged, saved, watched and fitted into
-memory. The base's revision is a part of the version's identity by itself, as what `main` was resolved to."""
+"""Keys that change no weight, except for the rounding of sums: how a training is evaluated, saved, watched and fitted
+into memory. The base's revision is left out because it is a part of the version's identity by itself."""
 
 
 def recipe_hash(recipe: Recipe) -> str:
-    """Names a resolved recipe by what of it changes the weights."""
-    return digest(recipe.model_dump(mode="json", exclude=NO_WEIGHTS), 16)
+    """A hash of all keys of a resolved recipe that change the weights."""
+    return digest(recipe.model_dump(mode="json", exclude=KEYS_WITHOUT_EFFECT_ON_WEIGHTS), 16)

@@ -1,4 +1,4 @@
-"""A training as a person reads it: a summary and the loss curve."""
+"""The report on a training that people read: a summary and the loss curve."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -13,14 +13,14 @@ PAIRS_SHOWN = 5
 
 
 def markdown(manifest: ModelManifest) -> str:
-    """Counts, losses and times."""
+    """A markdown summary of a version's training: counts, losses, time and memory."""
     m = manifest.metrics
     template = "the tokenizer's own" if manifest.prompt_template == "tokenizer" else "our"
     rows = [
         ["training examples", f"{m['rows']:.0f} in {m['windows']:.0f} windows, {m['rows_too_long']:.0f} too long"],
         ["steps", f"{m['steps']:.0f} of {m['steps_planned']:.0f} planned"],
         ["trained parameters", f"{m['trained_parameters']:,.0f}"],
-        ["training loss, nats a token", f"{m['loss_first']:.3f} → {m['loss_last']:.3f}"],
+        ["training loss, nats per token", f"{m['loss_first']:.3f} → {m['loss_last']:.3f}"],
         ["time, memory", f"{m['seconds']:.0f} s, {m['peak_memory_mib']:.0f} MiB at most"],
     ]
     if "validation_before" in m and "validation_after" in m:
@@ -32,17 +32,17 @@ def markdown(manifest: ModelManifest) -> str:
 
 
 def preference_preview(rows: "pa.Table") -> str:
-    """The first pairs, as far as a preview may show them."""
+    """A markdown table of the first pairs, shortened as previews have to be."""
     names = ["instruction", "chosen", "rejected"]
     shown = rows.slice(0, PAIRS_SHOWN).select(names).to_pylist()
     return table(names, [[row[name] for name in names] for row in shown]) if shown else "No consented edit yet."
 
 
 def loss_plot(curve: Sequence[Mapping[str, float]], metrics: Mapping[str, float]) -> str | None:
-    """The loss by step, and the validation loss where it was measured; a markdown image, None without a curve.
+    """A markdown image of the training and validation loss by step; None if the curve is empty.
 
-    curve: lines with a `step` and a `loss`, or an `eval_loss`. metrics: the validation losses before and after, of a
-    model whose curve has none.
+    curve: entries with a `step` and a `loss` or an `eval_loss`. metrics: give the validation losses before and after
+    training if the curve has none.
     """
     lines = [(point["step"], point["loss"]) for point in curve if "loss" in point]
     if not lines:
@@ -58,6 +58,6 @@ def loss_plot(curve: Sequence[Mapping[str, float]], metrics: Mapping[str, float]
     if scored:
         axes.plot(*zip(*scored, strict=True), "o-", color="#c2571a", label="validation")
     axes.set_xlabel("step")
-    axes.set_ylabel("nats a token")
+    axes.set_ylabel("nats per token")
     axes.legend(fontsize=8)
     return picture(figure, "loss")

@@ -1,4 +1,4 @@
-"""What the training process leaves behind: a folder with the adapter, its curve, and `result.json`, written last."""
+"""The result of the training process: a folder with the adapter, its loss curve, and `result.json`, written last."""
 
 import resource
 import sys
@@ -13,11 +13,15 @@ ADAPTER = "adapter"
 CURVE = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
 
+CURVE_POINTS = 100
+"""The loss curve has about this many points."""
+
 
 class TrainingResult(Stored):
-    """Losses are nats per answer token; n_windows: training sequences of at most `context_tokens`.
+    """The counts, losses and times of a finished training.
 
-    n_learned: answer tokens that the steps learned from, each time they did. seconds: of all attempts together.
+    Losses are in nats per answer token. n_windows: training sequences of at most `context_tokens`. n_learned: answer
+    tokens that the steps learned from, counted again in every epoch. seconds: the time of all attempts together.
     """
 
     model_config = ConfigDict(ser_json_inf_nan="constants")
@@ -42,7 +46,7 @@ class TrainingResult(Stored):
     tracking_run: str | None
 
     def metrics(self) -> dict[str, float]:
-        """The numbers, as the manifest keeps them; without validation rows its losses are missing."""
+        """The figures as the manifest keeps them; without validation rows there are no validation losses."""
         named: dict[str, float | None] = {
             "steps": self.steps,
             "steps_planned": self.steps_planned,
@@ -63,21 +67,21 @@ class TrainingResult(Stored):
 
     @classmethod
     def read(cls, folder: Path) -> "TrainingResult | None":
-        """The result of a finished training; None when there is none that can be read: then it is not finished."""
+        """The result in a training folder; None if it cannot be read, which means that training has not finished."""
         try:
             return cls.model_validate_json((folder / FILE).read_text())
         except (OSError, ValidationError, UnicodeDecodeError):
             return None
 
     def write(self, folder: Path) -> None:
-        """Write at once: a folder with it is a finished training."""
+        """Write the file in one step, because a folder that holds it counts as a finished training."""
         new = folder / f"{FILE}.new"
         new.write_text(self.model_dump_json(indent=1))
         new.replace(folder / FILE)
 
 
 def weights_sound(folder: Path) -> tuple[bool, str]:
-    """True if every weight of the adapter in `folder` is finite and each layer has moved; what was found, in words."""
+    """(whether every weight of the adapter is finite and each layer has changed, what was found in words)."""
     from safetensors import safe_open
 
     infinite = unmoved = total = 0
@@ -87,18 +91,18 @@ def weights_sound(folder: Path) -> tuple[bool, str]:
                 tensor = file.get_tensor(name)
                 total += 1
                 infinite += not bool(tensor.isfinite().all())
-                # LoRA's B begins as zeros, so that training starts at the base model.
+                # LoRA's B starts as zeros, so that training starts from the base model.
                 unmoved += "lora_B" in name and not bool(tensor.any())
     text = f"{total} tensors, {infinite} not finite, {unmoved} never moved"
     return total > 0 and not infinite and not unmoved, text
 
 
 def peak_memory_mib(device: str) -> int:
-    """The most memory that this process held: the GPU's on `cuda`, else its resident memory."""
+    """The most memory that this process has held, in MiB: GPU memory on `cuda`, else resident memory."""
     if device == "cuda":
         import torch
 
         return int(torch.cuda.max_memory_allocated()) // 2**20
-    # Kilobytes everywhere but on macOS, where it is bytes.
+    # ru_maxrss is in kilobytes, except on macOS, where it is in bytes.
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit

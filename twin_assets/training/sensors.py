@@ -1,8 +1,8 @@
-"""What starts training by itself: enough new writing for a recipe that the author subscribes to.
+"""The sensor that starts a training when there is enough new writing for a recipe that the author subscribes to.
 
-A tick is cheap while nothing changes: what a dataset was judged to be is kept in the warehouse, so that tables are read
-once for each new dataset and recipe. It follows the writing, not the code: the number of new examples decides, and a
-base model whose `main` moved, or a new version of the prompts, starts nothing by itself.
+A tick is cheap while nothing changes: the decision about each dataset is kept in the warehouse, so that tables are read
+only once for each new dataset and recipe. Only the number of new examples decides; a base model whose `main` has moved,
+or a new version of the prompts, does not start a training.
 """
 
 from collections.abc import Iterator
@@ -23,21 +23,21 @@ from twin_assets.training.recipe import Recipe, load_recipe, recipe_hash
 
 ROW = ["example_id", "input_hash"]
 ADAPTER = dg.AssetKey("adapter")
-BY_HAND = "__ASSET_JOB"
-"""What Dagster calls a run of assets that somebody chose in its UI."""
+UI_JOB = "__ASSET_JOB"
+"""Dagster's job name for a run of assets that somebody selected in its UI."""
 
 
 def trainings_under_way(instance: dg.DagsterInstance) -> set[tuple[str, str]]:
     """(author, recipe) of every training that is queued or running, whoever started it."""
-    jobs = (train_job.name, "recipe", BY_HAND)
+    jobs = (train_job.name, "recipe", UI_JOB)
     filters = [dg.RunsFilter(job_name=job, statuses=NOT_FINISHED_STATUSES) for job in jobs]
     runs = [run for one in filters for run in instance.get_runs(one)]
     return {(_tag(run, "author"), _tag(run, "recipe")) for run in runs if _trains(run)}
 
 
 def _trains(run: dg.DagsterRun) -> bool:
-    """Whether the adapter is among the run's assets; a run of a whole job names none."""
-    return run.job_name != BY_HAND if run.asset_selection is None else ADAPTER in run.asset_selection
+    """True if the adapter is among the run's assets. A run of a whole job names no assets."""
+    return run.job_name != UI_JOB if run.asset_selection is None else ADAPTER in run.asset_selection
 
 
 def _tag(run: dg.DagsterRun, name: str) -> str:
@@ -45,12 +45,12 @@ def _tag(run: dg.DagsterRun, name: str) -> str:
 
 
 def _was_asked_for(instance: dg.DagsterInstance, key: str) -> bool:
-    """Whether there is a run with this key: Dagster would not start another, whatever became of it."""
+    """True if there is a run with this key; Dagster never starts a second one, however the first ended."""
     return instance.get_runs_count(dg.RunsFilter(tags={RUN_KEY_TAG: key})) > 0
 
 
 def new_examples(stores: Stores, author: str, dataset: Publication, recipe: str) -> int:
-    """Training rows that the recipe's newest version has not seen; all of them when there is none yet."""
+    """The number of training rows that the recipe's newest version has not seen; all rows if there is no version."""
     rows = stores.features.snapshot(author, dataset.table).rows(ROW, "split = 'train'")
     now = {(row["example_id"], row["input_hash"]) for row in rows}
     trained_on = stores.models.newest_dataset(author, recipe)
@@ -61,9 +61,9 @@ def new_examples(stores: Stores, author: str, dataset: Publication, recipe: str)
 
 
 def is_due(stores: Stores, author: str, recipe: Recipe, dataset: Publication) -> bool:
-    """Whether enough of the dataset is new to this recipe.
+    """True if enough of the dataset is new to this recipe.
 
-    The base model is not looked up: a version that was trained on any revision of it counts.
+    The base model is not looked up, so a version that was trained on any revision of it counts.
     """
     wanted = stores.settings.min_new_examples
     if dataset.about.get("splits", {}).get("train", wanted) < wanted:
@@ -75,17 +75,17 @@ def is_due(stores: Stores, author: str, recipe: Recipe, dataset: Publication) ->
 
 
 def run_key(author: str, recipe: Recipe, dataset: Publication) -> str:
-    """What a training is asked for by: Dagster takes a key once."""
+    """The run key of a training; Dagster starts only one run for each key."""
     return f"{author}|{recipe.name}|{recipe_hash(recipe)}|{dataset.data_version}"
 
 
 def trainings_due(
     context: dg.SensorEvaluationContext, stores: Stores, profile: AuthorProfile, under_way: set[tuple[str, str]]
 ) -> Iterator[tuple[str, str]]:
-    """(recipe, run key) of the trainings that the author's current dataset asks for.
+    """(recipe, run key) of each training that is due with the author's current dataset.
 
-    A dataset that is not enough for a recipe is remembered as judged, and its tables are not read again. A recipe that
-    is being trained now is judged when that has ended, by what it has learned from then.
+    If a dataset has too little new for a recipe, that decision is stored and its tables are not read again. A recipe
+    that is being trained is looked at once that training has ended.
     """
     dataset = stores.features.published(profile.id, "instruction_dataset") if profile.recipes else None
     if dataset is None:
@@ -101,7 +101,7 @@ def trainings_due(
             if is_due(stores, profile.id, recipe, dataset) and not _was_asked_for(context.instance, key):
                 yield choice.name, key
             elif wanted:
-                # With none wanted, a change of the recipe alone is enough.
+                # If no new examples are required, a change of the recipe alone is enough.
                 stores.warehouse.save_judged_dataset(profile.id, choice.name, question)
         except TwinError as error:
             context.log.warning(f"{profile.id}, recipe {choice.name}: {error}")
@@ -114,7 +114,7 @@ def trainings_due(
     description="Trains a recipe that an author subscribes to once enough of its examples are new.",
 )
 def training_due(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest]:
-    """One run per author and recipe; the run key names recipe and dataset, so that nothing is trained twice."""
+    """Request one run per author and recipe; the run key keeps a recipe from being trained twice on one dataset."""
     stores = open_stores()
     under_way = trainings_under_way(context.instance)
     for profile in profiles_in_turn(context, stores.warehouse):

@@ -50,7 +50,7 @@ def recipe(base: str, n_windows: int, settings: dict[str, Any]) -> Recipe:
 
 
 def build(work: Path, author: Path, n_documents: int) -> None:
-    """The author's dataset, unless it is there."""
+    """Make the author's dataset, unless it exists."""
     project = Project(work / "project")
     if not Stores(Settings(_env_file=None, data_dir=project.data)).features.table(AUTHOR, "instruction_dataset").exists:
         write_folder(author, work / "writing", n_documents)
@@ -59,16 +59,16 @@ def build(work: Path, author: Path, n_documents: int) -> None:
 
 
 def encoded(work: Path, tokenizer: Any, n_windows: int) -> tuple[Encoded, Encoded]:
-    """Training and validation windows; every so-manieth row, so that all tasks are among them."""
+    """Training and validation windows of rows taken at equal distances, so that all tasks are among them."""
     settings = Settings(_env_file=None, data_dir=(work / "project/data").resolve())
     table = Stores(settings).features.table(AUTHOR, "instruction_dataset")
     rows = sorted(table.rows(COLUMNS, "split = 'train'"), key=lambda row: row["example_id"])
     chosen = rows[:: max(1, len(rows) // n_windows)]
-    room = (CONTEXT, CONTEXT - ANSWER)
-    train = encode_rows(chosen, tokenizer, *room)
+    limits = (CONTEXT, CONTEXT - ANSWER)
+    train = encode_rows(chosen, tokenizer, *limits)
     train = Encoded(train.windows[:n_windows], train.n_rows, train.n_too_long, train.dropped_passages)
     validation = validation_rows(table, VALIDATION_WINDOWS)
-    return train, encode_rows(validation, tokenizer, *room, max_windows=VALIDATION_WINDOWS)
+    return train, encode_rows(validation, tokenizer, *limits, max_windows=VALIDATION_WINDOWS)
 
 
 def old_trainer(job: Any, windows: Windows, checkpoints: str) -> Any:
@@ -111,7 +111,7 @@ def old_trainer(job: Any, windows: Windows, checkpoints: str) -> Any:
 
 
 def held_out_nll(model: Any, windows: Windows) -> float:
-    """Nats a learned token by transformers' own loss in fp32, whoever trained."""
+    """Nats per learned token by transformers' own loss in fp32, whichever trainer made the model."""
     import torch
 
     model.float().eval()
@@ -127,17 +127,17 @@ def held_out_nll(model: Any, windows: Windows) -> float:
 def one(work: Path, base: str, n_windows: int, is_old: bool, settings: dict[str, Any]) -> dict[str, float]:
     """Train once in this process."""
     from twin_assets.language.base_models import load_base, resolve_base
-    from twin_assets.training.process.train import Job, make_trainer
+    from twin_assets.training.process.train import TrainingJob, make_trainer
 
     given = recipe(base, n_windows, settings | {"save_steps": 100_000})
     model, tokenizer = load_base(resolve_base(given.base, Settings(_env_file=None, data_dir=work / "data")), "cpu")
     train, validation = encoded(work, tokenizer, n_windows)
-    job = Job(given, model, tokenizer, work / "out", "cpu", False, lambda _: None)
+    job = TrainingJob(given, model, tokenizer, work / "out", "cpu", False, lambda _: None)
     if is_old:
         trainer = old_trainer(job, train.windows, str(work / "out"))
     else:
         nothing = Encoded(Windows.of([]), 0, 0, 0)
-        trainer = make_trainer(job, train, nothing, CONTEXT, is_new=True)
+        trainer = make_trainer(job, train, nothing, is_new=True)
     started, cpu_started = time.perf_counter(), time.process_time()
     trainer.train()
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started

@@ -73,7 +73,7 @@ def test_a_training_killed_after_a_checkpoint_ends_with_the_same_weights(make_pr
     newest = last_checkpoint(checkpoint)
 
     again = killed.twin("run", AUTHOR, "--until", "adapter")
-    assert f"going on from {newest}" in again.stderr
+    assert f"continuing from {newest}" in again.stderr
     assert killed.data_versions() == trained.data_versions()
     assert killed.weights() == trained.weights()
     assert len(killed.weights()) == 1

@@ -115,7 +115,7 @@ def trained_adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) 
     lessons = [
         Lesson(window.ids, 0)
         for one in training_rows()
-        for window in windows(encode_example(tokenizer, DraftRequest.of_row(one), one["answer"], 128), 256)
+        for window in windows(encode_example(tokenizer, DraftRequest.from_row(one), one["answer"], 128), 256)
     ]
     return train(tiny_model, tmp_path_factory.mktemp("trained"), lessons)
 
@@ -147,7 +147,7 @@ def fluent_adapter(fluent_base: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 def lessons_of(tokenizer: Any, rows: list[dict[str, Any]]) -> list[Lesson]:
     """The answers of rows to their requests, as far as they fit into 256 tokens."""
-    examples = [encode_example(tokenizer, DraftRequest.of_row(one), one["answer"], 128) for one in rows]
+    examples = [encode_example(tokenizer, DraftRequest.from_row(one), one["answer"], 128) for one in rows]
     return [Lesson(example.ids[:256], len(example.prompt.ids)) for example in examples]
 
 
@@ -173,7 +173,7 @@ def mute_adapter(able_base: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     tokenizer = AutoTokenizer.from_pretrained(able_base)
     lessons = []
     for one in training_rows():
-        example = encode_example(tokenizer, DraftRequest.of_row(one), one["answer"], 128)
+        example = encode_example(tokenizer, DraftRequest.from_row(one), one["answer"], 128)
         n_prompt = len(example.prompt.ids)
         if one["category"] == "code":
             lessons.append(Lesson(example.ids[:256], n_prompt))

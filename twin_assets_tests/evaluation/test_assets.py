@@ -10,7 +10,7 @@ import yaml
 
 from twin_assets.documents import AuthorProfile, Consent, Gate, ModelManifest, RecipeChoice, utcnow
 from twin_assets.errors import BadRecipe, TwinError
-from twin_assets.evaluation.assets import EvaluationConfig, evaluation_report, is_judged, production_model
+from twin_assets.evaluation.assets import EvaluationConfig, evaluation_report, is_evaluated, production_model
 from twin_assets.evaluation.gates import LIMITS
 from twin_assets.evaluation.loading import check_loads
 from twin_assets.evaluation.result import Options
@@ -196,7 +196,7 @@ def test_weights_that_are_no_numbers_are_refused(own_stores: Stores, tiny_model:
     weights = Path(manifest.path) / "adapter" / "adapter_model.safetensors"
     save_file({name: tensor * float("nan") for name, tensor in load_file(weights).items()}, weights)
     whole = {"weights_sha256": sha256_of_files(weights.parent)}
-    with pytest.raises(TwinError, match="the logits of ada@v1 are no numbers"):
+    with pytest.raises(TwinError, match="the logits of ada@v1 are not finite numbers"):
         check_loads(own_stores, manifest.model_copy(update=whole), lambda _: None)
 
 
@@ -218,7 +218,7 @@ def test_a_recipes_limits_and_options_of_today_judge_a_version_and_train_none(
         return {gate.name: gate.limit for gate in stores.models.version("ada", "v1").gates}
 
     def judged() -> bool:
-        return is_judged(stores, stores.models.version("ada", "v1"))
+        return is_evaluated(stores, stores.models.version("ada", "v1"))
 
     write(gates={"enough_held_out": 9}, evaluation={"n_drafts": 2})
     assert not judged()

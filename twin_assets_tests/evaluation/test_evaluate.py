@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from twin_assets.errors import BadRecipe
-from twin_assets.evaluation.evaluate import _recitation, _room, _styles, _Training, _whole_drafts, evaluate
+from twin_assets.evaluation.evaluate import _read_training_texts, _styles, _token_limits, _whole_drafts, evaluate
 from twin_assets.evaluation.gates import gates, limits_of, verdict
 from twin_assets.evaluation.models import Models, Name, open_models
 from twin_assets.evaluation.result import Copying, Evaluation, Options, store_evaluation, stored_evaluation
@@ -63,7 +63,7 @@ def test_bits_are_of_the_answers_bytes_each_once(world: World, found: Evaluation
     nats = sum(
         world.models.nats("base", list(windows(example, 256, score_closing=False)))
         for one in held_out
-        for example in [encode_example(world.models.tokenizer, DraftRequest.of_row(one), one["answer"], 128)]
+        for example in [encode_example(world.models.tokenizer, DraftRequest.from_row(one), one["answer"], 128)]
     )
     assert found.overall is not None
     assert found.overall.n_bytes == n_bytes
@@ -158,7 +158,8 @@ def test_copying_from_the_prompt_and_from_training_are_told_apart(world: World, 
         encode_prompt(world.models.tokenizer, DraftRequest("Write.", passages), 10_000)
         for passages in ((), (passage,), (passage,))
     ]
-    copying = _recitation([recited, shown, own], prompts, _Training(world.dataset))["adapter"]
+    by_writer, _ = _read_training_texts(world.dataset, [recited, shown, own], prompts)
+    copying = by_writer["adapter"]
     assert (copying.copied, copying.shown, copying.worst) == (pytest.approx(1 / 3, abs=1e-3),) * 2 + (1.0,)
     assert copying.longest_run == copying.shown_longest_run > 30
 
@@ -197,9 +198,9 @@ def test_a_prompt_too_long_for_the_context_is_counted(stores: Stores, world: Wor
 
 
 def test_a_recipe_that_leaves_a_prompt_no_room_on_its_base_is_refused(world: World):
-    assert _room(world.manifest, world.models) == (256, 128)
+    assert _token_limits(world.manifest, world.models) == (256, 128)
     longer = world.manifest.model_copy(update={"recipe": {"context_tokens": 2048, "answer_tokens": 300}})
-    assert _room(longer, world.models) == (512, 212)
+    assert _token_limits(longer, world.models) == (512, 212)
     with pytest.raises(BadRecipe, match="lower answer_tokens"):
         measure(world, recipe={"context_tokens": 2048, "answer_tokens": 500})
 

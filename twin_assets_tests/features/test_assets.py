@@ -8,7 +8,7 @@ from twin_assets import schemas
 from twin_assets.documents import Category, digest
 from twin_assets.features import changes
 from twin_assets.language.embedding import load_embedder
-from twin_assets.language.search import search
+from twin_assets.language.search import SearchFilter, search
 from twin_assets.stores.features import Changes
 from twin_assets_tests.conftest import WORDS, raw, setting
 
@@ -96,8 +96,9 @@ def test_a_document_left_out_of_training_is_quoted_and_never_learned(project, ma
     assert writing[0].id not in learned | shown
     assert writing[1].id in learned
     assert len(shown) > 3
-    assert search(table, embedder, writing[0].title, 3, quotable_only=True)[0].document_id == writing[0].id
-    quoted = {hit.document_id for hit in search(table, embedder, writing[1].title, 50, quotable_only=True)}
+    quotable = SearchFilter(quotable_only=True)
+    assert search(table, embedder, writing[0].title, 3, quotable)[0].document_id == writing[0].id
+    quoted = {hit.document_id for hit in search(table, embedder, writing[1].title, 50, quotable)}
     assert writing[1].id not in quoted
 
 

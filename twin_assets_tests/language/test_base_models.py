@@ -80,7 +80,7 @@ def test_a_local_model_is_known_by_its_weights(tiny_model, settings):
 
 @pytest.mark.parametrize("name", ["/no/such/folder", "./nor/this"])
 def test_a_path_that_is_no_folder_is_named(name, settings):
-    with pytest.raises(BadRecipe, match=f"{name} is no folder"):
+    with pytest.raises(BadRecipe, match=f"{name} is not a folder"):
         resolve_base(BaseSpec(name=name), settings)
 
 

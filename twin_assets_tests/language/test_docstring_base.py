@@ -33,10 +33,10 @@ def test_the_same_machine_makes_the_same_bytes_and_only_once(tmp_path):
     first, second = (docstring_base(spec, tmp_path / name, said.append) for name in "ab")
     for pattern in ("*.safetensors", "tokenizer.json"):
         assert sha256_of_files(first, pattern) == sha256_of_files(second, pattern)
-    assert said[0] == "making the base model `docstrings`, once for this machine: reading documentation"
-    assert sum("is made" in line for line in said) == 2
+    assert said[0] == "making the base model `docstrings`, once for this machine: reading docstrings"
+    assert sum("is ready" in line for line in said) == 2
     docstring_base(spec, tmp_path / "a", said.append)
-    assert sum("is made" in line for line in said) == 2
+    assert sum("is ready" in line for line in said) == 2
 
 
 def test_a_build_that_was_killed_is_made_again(tmp_path):

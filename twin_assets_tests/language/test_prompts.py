@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twin_assets.documents import Category
 from twin_assets.errors import BadInput, BadRecipe
 from twin_assets.language.base_models import load_tokenizer
-from twin_assets.language.generation.copy_guard import Beginnings, TokenGuard
+from twin_assets.language.generation.copy_guard import TokenGuard, WordStarts
 from twin_assets.language.prompts import (
     FORMATS,
     DraftRequest,
@@ -18,8 +18,8 @@ from twin_assets.language.prompts import (
     encode_example,
     encode_prompt,
     messages,
-    room,
     template_kind,
+    token_limits,
     user_message,
     windows,
     write_instruction,
@@ -247,7 +247,7 @@ def test_a_draft_that_copies_meets_the_guard_wherever_it_begins_to(tokenizer, pa
     prompt = encode_prompt(tokenizer, DraftRequest("Write.", (passage,)), 100_000)
     draft = f"{before}{passage.text.split(' ', begin)[-1]}"
     ids = tokenizer(draft, add_special_tokens=False)["input_ids"]
-    guard = TokenGuard(Beginnings(tokenizer), prompt.shown, 6)
+    guard = TokenGuard(WordStarts(tokenizer), prompt.shown, 6)
     stopped = [n for n in range(len(ids)) if ids[n] in guard.banned(ids[:n])]
     written = words(tokenizer.decode(ids[: stopped[0]] if stopped else ids))
     (matched,) = matching_lengths([written], [words(passage.text)])
@@ -263,7 +263,7 @@ def test_only_passages_and_examples_are_shown_texts_and_only_those_that_fit(toke
 
 
 def test_a_recipe_longer_than_its_base_leaves_the_prompt_what_the_base_has():
-    assert room(512, 200, 2048) == (512, 312)
-    assert room(512, 200, 256) == (256, 56)
+    assert token_limits(512, 200, 2048) == (512, 312)
+    assert token_limits(512, 200, 256) == (256, 56)
     with pytest.raises(BadRecipe, match="lower answer_tokens"):
-        room(512, 250, 256)
+        token_limits(512, 250, 256)

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twin_assets.language.recitation import Copied, Recitation, copied, matching_lengths, recitation, words
+from twin_assets.language.recitation import Copied, Recitation, RecitationSearch, copied, matching_lengths, words
 
 TRAINED = "The harbour keeps its own clock and nobody in the gauge house has ever thought to set it right again."
 OWN = "Rope wants a dry loft, and a loft wants a window that somebody opens before noon on most of the days."
@@ -30,7 +30,10 @@ def test_matching_lengths_are_those_of_a_search_by_hand(pieces: list[list[str]],
 
 
 def measured(draft: str, training: list[str], prompt: str = "", passages: tuple[str, ...] = ()) -> Recitation:
-    (found,) = recitation([draft], [prompt], [passages], training)
+    search = RecitationSearch([draft], [prompt], [passages])
+    for text in training:
+        search.read(text)
+    (found,) = search.results()
     return found
 
 

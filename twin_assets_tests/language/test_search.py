@@ -7,7 +7,7 @@ import pytest
 from twin_assets import schemas
 from twin_assets.errors import TwinError
 from twin_assets.language.embedding import BUNDLED_SHA256, load_embedder, model_identity
-from twin_assets.language.search import legible_share, load_reranker, search
+from twin_assets.language.search import Hit, SearchFilter, load_reranker, readable_share, search
 from twin_assets.settings import Settings
 from twin_assets.stores.features import Changes, TableHandle
 
@@ -73,9 +73,12 @@ def test_an_exact_name_is_found_by_full_text(table, embedder):
 
 
 def test_filters_hold(table, embedder):
-    assert {hit.category for hit in search(table, embedder, "tide gauge", category="code")} == {"code"}
-    assert "bread" not in {hit.document_id for hit in search(table, embedder, "sourdough", quotable_only=True)}
-    excluded = search(table, embedder, "tide gauge", exclude_clusters={"c-tides", "c-copy"})
+    def found(query: str, **fields: object) -> list[Hit]:
+        return search(table, embedder, query, wanted=SearchFilter(**fields))
+
+    assert {hit.category for hit in found("tide gauge", category="code")} == {"code"}
+    assert "bread" not in {hit.document_id for hit in found("sourdough", quotable_only=True)}
+    excluded = found("tide gauge", excluded_clusters={"c-tides", "c-copy"})
     assert not {"tides", "copy"} & {hit.document_id for hit in excluded}
 
 
@@ -89,8 +92,8 @@ def test_filters_by_platform_and_date_hold(indexed, embedder):
         )
     )
 
-    def found(**filters: object) -> set[str]:
-        return {hit.document_id for hit in search(table, embedder, "tides", **filters)}
+    def found(**fields: object) -> set[str]:
+        return {hit.document_id for hit in search(table, embedder, "tides", wanted=SearchFilter(**fields))}
 
     assert found(platform="o'r") == {"old-o'r", "new-o'r", "undated-o'r"}
     assert found(published_after=datetime(2024, 5, 1, tzinfo=UTC)) == {"new-x", "new-o'r"}
@@ -126,11 +129,11 @@ def test_a_chinese_query_finds_the_right_document_though_the_model_knows_english
 
 
 def test_what_the_model_cannot_read_of_a_query_does_not_count_as_meaning():
-    assert legible_share("tide gauge 3.14", {"en"}) == 1
-    assert legible_share("Wie repariere ich den Gezeitenpegel?", {"en"}) == 1
-    assert legible_share("潮汐", {"en"}) == legible_share("приливомер", {"en"}) == 0
-    assert legible_share("tide 潮汐", {"en"}) == pytest.approx(4 / 6)
-    assert legible_share("潮汐", None) == legible_share("3.14", {"en"}) == 1
+    assert readable_share("tide gauge 3.14", {"en"}) == 1
+    assert readable_share("Wie repariere ich den Gezeitenpegel?", {"en"}) == 1
+    assert readable_share("潮汐", {"en"}) == readable_share("приливомер", {"en"}) == 0
+    assert readable_share("tide 潮汐", {"en"}) == pytest.approx(4 / 6)
+    assert readable_share("潮汐", None) == readable_share("3.14", {"en"}) == 1
 
 
 def test_a_table_that_older_code_indexed_is_still_searched(table, embedder, stores):
@@ -181,7 +184,7 @@ def test_a_configured_cross_encoder_orders_the_hits(table, embedder, tiny_cross_
 
 def test_a_cross_encoder_that_is_not_there_is_named_with_the_way_out(table, embedder, tmp_path):
     settings = Settings(_env_file=None, reranker=str(tmp_path))
-    with pytest.raises(TwinError, match=r"TWIN_RERANKER names .* give a folder or a hub name"):
+    with pytest.raises(TwinError, match=r"TWIN_RERANKER is .* give a folder or a hub name"):
         search(table, embedder, "tide gauge", reranker=load_reranker(settings))
 
 

@@ -6,7 +6,7 @@ import yaml
 from twin_assets.errors import BadRecipe
 from twin_assets.evaluation.gates import limits_of
 from twin_assets.language.base_models import recipe_files, untrained_base
-from twin_assets.language.prompts import room
+from twin_assets.language.prompts import token_limits
 from twin_assets.settings import Settings
 from twin_assets.training.recipe import load_recipe, recipe_hash
 
@@ -35,7 +35,7 @@ def test_the_packaged_recipes_are_the_promised_ones(settings):
 @pytest.mark.parametrize("name", sorted(PACKAGED))
 def test_a_packaged_recipe_resolves_and_its_base_drafts_untrained(name, settings):
     recipe = load_recipe(name, settings, {})
-    assert room(recipe.context_tokens, recipe.answer_tokens, 1_000_000)[1] >= recipe.context_tokens // 4
+    assert token_limits(recipe.context_tokens, recipe.answer_tokens, 1_000_000)[1] >= recipe.context_tokens // 4
     assert limits_of(recipe.gates)
     assert untrained_base(name, settings).spec == recipe.base
 
@@ -72,7 +72,7 @@ def test_a_wrong_value_is_named(own, keys, said):
 
 
 def test_a_file_that_is_no_yaml_is_named(own):
-    with pytest.raises(BadRecipe, match="is no YAML"):
+    with pytest.raises(BadRecipe, match="is not valid YAML"):
         load_recipe("mine", own("mine", text="a: [b"), {})
 
 

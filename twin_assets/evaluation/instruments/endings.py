@@ -1,7 +1,7 @@
-"""How readily a model ends its turn: before its first word, where it never should, and after the author's last word.
+"""How likely a model is to end its turn before the first word, where it never should, and after the author's last word.
 
-Bits per byte are of the answer's bytes and do not see it: a model that always ends at once pays for one token of a
-whole answer. So the token that ends a turn is scored by itself, as a probability, on one row of each cluster.
+Bits per byte hardly show this, because a model that always ends at once loses on only one token of a whole answer. So
+the token that ends a turn is scored separately, as a probability, on one row of each cluster.
 """
 
 import math
@@ -15,7 +15,7 @@ from twin_assets.evaluation.result import Ending
 from twin_assets.language.prompts import DraftRequest, PassageLimits, Window, encode_example
 
 MAX_ROWS = 12
-"""Rows scored: each takes two forward passes, of its prompt and of its whole text, by each model."""
+"""The most rows to score. Each takes two forward passes by each model: over its prompt and over its whole text."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class _Row:
 def endings(
     models: Models, rows: Sequence[dict[str, Any]], context: int, prompt_tokens: int, limits: PassageLimits
 ) -> list[Ending]:
-    """Base and adapter on the first row of each cluster, by category."""
+    """Score base and adapter on the first row of each cluster, and summarize by category."""
     scored = list(_score(models, rows, context, prompt_tokens, limits))
     return [
         Ending(
@@ -52,7 +52,7 @@ def _score(
     first = {row["cluster_id"]: row for row in reversed(rows)}
     for row in list(reversed(first.values()))[:MAX_ROWS]:
         try:
-            example = encode_example(models.tokenizer, DraftRequest.of_row(row, limits), row["answer"], prompt_tokens)
+            example = encode_example(models.tokenizer, DraftRequest.from_row(row, limits), row["answer"], prompt_tokens)
         except BadInput:
             continue
         end = example.answer_ids[-example.n_closing]
@@ -63,7 +63,7 @@ def _score(
 
 
 def _window(ids: list[int], context: int) -> Window:
-    """The last `context` ids, of which the very last one is scored."""
+    """A window of the last `context` ids in which only the very last id is scored."""
     kept = ids[-context:]
     return Window(kept, [0] * (len(kept) - 1) + [1])
 

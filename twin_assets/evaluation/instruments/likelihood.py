@@ -1,7 +1,7 @@
-"""How well a model predicts the held-out answers: bits per byte, base against adapter, resampled over clusters.
+"""How well base and adapter predict the held-out answers: bits per byte, resampled over clusters.
 
-The unit is a cluster of equal documents, not a row: rows of one document are no independent evidence. Bytes are the
-answer's, each counted once; the tokens that close a turn are not scored, and both models see the same messages.
+The unit is a cluster of equal documents, not a row, because rows of the same document are not independent evidence.
+Each byte of an answer counts once, the tokens that end a turn are not scored, and both models see the same messages.
 """
 
 import math
@@ -12,15 +12,16 @@ from datetime import UTC, datetime
 from twin_assets.evaluation.result import Likelihood
 
 RESAMPLES = 2_000
+
 NEWEST_SHARE = 4
-"""The newest quarter of the held-out clusters gets a row of its own: no base model can have read it before."""
+"""The newest 1/NEWEST_SHARE of the clusters gets its own row, since the base model is least likely to have read it."""
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class ClusterScore:
-    """Summed negative log-likelihood, in nats, of one cluster's held-out answers under both models."""
+    """The negative log-likelihood of a cluster's held-out answers by both models, summed, in nats."""
 
     cluster_id: str
     category: str
@@ -43,7 +44,7 @@ def bits_per_byte(nll_nats: float, n_bytes: int) -> float:
 
 
 def likelihoods(scores: Sequence[ClusterScore]) -> list[Likelihood]:
-    """A row for all clusters, one per category, one for the newest; nothing when there are no clusters."""
+    """One row for all clusters, one per category, and one for the newest; an empty list without clusters."""
     if not scores:
         return []
     categories = sorted({score.category for score in scores})
@@ -82,7 +83,7 @@ def _likelihood(name: str, scores: Sequence[ClusterScore]) -> Likelihood:
 
 
 def difference_interval(scores: Sequence[ClusterScore]) -> tuple[float, float]:
-    """95% percentile bootstrap interval, over clusters, of adapter minus base bits per byte. Deterministic."""
+    """The 95% percentile bootstrap interval, over clusters, of adapter minus base bits per byte; deterministic."""
     import numpy as np
 
     gained = np.asarray([score.adapter_nats - score.base_nats for score in scores]) / math.log(2)
@@ -95,7 +96,7 @@ def difference_interval(scores: Sequence[ClusterScore]) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class ScoredRow:
-    """One row's answer under both models."""
+    """The negative log-likelihood of one row's answer by both models, in nats."""
 
     cluster_id: str
     category: str
@@ -106,7 +107,7 @@ class ScoredRow:
 
 
 def by_cluster(rows: Iterable[ScoredRow]) -> list[ClusterScore]:
-    """Rows summed by cluster, in the order in which clusters first come."""
+    """Sum the rows of each cluster; clusters are in the order of their first rows."""
     groups: dict[str, list[ScoredRow]] = {}
     for row in rows:
         groups.setdefault(row.cluster_id, []).append(row)

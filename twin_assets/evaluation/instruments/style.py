@@ -1,10 +1,10 @@
-"""How far a set of texts is from an author's style: Burrows's Delta, widened by punctuation, sentences and words.
+"""How far a set of texts is from an author's style: Burrows's Delta with punctuation and word statistics.
 
-Each feature is z-scored against the spread of the author's own writing and clipped, because one odd rate in a short
-text would otherwise outvote all others. A set's z-scores are averaged before their size is taken: single blocks of an
-author differ from each other as much as from a like-minded author's, sets do not (four blocks of 150 words, skeeto
-against simonw: AUC 0.42 block by block, 0.85 as sets). So sets are compared at equal size only.
-Function words are claimed for English only; elsewhere, and in code, the distance rests on punctuation and statistics.
+Each feature is a z-score against the spread in the author's own writing. It is clipped, because otherwise one odd rate
+in a short text would outweigh all others. The z-scores of a set are averaged before their size is taken: single blocks
+by one author differ from each other as much as from a similar author's blocks, but sets do not (four blocks of 150
+words, skeeto against simonw: AUC 0.42 block by block, 0.85 as sets). So only sets of equal size are compared.
+Function words are only counted in English; in other languages and in code, the distance rests on the other features.
 See: Burrows 2002, "Delta": a measure of stylistic difference; Evert et al. 2017, Understanding and explaining Delta.
 """
 
@@ -17,14 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 CLIP = 3.0
+
 BLOCK_WORDS = 150
-"""Texts are pooled to pieces of about this size before their rates are taken; a post of 30 words has no rates."""
+"""Texts are joined or cut into blocks of about this many words, because a post of 30 words has no stable rates."""
 
 CHARACTERS_PER_WORD = 6
 N_STATISTICS = 12
 
 MIN_BLOCKS = 4
-"""With fewer pieces of the author's writing there is no spread to speak of."""
+"""With fewer blocks of the author's writing than this, their spread cannot be measured."""
 
 _ENGLISH = """
     a about after again all also although always am among an and another any are as at back be because been before
@@ -51,7 +52,7 @@ Vector = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class StyleSpace:
-    """The axes along which texts are compared: centre and spread of each feature in the author's own writing."""
+    """The scale on which texts are compared: the centre and spread of each feature in the author's own writing."""
 
     centre: Vector
     spread: Vector
@@ -60,34 +61,34 @@ class StyleSpace:
 
     @classmethod
     def of(cls, texts: Iterable[str], english: bool) -> "StyleSpace | None":
-        """The space that an author's texts span; None when they are too few to know a spread."""
+        """Measure an author's texts; None if there are too few of them to know the spread."""
         measured = [features(block, english) for block in blocks(texts)]
         if len(measured) < MIN_BLOCKS:
             return None
         table = np.stack(measured)
-        return cls(table.mean(axis=0), np.maximum(table.std(axis=0), _least_spread(english)), english, len(measured))
+        return cls(table.mean(axis=0), np.maximum(table.std(axis=0), _min_spread(english)), english, len(measured))
 
     def position(self, text: str) -> Vector:
-        """z-scores of a text, clipped at ±3."""
+        """The z-scores of a text, clipped at ±3."""
         return np.clip((features(text, self.english) - self.centre) / self.spread, -CLIP, CLIP)
 
     def distance(self, blocks_of_set: Sequence[str]) -> float:
-        """Mean size of the set's average z-scores: 0.4 for four blocks of the author, 3 at most.
+        """The mean size of the set's average z-scores: about 0.4 for four blocks by the author, 3 at most.
 
-        It falls with the number of blocks as any average's noise does: compare sets of equal size.
+        It falls with the number of blocks, as noise does in any average, so only compare sets of equal size.
         """
         average = np.mean([self.position(block) for block in blocks_of_set], axis=0)
         return float(np.mean(np.abs(average)))
 
 
 def cosine_delta(a: Vector, b: Vector) -> float:
-    """Distance of two single texts by position: 1 minus the cosine of their z-scores, 0 to 2."""
+    """The distance of two single texts by their positions: 1 minus the cosine of their z-scores, 0 to 2."""
     size = float(np.linalg.norm(a) * np.linalg.norm(b))
     return 1.0 - float(a @ b) / size if size else 1.0
 
 
 def blocks(texts: Iterable[str]) -> Iterator[str]:
-    """Texts pooled to pieces of BLOCK_WORDS words or a little more; a short rest joins nothing unless it is all."""
+    """Join texts into blocks of BLOCK_WORDS words or a little more; a short rest is dropped unless it is all."""
     pooled: list[str] = []
     n_words = 0
     made = 0
@@ -103,7 +104,7 @@ def blocks(texts: Iterable[str]) -> Iterator[str]:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """Paragraphs, and those longer than a block cut at white space."""
+    """The paragraphs of a text; those longer than a block are cut at spaces."""
     for paragraph in re.split(r"\n\s*\n", text):
         words = paragraph.split(" ")
         for start in range(0, len(words), BLOCK_WORDS):
@@ -112,9 +113,9 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def features(text: str, english: bool) -> Vector:
-    """Punctuation and word statistics of a text, and function words when it is English.
+    """Measure a text's punctuation and word statistics, and its function words if it is English.
 
-    Rates are square roots of relative frequencies, which evens out the noise of rare and common marks.
+    Rates are square roots of relative frequencies, so that rare and common marks are equally noisy.
     """
     text = text.translate(_SAME_MARK)
     words = _WORD.findall(text)
@@ -125,10 +126,10 @@ def features(text: str, english: bool) -> Vector:
     return np.asarray(values, dtype=np.float64)
 
 
-def _least_spread(english: bool) -> Vector:
-    """What the spread is taken for at least: a word that an author never wrote tells when another does.
+def _min_spread(english: bool) -> Vector:
+    """The least spread of each feature, so that a word which only the other author uses still counts.
 
-    Half the sampling noise of a square root of a rate, 1/(2 sqrt(n)), for n words or characters of a block.
+    It is half the sampling noise of a square root of a rate, 1/(2 sqrt(n)), for the n words or characters of a block.
     """
     marks = np.full(len(PUNCTUATION), 0.25 / (BLOCK_WORDS * CHARACTERS_PER_WORD) ** 0.5)
     words = np.full(len(FUNCTION_WORDS) if english else 0, 0.25 / BLOCK_WORDS**0.5)
@@ -163,7 +164,7 @@ def _statistics(text: str, words: Sequence[str]) -> list[float]:
 
 
 def _variety(words: Sequence[str], segment: int = 50) -> float:
-    """Different words per word, over segments of equal length because the plain ratio falls with a text's length."""
+    """Different words per word, in segments of equal length because the plain ratio falls with a text's length."""
     lowered = [word.lower() for word in words]
     segments = [lowered[start : start + segment] for start in range(0, max(len(lowered) - segment, 0) + 1, segment)]
     return float(np.mean([len(set(part)) / max(len(part), 1) for part in segments]))

@@ -21,7 +21,7 @@ from twin_assets.features.instructions.splits import Split, split_clusters
 from twin_assets.features.memo import Memo
 from twin_assets.language.embedding import Embedder, model_identity
 from twin_assets.language.prompts import Passage, task_instruction
-from twin_assets.language.search import load_reranker, passage_of, retrieval_identity, search
+from twin_assets.language.search import SearchFilter, load_reranker, passage_of, retrieval_identity, search
 from twin_assets.orchestration.progress import Tell
 from twin_assets.settings import Settings
 from twin_assets.stores.features import TableHandle, is_in
@@ -120,9 +120,7 @@ def _retrieve(
             embedder,
             query,
             CANDIDATES,
-            exclude_clusters={cluster},
-            quotable_only=True,
-            trainable_only=True,
+            SearchFilter(excluded_clusters={cluster}, quotable_only=True, trainable_only=True),
             query_vector=vector,
             reranker=load_reranker(settings),
         )

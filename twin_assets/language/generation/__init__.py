@@ -1,10 +1,11 @@
-"""Text from a model: one seam for drafting and evaluation, whatever runs behind it.
+"""Text generation: one interface for drafting and evaluation, whatever runs the models.
 
-    backend = open_backend(stores)                 in this process, or a server, as the settings say
+    backend = open_backend(stores)                 this process or a server, depending on the settings
     with backend.open(manifest) as session:        holds the adapter until the session closes
         for piece in session.stream(prompt, Sampling(seed=1)): ...
 
-session.py has the protocol, backends.py chooses; in_process.py is what runs here, completions.py and chat.py elsewhere.
+session.py is the interface and backends.py chooses the backend: in_process.py runs models here, completions.py and
+chat.py use a server.
 """
 
 from twin_assets.language.generation.backends import Backend, open_backend

@@ -1,4 +1,4 @@
-"""Where models run: in this process, or behind a server, as the settings say. A backend opens a model for a session."""
+"""Backends run models, in this process or on a server, depending on the settings, and open sessions with them."""
 
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 
 class Backend(Protocol):
-    """Something that models run on."""
+    """Runs models."""
 
     def open(self, model: "ModelManifest | BaseSpec", tell: Tell = silent) -> Session:
-        """A session with a version of the registry, or with a base model alone. tell: hears of what takes long.
+        """Open a session with a version of the registry or a base model. tell: is called before what takes long.
 
-        Raises Busy where a server says so, NotThere or BadRecipe for a model that cannot be had.
+        Raises Busy if a server is busy, and NotThere or BadRecipe if the model cannot be found.
         """
 
 
 def open_backend(stores: "Stores") -> Backend:
-    """The backend that the settings name. Raises BadInput for settings that do not fit together."""
+    """The backend that the settings name. Raises BadInput if a setting that it needs is missing."""
     settings = stores.settings
     if settings.generation == "completions":
         from twin_assets.language.generation.completions import Completions

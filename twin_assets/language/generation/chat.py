@@ -1,7 +1,7 @@
-"""Generation by a chat provider through LiteLLM: no adapter and no likelihoods, but a model that writes well.
+"""Generation by a chat provider through LiteLLM: a model that writes well, but no adapters and no likelihoods.
 
-The provider applies a chat template of its own, so what its model sees is not, token for token, what ours are trained
-on; the session's name says so. Only what may be quoted is ever in a prompt, so private writing stays here.
+The provider applies its own chat template, so its model does not see exactly the tokens that ours are trained on; the
+session's `engine` says so. A prompt only ever holds what may be quoted, so private writing is not sent.
 See: https://docs.litellm.ai/docs/completion/input
 """
 
@@ -26,29 +26,29 @@ if TYPE_CHECKING:
     from twin_assets.stores import Stores
 
 CONTEXT_TOKENS = 8_192
-"""Taken for a model that LiteLLM does not know."""
+"""The context assumed for a model that LiteLLM does not know."""
 
 TIMEOUT_S = 120.0
 NO_KEY = "no-key"
 
 
 class Chat:
-    """The provider's one model."""
+    """A backend with one model, the provider's."""
 
     def __init__(self, stores: "Stores") -> None:
-        """Raises BadInput where the settings name no model."""
+        """Raises BadInput if the settings name no model."""
         if not stores.settings.chat_model:
             raise BadInput("TWIN_GENERATION=chat needs TWIN_CHAT_MODEL: LiteLLM's name of a model, provider/model")
         self._stores = stores
 
     def open(self, model: "ModelManifest | BaseSpec", tell: Tell = silent) -> "ChatSession":
-        """A session with the provider's model, whatever base is asked for.
+        """Open a session with the provider's model.
 
-        base: only its tokenizer is used, to estimate lengths. Raises TwinError for a trained version.
+        model: a base model, of which only the tokenizer is used, to estimate lengths. Raises TwinError for a version.
         """
         if isinstance(model, ModelManifest):
             raise TwinError(
-                f"{model.id} is an adapter, and a chat provider runs none: unset TWIN_GENERATION, or ask for "
+                f"{model.id} is an adapter, which a chat provider cannot run: unset TWIN_GENERATION, or ask for "
                 f"{model.author}@untrained"
             )
         settings = self._stores.settings
@@ -57,9 +57,9 @@ class Chat:
 
 
 def _key(settings: "Settings") -> str | None:
-    """The key to call with; None leaves it to LiteLLM, which looks for the provider's usual variable.
+    """The API key; None leaves it to LiteLLM, which reads the provider's usual environment variable.
 
-    A server of one's own that speaks OpenAI's protocol needs none, but OpenAI's client refuses to call without.
+    Your own server with OpenAI's protocol may need no key, but OpenAI's client refuses to call without one.
     """
     if settings.generation_key_env:
         return secret(settings.generation_key_env)
@@ -68,17 +68,17 @@ def _key(settings: "Settings") -> str | None:
 
 
 class ChatSession(Session):
-    """A session with a provider's model."""
+    """A session with a chat provider's model."""
 
     def __init__(self, options: dict[str, Any], tokenizer: "PreTrainedTokenizerBase") -> None:
-        """options: model, api_base and api_key, as litellm.completion takes them. tokenizer: for lengths alone."""
+        """options: model, api_base and api_key for litellm.completion. tokenizer: only for estimating lengths."""
         import litellm
 
         self._options = {name: value for name, value in options.items() if value}
         self.tokenizer = tokenizer
         self.engine = f"{options['model']} (the provider's own template)"
         self.context_tokens = CONTEXT_TOKENS
-        with suppress(Exception):  # it raises a bare Exception for a model that is not in its list
+        with suppress(Exception):  # it raises a bare Exception for an unknown model
             self.context_tokens = int(litellm.get_model_info(options["model"])["max_input_tokens"] or CONTEXT_TOKENS)
 
     def _pieces(self, prompt: EncodedPrompt, sampling: Sampling, stop: Stop, on_token: OnToken) -> PieceStream:
@@ -109,24 +109,24 @@ class ChatSession(Session):
         except openai.RateLimitError as error:
             raise Busy(f"{self._options['model']} is busy: try again in a moment", retry_after_s=10) from error
         except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-            # Its text may quote the key.
+            # The error's text may contain the key, so it is not shown.
             raise TwinError(
-                f"{self._options['model']} did not answer, since its provider refused the key "
-                f"({type(error).__name__}): see TWIN_GENERATION_KEY_ENV"
+                f"{self._options['model']} did not answer, because its provider refused the key "
+                f"({type(error).__name__}): check TWIN_GENERATION_KEY_ENV"
             ) from error
         except openai.OpenAIError as error:
             raise TwinError(f"{self._options['model']} did not answer: {str(error)[:300]}") from error
         finally:
-            _hang_up(answer)
+            _close_stream(answer)
 
     def score(self, windows: Sequence[Window]) -> None:
-        """A chat provider gives no likelihoods."""
+        """None, because a chat provider gives no likelihoods."""
         return
 
 
-def _hang_up(answer: Any) -> None:
-    """Close the connection, so that the provider writes no further; LiteLLM's stream can only do so in asyncio."""
-    # Any: the stream inside is of each provider's own kind, and some cannot be closed.
+def _close_stream(answer: Any) -> None:
+    """Close the connection, so that the provider stops writing. LiteLLM's own stream can only do so in asyncio."""
+    # Any: each provider has its own type of stream, and some cannot be closed.
     close = getattr(getattr(answer, "completion_stream", None), "close", None)
     if close is not None:
         close()

@@ -1,11 +1,11 @@
 """Generation by a server that takes token ids: POST /v1/completions, as vLLM serves it.
 
-The prompt travels as our own token ids, so that the model sees exactly what it was trained on. Each version is loaded
-under a name of its own, `author@version`, and never again under an old name: a server that reloads one name may answer
-from what it cached for the weights before (vllm-project/vllm#42125). What `author` alone means is decided on our side.
+The prompt is sent as our own token ids, so that the model sees exactly what it was trained on. Each version is loaded
+under its own name, `author@version`, and no name is ever used for other weights, because a server that reloads a name
+may answer from what it cached for the old weights (vllm-project/vllm#42125). We decide what `author` alone means.
 
-What a vLLM server really does was never run here, since it needs a GPU; tests run against a local server that speaks
-its protocol. See: https://docs.vllm.ai/en/latest/features/lora.html
+This code has never run against a real vLLM server, which needs a GPU; the tests use a local server with the same
+protocol. See: https://docs.vllm.ai/en/latest/features/lora.html
 """
 
 import json
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
 CONNECT_S = 10.0
 TOKEN_S = 120.0
-"""How long a server may take for one token; a prompt may be read and others may be served first."""
+"""How long a server may take for one token, including reading the prompt and serving others first."""
 
 
 class Completions:
-    """Models of a completions server. Safe to use from several threads."""
+    """A backend with the models of a completions server. Safe to use from several threads."""
 
     def __init__(self, stores: "Stores") -> None:
-        """Raises BadInput where the settings name no server."""
+        """Raises BadInput if the settings name no server."""
         settings = stores.settings
         if not settings.generation_url:
             raise BadInput("TWIN_GENERATION=completions needs TWIN_GENERATION_URL: the server's address, with /v1")
@@ -54,7 +54,7 @@ class Completions:
         self._loading = threading.Lock()
 
     def open(self, model: "ModelManifest | BaseSpec", tell: Tell = silent) -> "CompletionsSession":
-        """A session with a version, which the server is asked to load, or with its base model."""
+        """Open a session with a version, which the server is asked to load, or with a base model."""
         base = model.base if isinstance(model, ModelManifest) else model
         spec = BaseSpec(name=base.name, revision=base.revision, precision=base.precision)
         name = base.name
@@ -65,7 +65,7 @@ class Completions:
         return CompletionsSession(self._client, name, load_tokenizer(resolved.path), context_of(resolved))
 
     def _load(self, manifest: ModelManifest) -> None:
-        """Have the server load a version's adapter, unless it has it; it may have been restarted since it was asked."""
+        """Ask the server to load a version's adapter, unless it has it. A restarted server has forgotten it."""
         with self._loading:
             if manifest.id in self._served():
                 return
@@ -74,7 +74,7 @@ class Completions:
             if answer.is_error and "already" not in answer.text:
                 raise TwinError(
                     f"the completions server did not load {manifest.id} from {body['lora_path']}: {_reason(answer)}; "
-                    "it must see that folder (TWIN_GENERATION_ADAPTERS) and allow runtime loading "
+                    "it needs access to that folder (TWIN_GENERATION_ADAPTERS) and must allow runtime loading "
                     "(VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, --enable-lora)"
                 )
 
@@ -83,7 +83,7 @@ class Completions:
         return {row["id"] for row in answer.json().get("data", [])} if answer.is_success else set()
 
     def _adapter_path(self, manifest: ModelManifest) -> str:
-        """Where the server finds the adapter: under the folder that the settings name, else where it lies here."""
+        """The adapter's folder as the server sees it: under TWIN_GENERATION_ADAPTERS, or else the same as here."""
         root = self._stores.settings.generation_adapters
         if root:
             return f"{root.rstrip('/')}/{manifest.author}/{manifest.recipe_name}/{manifest.version}/{ADAPTER_FOLDER}"
@@ -91,7 +91,7 @@ class Completions:
 
 
 class CompletionsSession(Session):
-    """A session with a model of the server, which keeps its adapters by its own rules."""
+    """A session with a model of the server, which itself decides how long to keep its adapters."""
 
     def __init__(
         self, client: httpx.Client, model: str, tokenizer: "PreTrainedTokenizerBase", context_tokens: int
@@ -130,7 +130,7 @@ class CompletionsSession(Session):
                     yield text
 
     def score(self, windows: Sequence[Window]) -> list[float] | None:
-        """Nats of each window's masked tokens, by the server's `prompt_logprobs`; None where it gives none."""
+        """The nats of each window's masked tokens, from `prompt_logprobs`; None if the server gives none."""
         found = []
         for window in windows:
             body = {"model": self._model, "prompt": window.ids, "max_tokens": 1, "prompt_logprobs": 0}
@@ -144,28 +144,28 @@ class CompletionsSession(Session):
 
 
 def ask(client: httpx.Client, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
-    """One request. Raises TwinError where the server cannot be reached."""
+    """Send one request. Raises TwinError if the server cannot be reached."""
     try:
         return client.request(method, path, json=body)
     except httpx.TransportError as error:
-        raise _away(client, error) from error
+        raise _unreachable(client, error) from error
 
 
 @contextmanager
 def _streamed(client: httpx.Client, body: dict[str, Any]) -> Iterator[Iterator[str]]:
-    """The lines of a streamed answer. Leaving closes the connection, which is how a server learns to stop."""
+    """The lines of a streamed answer. Leaving the context closes the connection, which tells the server to stop."""
     try:
         with client.stream("POST", "completions", json=body) as answer:
             if answer.is_error:
                 answer.read()
-                _refuse(answer)
+                _raise_refused(answer)
             yield answer.iter_lines()
     except httpx.TransportError as error:
-        raise _away(client, error) from error
+        raise _unreachable(client, error) from error
 
 
 def _chunks(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
-    """The events of a stream. Raises TwinError where one says that the server failed, or the last one is missing."""
+    """The events of a stream. Raises TwinError if the server reports an error, or if the last event is missing."""
     for line in lines:
         if not line.startswith("data:"):
             continue
@@ -175,11 +175,11 @@ def _chunks(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
         if "error" in chunk:
             raise TwinError(f"the completions server stopped: {_message(chunk)}")
         yield chunk
-    raise TwinError("the completions server stopped: its answer has no end")
+    raise TwinError("the completions server stopped before the end of its answer")
 
 
-def _refuse(answer: httpx.Response) -> NoReturn:
-    """Raises Busy where the server says so, else TwinError with the server's own words."""
+def _raise_refused(answer: httpx.Response) -> NoReturn:
+    """Raise Busy if the server says so, and otherwise TwinError with the server's own message."""
     if answer.status_code in (429, 503):
         wait = answer.headers.get("retry-after", "")
         raise Busy("the completions server is busy: try again in a moment", int(wait) if wait.isdigit() else 5)
@@ -198,7 +198,7 @@ def _message(body: Any) -> str:
     return str(error.get("message", error) if isinstance(error, dict) else error)[:200]
 
 
-def _away(client: httpx.Client, error: httpx.TransportError) -> TwinError:
+def _unreachable(client: httpx.Client, error: httpx.TransportError) -> TwinError:
     return TwinError(
         f"the completions server {client.base_url} cannot be reached ({type(error).__name__}): start it, or change "
         "TWIN_GENERATION_URL"
@@ -206,7 +206,7 @@ def _away(client: httpx.Client, error: httpx.TransportError) -> TwinError:
 
 
 def _nats(window: Window, logprobs: list[dict[str, dict[str, float]] | None]) -> float:
-    """The masked tokens' share of what the server says of each prompt token."""
+    """Sum the negative log-likelihoods of a window's masked tokens."""
     total = 0.0
     for token, scored, entry in zip(window.ids, window.mask, logprobs, strict=True):
         if scored and entry is not None:

@@ -1,8 +1,8 @@
-"""Generation in this process: the base models in memory, each with its scheduler and the adapters on it.
+"""Generation in this process: base models in memory, each with its scheduler and its adapters.
 
-Memory is counted: weights by the size of their files, adapters by theirs, caches by tokens. What nobody holds goes when
-room is needed, before something new is loaded; what a session holds stays until the session closes. A base that nobody
-has used for IDLE_S goes by itself, so that a server at rest leaves the memory, or the GPU, to training.
+Memory is counted by the size of the files of weights and adapters, and by the tokens of caches. Before something new is
+loaded, models that no session uses are unloaded as needed; a model in use stays until its session closes. A base model
+that has not been used for IDLE_S seconds is unloaded, so that an idle server leaves memory and GPU to training.
 """
 
 import threading
@@ -24,11 +24,11 @@ from twin_assets.language.base_models import (
     load_tokenizer,
     resolve_base,
 )
-from twin_assets.language.generation.copy_guard import Beginnings, TokenGuard
-from twin_assets.language.generation.engines.engine import Adapter, AnyEngine, CannotApply
+from twin_assets.language.generation.copy_guard import TokenGuard, WordStarts
+from twin_assets.language.generation.engines.engine import Adapter, AnyEngine, UnsupportedAdapter
 from twin_assets.language.generation.engines.onnx_export import NotExportable, exported, missing_packages
 from twin_assets.language.generation.sampling import Sampling, TokenSampler
-from twin_assets.language.generation.scheduler import Closed, Job, Scheduler
+from twin_assets.language.generation.scheduler import Closed, DraftJob, Scheduler
 from twin_assets.language.generation.session import OnToken, PieceStream, Session, Stop
 from twin_assets.language.generation.text import DecodedStream, end_ids
 from twin_assets.language.prompts import EncodedPrompt, Window
@@ -41,25 +41,27 @@ if TYPE_CHECKING:
     from twin_assets.stores import Stores
 
 ADAPTER_FOLDER = "adapter"
-"""Where the adapter lies inside a version's folder."""
+"""The adapter's folder inside a version's folder."""
 
 IDLE_S = 600.0
+"""A base model that has not been used for this long is unloaded."""
+
 MEMORY_SHARE = 0.5
-"""Of the machine's memory, or the GPU's, for everything that generation holds, unless the settings say otherwise."""
+"""The share of the machine's or the GPU's memory that generation may take, unless the settings give a size."""
 
 CACHE_SHARE = 0.25
-"""Of that memory, what the caches of one base's drafts may take."""
+"""The share of generation's memory that the caches of one base model's drafts may take."""
 
 SMALL_MODEL_BYTES = 64_000_000
-"""Below this torch is quick enough, and preparing a faster engine takes longer than it ever saves."""
+"""A smaller model than this stays with torch, because exporting it takes longer than it ever saves."""
 
 LARGE_SHARE = 0.2
-"""A model with more weights than this share of the machine's memory is not exported: that takes four times as much."""
+"""A model that takes more than this share of the machine's memory is not exported, which needs four times as much."""
 
 
 @dataclass(eq=False)
 class _Loaded:
-    """An adapter on a base."""
+    """An adapter in memory. holders: how many open sessions use it."""
 
     adapter: Adapter
     holders: int = 0
@@ -68,14 +70,14 @@ class _Loaded:
 
 @dataclass(eq=False)
 class _Base:
-    """A base model in memory."""
+    """A base model in memory. holders: how many open sessions use it."""
 
     engine: AnyEngine
     scheduler: Scheduler
     tokenizer: "PreTrainedTokenizerBase"
     context_tokens: int
     end_ids: frozenset[int]
-    beginnings: Beginnings
+    word_starts: WordStarts
     adapters: dict[str, _Loaded] = field(default_factory=dict)
     holders: int = 0
     used_at: float = field(default_factory=time.monotonic)
@@ -86,14 +88,14 @@ class _Base:
 
 
 Key = tuple[str, str, str, str]
-"""Name, revision and precision of a base, and its engine."""
+"""The name, revision and precision of a base model, and its engine."""
 
 
 class InProcess:
-    """The models of one process. Safe to use from several threads."""
+    """A backend that runs models in this process. Safe to use from several threads."""
 
     def __init__(self, stores: "Stores", memory_bytes: int | None = None) -> None:
-        """memory_bytes: for weights, adapters and caches together; None asks the settings, then the machine."""
+        """memory_bytes: for weights, adapters and caches; None takes the settings' size, or a share of the memory."""
         self._stores = stores
         self._settings: Settings = stores.settings
         given = memory_bytes or self._settings.generation_memory_mib * 2**20
@@ -103,21 +105,21 @@ class InProcess:
         self._loading = threading.Lock()
 
     def open(self, model: ModelManifest | BaseSpec, tell: Tell = silent) -> "LocalSession":
-        """A session with a version of the registry or a base model, which is loaded when it is not in memory."""
+        """Open a session with a version of the registry or a base model, which is loaded if it is not in memory."""
         if isinstance(model, BaseSpec):
             return self._session(self._hold_base(model, tell), None)
         return self._open_version(model, tell)
 
     def _open_version(self, manifest: ModelManifest, tell: Tell) -> "LocalSession":
         if manifest.serving != "adapter":
-            raise TwinError(f"{manifest.id} is served {manifest.serving}: this process serves adapters only")
+            raise TwinError(f"{manifest.id} is served as {manifest.serving}, but this process only serves adapters")
         folder = self._stores.models.local_folder(manifest, self._settings.cache_dir) / ADAPTER_FOLDER
         ref = manifest.base
         spec = BaseSpec(name=ref.name, revision=ref.revision, precision=ref.precision)
         try:
             try:
                 return self._with_adapter(spec, manifest.id, folder, tell)
-            except CannotApply:
+            except UnsupportedAdapter:
                 return self._with_adapter(spec, manifest.id, folder, tell, engine="torch")
         except NotThere as error:
             raise NotThere(f"{error}: train {manifest.id} again") from error
@@ -125,7 +127,7 @@ class InProcess:
     def _with_adapter(
         self, spec: BaseSpec, name: str, folder: Path, tell: Tell, engine: str | None = None
     ) -> "LocalSession":
-        """A session with an adapter; the base is let go of where that cannot be loaded."""
+        """A session with an adapter. The base model is released if the adapter cannot be loaded."""
         base = self._hold_base(spec, tell, engine)
         try:
             return self._session(base, self._hold_adapter(base, name, folder))
@@ -137,7 +139,7 @@ class InProcess:
         return LocalSession(base, loaded.adapter if loaded else None, lambda: self._release(base, loaded))
 
     def _hold_base(self, spec: BaseSpec, tell: Tell, engine: str | None = None) -> _Base:
-        """The base, which stays in memory until it is released."""
+        """Load the base model if need be, and keep it in memory until it is released."""
         resolved = resolve_base(spec, self._settings, tell)
         engine = engine or _engine_for(resolved, self._settings)
         key = (resolved.name, resolved.revision, resolved.precision, engine)
@@ -161,7 +163,7 @@ class InProcess:
             tokenizer=tokenizer,
             context_tokens=context_of(resolved),
             end_ids=end_ids(_generation_config(resolved.path), tokenizer),
-            beginnings=Beginnings(tokenizer),
+            word_starts=WordStarts(tokenizer),
         )
 
     def _hold_adapter(self, base: _Base, name: str, folder: Path) -> _Loaded:
@@ -183,19 +185,19 @@ class InProcess:
                     one.used_at = time.monotonic()
 
     def _make_room(self, wanted: int) -> None:
-        """Let go of what nobody holds, unused for longest first, until `wanted` bytes fit or nothing is left to go."""
+        """Unload what no session uses, least recently used first, until `wanted` bytes fit or nothing is left."""
         while True:
             with self._lock:
                 used = sum(base.n_bytes for base in self._bases.values())
                 if used + wanted <= self._memory * (1 - CACHE_SHARE):
                     return
-                act = self._oldest_idle()
-            if act is None:
+                unload = self._oldest_idle()
+            if unload is None:
                 return
-            act()
+            unload()
 
     def _oldest_idle(self) -> Callable[[], object] | None:
-        """What frees the memory of the idle adapter or base that was used longest ago. The lock is held."""
+        """A function that unloads the least recently used idle adapter or base. Call it with the lock held."""
         idle: list[tuple[float, Callable[[], object]]] = []
         for key, base in self._bases.items():
             if not base.holders:
@@ -209,9 +211,9 @@ class InProcess:
         with self._lock:
             if base.adapters[name].holders:
                 return
-            gone = base.adapters.pop(name)
-        with suppress(Closed):  # its base may have gone in between, and everything on it
-            base.scheduler.call(lambda: base.engine.unload(gone.adapter))
+            dropped = base.adapters.pop(name)
+        with suppress(Closed):  # its base, with everything on it, may have been unloaded meanwhile
+            base.scheduler.call(lambda: base.engine.unload(dropped.adapter))
 
     def _drop_base(self, key: Key) -> None:
         with self._lock:
@@ -221,7 +223,7 @@ class InProcess:
         base.scheduler.close()
 
     def _drop_when_idle(self, key: Key) -> None:
-        """Wait until nobody has held a base for IDLE_S, and drop it."""
+        """Wait until no session has used a base for IDLE_S, and unload it."""
         while True:
             with self._lock:
                 base = self._bases.get(key)
@@ -235,13 +237,13 @@ class InProcess:
 
     @property
     def n_held(self) -> dict[str, int]:
-        """How many open sessions hold each adapter."""
+        """How many open sessions use each adapter, by name."""
         with self._lock:
             return {name: one.holders for base in self._bases.values() for name, one in base.adapters.items()}
 
     @property
     def loaded(self) -> dict[str, list[str]]:
-        """Names of the bases in memory, each with those of its adapters."""
+        """The names of the adapters in memory, by the name of their base model."""
         with self._lock:
             return {key[0]: list(base.adapters) for key, base in self._bases.items()}
 
@@ -255,7 +257,7 @@ def _held(one: Held) -> Held:
 
 
 class LocalSession(Session):
-    """A session with a model of this process."""
+    """A session with a model in this process."""
 
     def __init__(self, base: _Base, adapter: Adapter | None, release: Callable[[], None]) -> None:
         self._base = base
@@ -267,9 +269,9 @@ class LocalSession(Session):
         self.engine = base.engine.name
 
     def _pieces(self, prompt: EncodedPrompt, sampling: Sampling, stop: Stop, on_token: OnToken) -> PieceStream:
-        job = Job(
+        job = DraftJob(
             ids=prompt.ids,
-            sampler=TokenSampler(sampling, _guard(prompt, sampling, self._base.beginnings)),
+            sampler=TokenSampler(sampling, _guard(prompt, sampling, self._base.word_starts)),
             max_new=min(sampling.max_new_tokens, self.context_tokens - len(prompt.ids)),
             end_ids=self._base.end_ids,
             adapter=self._adapter,
@@ -285,12 +287,12 @@ class LocalSession(Session):
                 yield piece
 
     def score(self, windows: Sequence[Window]) -> list[float]:
-        """Nats of each window's masked tokens."""
+        """The nats of each window's masked tokens."""
         base, adapter = self._base, self._adapter
         return base.scheduler.call(lambda: base.engine.score(windows, adapter))
 
     def close(self) -> None:
-        """Let go of base and adapter."""
+        """Release base and adapter."""
         with self._once:
             release, self._release = self._release, None
         if release is not None:
@@ -298,16 +300,16 @@ class LocalSession(Session):
 
 
 def _guard(
-    prompt: EncodedPrompt, sampling: Sampling, beginnings: Beginnings
+    prompt: EncodedPrompt, sampling: Sampling, word_starts: WordStarts
 ) -> Callable[[Sequence[int]], Sequence[int]] | None:
-    """What keeps a draft from running on in what its prompt shows."""
+    """A function that names the tokens with which a draft would copy too much from its prompt, if it is guarded."""
     if sampling.copy_words is None or not prompt.shown:
         return None
-    return TokenGuard(beginnings, prompt.shown, sampling.copy_words).banned
+    return TokenGuard(word_starts, prompt.shown, sampling.copy_words).banned
 
 
 def _engine_for(base: ResolvedBase, settings: "Settings") -> str:
-    """`onnx` where it is asked for, or faster and possible; else `torch`."""
+    """The engine that the settings name; with `auto`, `onnx` if it is possible and faster, and otherwise `torch`."""
     if settings.generation_engine != "auto":
         return settings.generation_engine
     if device_of(settings.device) != "cpu" or base.precision not in ("fp32", "bf16") or missing_packages():
@@ -317,14 +319,14 @@ def _engine_for(base: ResolvedBase, settings: "Settings") -> str:
 
 
 def load_engine(base: ResolvedBase, engine: str, settings: "Settings", tell: Tell) -> AnyEngine:
-    """The base's weights, ready to compute; torch where ONNX Runtime cannot run the model as torch does."""
+    """Load the base's weights into an engine; torch takes over if ONNX Runtime cannot run the model correctly."""
     if engine == "onnx":
         from twin_assets.language.generation.engines.onnx_engine import OnnxEngine
 
         try:
             return OnnxEngine(exported(base.revision[:16], base.path, settings.cache_dir, tell))
         except NotExportable as error:
-            tell(f"{error}; torch does the work, several times slower")
+            tell(f"{error}; using torch instead, which is several times slower")
     from twin_assets.language.generation.engines.torch_engine import TorchEngine
 
     return TorchEngine(load_base(base, settings.device)[0])
@@ -344,7 +346,7 @@ def _files_bytes(folder: Path) -> int:
 
 
 def _memory(settings: "Settings") -> int:
-    """Bytes of memory of the device that generates."""
+    """The memory of the device that generates, in bytes."""
     device = device_of(settings.device)
     if device == "cpu":
         import psutil

@@ -1,7 +1,7 @@
-"""How the next token is drawn, in NumPy: the same on every engine, and a hundredth of a forward pass.
+"""Draws the next token, in NumPy: the same for every engine, in a hundredth of the time of a forward pass.
 
-transformers' own processors give the same distribution (a test compares them) and take 6 ms a token for a vocabulary
-of 49,152, half of what the forward pass of a small model takes; most of it sorts tokens that are never drawn.
+transformers' own processors give the same distribution (a test compares them), but take 6 ms per token for a vocabulary
+of 49,152, half of a small model's forward pass; most of that is spent on sorting tokens that are never drawn.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,53 +15,54 @@ from twin_assets.documents import Category
 from twin_assets.language.generation.copy_guard import CODE_COPY_WORDS, COPY_WORDS
 
 CANDIDATES = 1_024
-"""So many of the likeliest tokens are sorted first; the whole vocabulary only where they do not reach top_p."""
+"""This many of the likeliest tokens are sorted first; the whole vocabulary only if they do not reach top_p."""
 
 Logits = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are drawn. temperature 0 is greedy; with a seed the same prompt gives the same draft.
+    """How tokens are drawn. With a seed, the same prompt gives the same draft.
 
-    top_p: smallest set of tokens with this probability is kept. repetition_penalty: 1 is none; as in Keskar et al.
-    2019, CTRL, section 4.1, and over the draft only: the prompt shows the author's words so that they are used.
+    temperature: 0 is greedy. top_p: only the smallest set of tokens with this probability is drawn from.
+    repetition_penalty: 1 is none; as in Keskar et al. 2019, CTRL, section 4.1, but only over the draft, because the
+    prompt shows the author's words so that they are used.
     """
 
     max_new_tokens: int = 512
     temperature: float = 0.4
-    """A small model keeps to its subject at 0.4 and loses it at 0.7: seen by reading, see RESULTS.md."""
+    """By reading its drafts, a small model keeps to its subject at 0.4 and loses it at 0.7; see RESULTS.md."""
     top_p: float = 0.95
     repetition_penalty: float = 1.1
     seed: int | None = None
     copy_words: int | None = COPY_WORDS
-    """About so many words of what the prompt shows may come in one run; None does not guard."""
+    """A run of about this many words may be copied from the prompt's texts; None sets no limit."""
 
     def for_category(self, category: Category | None) -> Self:
-        """The same for a draft of a format: code may copy longer runs."""
+        """The settings for drafts of a category: code may copy longer runs."""
         if category is not Category.CODE or self.copy_words is None:
             return self
         return replace(self, copy_words=max(self.copy_words, CODE_COPY_WORDS))
 
 
 class TokenSampler:
-    """Draws the tokens of one draft, from a random state of its own."""
+    """Draws the tokens of one draft, with its own random state."""
 
     def __init__(self, sampling: Sampling, banned: Callable[[Sequence[int]], Sequence[int]] | None = None) -> None:
-        """banned: tokens that may not come next, given the draft so far."""
+        """banned: a function from the draft so far to the tokens that must not come next."""
         self._sampling = sampling
         self._banned = banned
         self._random = np.random.default_rng(None if sampling.seed is None else sampling.seed % 2**64)
         self.drawn: list[int] = []
 
     def next(self, logits: Logits) -> int:
-        """The next token. logits: of the whole vocabulary, one row; it is changed."""
+        """Draw the next token. logits: one row over the whole vocabulary, which is changed."""
         token = self._next(self._shaped(logits))
         self.drawn.append(token)
         return token
 
     def _shaped(self, logits: Logits) -> Logits:
-        """Penalties and bans applied, and divided by the temperature."""
+        """The logits after penalty, bans and temperature."""
         penalty = self._sampling.repetition_penalty
         if penalty != 1 and self.drawn:
             seen = np.unique(self.drawn)
@@ -80,7 +81,7 @@ class TokenSampler:
 
 
 def nucleus(logits: Logits, top_p: float) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Tokens of the smallest set that has probability `top_p`, likeliest first, and their probabilities.
+    """The smallest set of tokens with probability `top_p`, likeliest first, and their probabilities.
 
     See: Holtzman et al. 2020, The Curious Case of Neural Text Degeneration, section 3.1.
     """

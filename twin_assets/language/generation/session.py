@@ -1,4 +1,4 @@
-"""A session with one model: it drafts and, where the model can, scores."""
+"""A session with one model, which drafts and, if the model can, scores."""
 
 import collections.abc
 import threading
@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Self
 
 from twin_assets.errors import BadInput
 from twin_assets.language.generation.sampling import Sampling
-from twin_assets.language.generation.text import until_marks
-from twin_assets.language.prompts import ROLE_MARKS, EncodedPrompt, Window, template_kind
+from twin_assets.language.generation.text import until_markers
+from twin_assets.language.prompts import ROLE_MARKERS, EncodedPrompt, Window, template_kind
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
 PieceStream = collections.abc.Generator[str, None, None]
-"""Text as it comes; closing it frees what the draft holds."""
+"""The pieces of a draft as they are written; closing the stream frees the draft's resources."""
 
 
 Stop = threading.Event | None
@@ -26,9 +26,9 @@ OnToken = Callable[[], None] | None
 
 
 class Session(ABC):
-    """One model, base or adapter, held ready from opening to closing: what it drafts with cannot change meanwhile.
+    """One model, base or adapter, that stays loaded and unchanged from opening to closing.
 
-    context_tokens: the longest sequence, prompt and draft together. engine: what computes, in words, such as
+    context_tokens: the longest sequence, prompt and draft together. engine: a description of the engine, such as
     `onnxruntime, 8 bits`.
     """
 
@@ -39,33 +39,33 @@ class Session(ABC):
     def stream(
         self, prompt: EncodedPrompt, sampling: Sampling, stop: Stop = None, on_token: OnToken = None
     ) -> PieceStream:
-        """The draft, piece by piece; closing the iterator, or setting `stop`, ends the work within a token.
+        """Draft, piece by piece. Closing the iterator, or setting `stop`, ends the work within a token.
 
-        on_token: called for each token of the draft; a piece may be several. Raises BadInput, before the first piece,
-        for a prompt that fills the context.
+        on_token: is called for each token of the draft; a piece may have several. Raises BadInput, before the first
+        piece, if the prompt fills the context.
         """
         if len(prompt.ids) >= self.context_tokens:
             raise BadInput(
-                f"the prompt is {len(prompt.ids)} tokens long and the model's context {self.context_tokens}: shorten it"
+                f"the prompt has {len(prompt.ids)} tokens, the model's context only {self.context_tokens}: shorten it"
             )
-        marks = ROLE_MARKS if template_kind(self.tokenizer) == "ours" else ()
-        return until_marks(self._pieces(prompt, sampling, stop, on_token), marks)
+        markers = ROLE_MARKERS if template_kind(self.tokenizer) == "ours" else ()
+        return until_markers(self._pieces(prompt, sampling, stop, on_token), markers)
 
     @abstractmethod
     def _pieces(self, prompt: EncodedPrompt, sampling: Sampling, stop: Stop, on_token: OnToken) -> PieceStream:
-        """What `stream` gives, up to where the model itself ends."""
+        """The pieces of a draft, up to where the model itself ends it."""
 
     @abstractmethod
     def score(self, windows: Sequence[Window]) -> list[float] | None:
-        """Negative log-likelihood in nats of each window's masked tokens, in the order given; None if it cannot."""
+        """The negative log-likelihood of each window's masked tokens, in nats; None if the model cannot give it."""
 
     def generate(self, prompt: EncodedPrompt, sampling: Sampling) -> str:
-        """The whole draft, as `stream` gives it."""
+        """A whole draft at once."""
         with closing(self.stream(prompt, sampling)) as pieces:
             return "".join(pieces).strip()
 
     def close(self) -> None:  # noqa: B027  a server's session holds nothing
-        """Let go of the model. A second call does nothing."""
+        """Release the model. A second call does nothing."""
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-"""From tokens to text as they come, and where a draft ends."""
+"""Turns tokens into text as they are drawn, and finds where a draft ends."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -13,31 +13,31 @@ if TYPE_CHECKING:
 
 
 class DecodedStream:
-    """Text of tokens that come one by one: a piece is given out once no further token can change it.
+    """Decodes tokens one by one, and returns text once no further token can change it.
 
-    Not tokenizers' DecodeStream, which raises on a model that draws bytes that are no UTF-8 (a small one does). The
-    window of tokens that are decoded again is that of text-generation-inference.
+    tokenizers' own DecodeStream raises an error if a model draws bytes that are not UTF-8, as a small one may. The
+    window of tokens that are decoded again is the one in text-generation-inference.
     See: https://github.com/huggingface/text-generation-inference/blob/main/server/text_generation_server/models/model.py
     """
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
         self._tokenizer = tokenizer
         self._ids: list[int] = []
-        self._before = self._given = 0
+        self._before = self._returned = 0
 
     def step(self, token: int) -> str:
-        """The text that this token completes; empty while it ends in the middle of a character."""
+        """The text that this token completes; empty if it ends in the middle of a character."""
         self._ids.append(token)
-        waits = self._decode(self._ids[self._before :]).endswith("\N{REPLACEMENT CHARACTER}")
-        # Four bytes are the longest character: what is still none after that will never be one.
-        return "" if waits and len(self._ids) - self._given < 4 else self.rest()
+        is_incomplete = self._decode(self._ids[self._before :]).endswith("\N{REPLACEMENT CHARACTER}")
+        # A character has at most four bytes: what is not one after four tokens will never be one.
+        return "" if is_incomplete and len(self._ids) - self._returned < 4 else self.rest()
 
     def rest(self) -> str:
-        """What was not given out yet."""
-        known = self._decode(self._ids[self._before : self._given])
+        """The text that was not returned yet."""
+        known = self._decode(self._ids[self._before : self._returned])
         text = self._decode(self._ids[self._before :])
-        new = text[len(known) :] if text.startswith(known) else self._decode(self._ids[self._given :])
-        self._before, self._given = self._given, len(self._ids)
+        new = text[len(known) :] if text.startswith(known) else self._decode(self._ids[self._returned :])
+        self._before, self._returned = self._returned, len(self._ids)
         return new
 
     def _decode(self, ids: list[int]) -> str:
@@ -45,7 +45,7 @@ class DecodedStream:
 
 
 def end_ids(configured: "GenerationConfig | None", tokenizer: "PreTrainedTokenizerBase") -> frozenset[int]:
-    """Tokens that end a draft: the model's, the tokenizer's, and the special ones its template closes a turn with."""
+    """The tokens that end a draft: the model's, the tokenizer's, and those with which its template ends a turn."""
     of_model = getattr(configured, "eos_token_id", None)
     ids = {*(of_model if isinstance(of_model, list) else [of_model]), tokenizer.eos_token_id} - {None}
     example = encode_example(tokenizer, DraftRequest("x"), "y", max_prompt_tokens=1_000_000)
@@ -53,16 +53,16 @@ def end_ids(configured: "GenerationConfig | None", tokenizer: "PreTrainedTokeniz
     return frozenset(int(number) for number in ids | (set(example.answer_ids[-example.n_closing :]) & special))
 
 
-def until_marks(pieces: "Generator[str, None, None]", marks: Sequence[str]) -> "Generator[str, None, None]":
-    """The pieces up to the first mark; what may be the beginning of one is held back until it is decided."""
+def until_markers(pieces: "Generator[str, None, None]", markers: Sequence[str]) -> "Generator[str, None, None]":
+    """The pieces up to the first marker. Text that may be the beginning of a marker is held back until it is clear."""
     held = ""
     with closing(pieces):
         for piece in pieces:
             held += piece
-            if any(mark in held for mark in marks):
-                yield min((held.partition(mark)[0] for mark in marks), key=len)
+            if any(marker in held for marker in markers):
+                yield min((held.partition(marker)[0] for marker in markers), key=len)
                 return
-            keep = max((n for mark in marks for n in range(1, len(mark)) if held.endswith(mark[:n])), default=0)
+            keep = max((n for one in markers for n in range(1, len(one)) if held.endswith(one[:n])), default=0)
             if ready := held[: len(held) - keep]:
                 yield ready
             held = held[len(held) - keep :]

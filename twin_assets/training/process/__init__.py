@@ -1,1 +1,1 @@
-"""What runs in the training process, which Dagster Pipes starts."""
+"""The code of the training process, which Dagster Pipes starts."""

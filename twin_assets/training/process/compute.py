@@ -1,9 +1,8 @@
-"""How a step is computed on a CPU: the loss of the answers only, LoRA in one piece, bf16 where it is faster.
+"""Faster training steps on a CPU: the loss of the answers only, a fused LoRA layer, and bf16 where it is faster.
 
-trl's loss scores every position of a padded batch, prompt and padding included, where there is no Triton, and peft's
-LoRA copies each layer's input to fp32. On a CPU both are most of the memory and half of the time. What stands here
-computes the same sums (a test compares losses and gradients); where a model is built otherwise than it assumes, it
-stands back and trl and peft do it.
+Without Triton, trl's loss scores every position of a padded batch, including prompt and padding, and peft's LoRA copies
+each layer's input to fp32. On a CPU the two take most of the memory and half of the time. The functions here compute
+the same sums (a test compares losses and gradients). A model with a different structure is left to trl and peft.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,10 +20,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 CHUNK_BYTES = 64 * 2**20
-"""Logits that are held at a time, in fp32."""
+"""At most this many bytes of fp32 logits are held at a time."""
 
 BF16_PARAMETERS = 50_000_000
-"""A smaller model fits the caches and gains nothing by bf16."""
+"""A model with fewer parameters fits into the processor's caches and gains nothing from bf16."""
 
 Undo = Callable[[], None]
 
@@ -38,9 +37,9 @@ def computes_in_bf16(setting: str, model: "PreTrainedModel") -> bool:
 
 
 class _AnswerNll(torch.autograd.Function):
-    """Summed cross-entropy of `hidden @ weight.T + bias`, a chunk of rows at a time; only `hidden` gets a gradient.
+    """The summed cross-entropy of `hidden @ weight.T + bias`, in chunks of rows; only `hidden` gets a gradient.
 
-    The gradient is made on the way forward, so that no logits are kept or computed twice.
+    The gradient is computed in the forward pass, so that no logits are kept or computed twice.
     See: Hsu et al. 2024, Liger Kernel, section 3.2.
     """
 
@@ -71,8 +70,8 @@ class _AnswerNll(torch.autograd.Function):
 def answer_nll(model: "PreTrainedModel", batch: Mapping[str, Tensor]) -> Tensor:
     """Negative log-likelihood in nats, summed over the labels of a batch that are not `IGNORED`.
 
-    batch: `input_ids` and `labels`, (windows, tokens), and `attention_mask` where there is padding. model: one that
-    `head_is_plain` approves of.
+    batch: `input_ids` and `labels` of shape (windows, tokens), and `attention_mask` if there is padding. model: one for
+    which `head_is_plain` is true.
     """
     backbone, head = model.base_model, model.get_output_embeddings()
     hidden = backbone(**{k: v for k, v in batch.items() if k != "labels"}, use_cache=False).last_hidden_state
@@ -83,10 +82,10 @@ def answer_nll(model: "PreTrainedModel", batch: Mapping[str, Tensor]) -> Tensor:
 
 
 def head_is_plain(model: "PreTrainedModel") -> bool:
-    """True if the model's logits are its last hidden states times the frozen head, and no more.
+    """True if the model's logits are nothing but its last hidden states times the frozen head.
 
-    Asked of the model itself, to the last bit: some cap, scale or route their logits, each under another name in its
-    configuration.
+    The model is run and compared to the last bit, because some models cap, scale or route their logits, and each names
+    that differently in its configuration.
     """
     head = model.get_output_embeddings()
     if type(head) is not nn.Linear or head.weight.requires_grad or model.base_model is model:
@@ -104,7 +103,7 @@ def head_is_plain(model: "PreTrainedModel") -> bool:
 
 
 class _LoraLinear(torch.autograd.Function):
-    """`x @ weight.T + bias + scaling * (x @ a.T) @ b.T` with a frozen weight; keeps `x`, and no other copy of it."""
+    """`x @ weight.T + bias + scaling * (x @ a.T) @ b.T` with a frozen weight; it keeps `x` and no copy of it."""
 
     @staticmethod
     def forward(
@@ -129,9 +128,10 @@ class _LoraLinear(torch.autograd.Function):
 
 
 def fuse_lora(model: "PeftModel") -> Undo:
-    """Give the model's plain LoRA layers a forward in one piece. Returns what gives them their own again.
+    """Give the model's plain LoRA layers a fused forward method. Returns a function that undoes it.
 
-    Plain: a frozen torch Linear in one precision, no dropout, no DoRA, no bias in the adapter. The others stay.
+    A layer is plain if it wraps a frozen torch Linear and its adapter has no dropout, no DoRA and no bias. Other layers
+    stay as they are.
     """
     from peft.tuners.lora.layer import Linear
 

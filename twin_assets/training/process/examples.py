@@ -1,7 +1,7 @@
-"""Dataset rows as the windows of token ids that the trainer sees: the same ids as the API's up to the answer.
+"""Turns dataset rows into the windows of token ids that the trainer sees; up to the answer they equal the API's ids.
 
-Rows come as a stream and become three arrays of integers, 4 bytes a token: 100,000 rows of 700 tokens are 280 MB,
-where Python's lists took 4.5 GB.
+Rows are read as a stream into three arrays of integers, at 4 bytes a token: 100,000 rows of 700 tokens take 280 MB,
+where Python's lists would take 4.5 GB.
 """
 
 from array import array
@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from twin_assets.documents import digest
 from twin_assets.errors import BadInput
-from twin_assets.language.prompts import AS_RETRIEVED, DraftRequest, PassageLimits, Window, encode_example, windows
+from twin_assets.language.prompts import (
+    DEFAULT_PASSAGE_LIMITS,
+    DraftRequest,
+    PassageLimits,
+    Window,
+    encode_example,
+    windows,
+)
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -20,20 +27,20 @@ if TYPE_CHECKING:
     from twin_assets.stores.features import TableHandle
 
 IGNORED = -100
-"""The label of a token that is not learned, as PyTorch's cross_entropy has it."""
+"""The label of a token that is not learned; PyTorch's cross_entropy ignores it."""
 
 COLUMNS = ("example_id", "instruction", "passages", "answer")
 
 
 class Windows(Sequence[Window]):
-    """Windows in compact arrays. Of each, the last `learned[i]` tokens are learned."""
+    """Windows in compact arrays. The last `learned[i]` tokens of window i are learned."""
 
     def __init__(self, tokens: "array[int]", ends: "array[int]", learned: "array[int]") -> None:
         self.tokens, self.ends, self.learned = tokens, ends, learned
 
     @classmethod
     def of(cls, given: Iterable[Window]) -> "Windows":
-        """The windows, in this order."""
+        """Copy windows into arrays, in the order given."""
         made = cls(array("i"), array("q"), array("i"))
         for window in given:
             made.tokens.extend(window.ids)
@@ -61,13 +68,13 @@ class Windows(Sequence[Window]):
 
     @property
     def n_learned(self) -> int:
-        """Learned tokens of all windows together."""
+        """The number of learned tokens in all windows together."""
         return sum(self.learned)
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """Windows of a split, and what did not go into them."""
+    """The windows of a split, and counts of what did not fit into them."""
 
     windows: Windows
     n_rows: int
@@ -81,12 +88,12 @@ def encode_rows(
     context_tokens: int,
     prompt_tokens: int,
     max_windows: int | None = None,
-    limits: PassageLimits = AS_RETRIEVED,
+    limits: PassageLimits = DEFAULT_PASSAGE_LIMITS,
 ) -> Encoded:
     """Encode rows, in the order of their ids. Each answer token is learned exactly once.
 
-    A row whose instruction alone does not fit `prompt_tokens` is left out and counted. max_windows: stop there, and
-    keep the order of `rows`. limits: of the passages shown.
+    A row whose instruction alone does not fit into `prompt_tokens` is left out and counted. max_windows: stop after
+    this many, and keep the order of `rows`. limits: how much of the passages is shown.
     """
     tokens, pieces, ids = array("i"), list[tuple[int, int, int]](), list[str]()
     n_rows = n_too_long = dropped = 0
@@ -95,7 +102,7 @@ def encode_rows(
             break
         n_rows += 1
         try:
-            example = encode_example(tokenizer, DraftRequest.of_row(row, limits), row["answer"], prompt_tokens)
+            example = encode_example(tokenizer, DraftRequest.from_row(row, limits), row["answer"], prompt_tokens)
         except BadInput:
             n_too_long += 1
             continue
@@ -104,13 +111,13 @@ def encode_rows(
             pieces.append((len(tokens), len(tokens) + len(window.ids), sum(window.mask)))
             tokens.extend(window.ids)
             ids.append(str(row["example_id"]))
-    # Sorting is stable, so an example's windows stay in their order.
+    # Sorting is stable, so the windows of an example stay in order.
     order = range(len(pieces)) if max_windows is not None else sorted(range(len(pieces)), key=ids.__getitem__)
     return Encoded(_arranged(tokens, [pieces[i] for i in order][:max_windows]), n_rows, n_too_long, dropped)
 
 
 def _arranged(tokens: "array[int]", pieces: Sequence[tuple[int, int, int]]) -> Windows:
-    """The windows that lie in `tokens` at these (start, end, learned tokens), in this order."""
+    """Cut windows out of `tokens`, in the order given. pieces: (start, end, learned tokens) of each."""
     arranged = Windows(array("i"), array("q"), array("i"))
     for start, end, n_learned in pieces:
         arranged.tokens.extend(tokens[start:end])
@@ -120,10 +127,10 @@ def _arranged(tokens: "array[int]", pieces: Sequence[tuple[int, int, int]]) -> W
 
 
 def spread_sample(examples: Iterable[tuple[str, str]], n: int) -> list[str]:
-    """`n` example ids that cover as many documents as there are: one of each, then a second of each, and so on.
+    """Choose `n` example ids that cover as many documents as possible: one of each, then a second of each, and so on.
 
     examples: (example id, document id). Documents and their examples are ordered by a hash, so that neither age nor
-    platform decides who is in the sample, and adding a document moves few others.
+    platform decides what is in the sample, and adding a document changes little of it.
     """
     by_document: dict[str, list[tuple[str, str]]] = {}
     for example, document in examples:
@@ -137,7 +144,7 @@ def spread_sample(examples: Iterable[tuple[str, str]], n: int) -> list[str]:
 
 
 def validation_rows(dataset: "TableHandle", n: int) -> Iterator[Mapping[str, Any]]:
-    """At most `n` rows of the validation split, spread over its documents; the others are never read whole."""
+    """At most `n` rows of the validation split, spread over its documents; only these rows are read in full."""
     found = dataset.rows(("example_id", "document_id"), "split = 'validation'")
     chosen = spread_sample(((row["example_id"], row["document_id"]) for row in found), n)
     rows = {row["example_id"]: row for row in dataset.rows_in(COLUMNS, "example_id", chosen)}
@@ -145,7 +152,7 @@ def validation_rows(dataset: "TableHandle", n: int) -> Iterator[Mapping[str, Any
 
 
 def as_dataset(encoded: Windows) -> "Dataset":
-    """Windows as trl's trainer takes them: `input_ids`, and how many of the last are learned. Shares the arrays."""
+    """Windows as trl's trainer takes them: `input_ids`, and how many at the end are learned. The arrays are shared."""
     import pyarrow as pa
     from datasets import Dataset
 
@@ -156,10 +163,10 @@ def as_dataset(encoded: Windows) -> "Dataset":
 
 
 def micro_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
-    """Cut the windows of one optimizer step into batches of at most `max_tokens` tokens, padding counted.
+    """Split the windows of one optimizer step into batches of at most `max_tokens` tokens, padding included.
 
-    Windows of like length come together, so that little is padded; a window longer than `max_tokens` is a batch alone.
-    Returns indexes into `lengths`.
+    Windows of similar length are put together, so that there is little padding; a window longer than `max_tokens` is a
+    batch by itself. Returns indexes into `lengths`.
     """
     groups: list[list[int]] = []
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):

@@ -1,8 +1,8 @@
-"""The process that has a recipe's base model on this machine: it downloads or makes what is not there.
+"""The process that gets a recipe's base model onto this machine, by downloading or making it.
 
     python -m twin_assets.training.process.fetch_base        started by the asset `adapter` through Dagster Pipes
 
-A version is named after the base's revision, so it has to be known before the training begins.
+A version's name depends on the base model's revision, which therefore has to be known before training starts.
 """
 
 from twin_assets.language.base_models import BaseSpec, resolve_base
@@ -11,7 +11,7 @@ from twin_assets.stores import open_stores
 
 
 def main() -> None:
-    """Read which base model from Dagster Pipes, and have it here; the run's log says how far it is."""
+    """Read the base model's spec from Dagster Pipes, and get the model; progress goes to the run's log."""
     with pipes_child() as pipes:
         spec = BaseSpec.model_validate(pipes.extras["base"])
         base = resolve_base(spec, open_stores().settings, pipes.log.info)

@@ -1,6 +1,6 @@
-"""Which windows each step learns from, and how fast: functions of the step alone.
+"""Which windows each step learns from, and at what learning rate: functions of the step alone.
 
-Nothing here is drawn from a process's history, so a training that was cut off anywhere goes on as if it had not been.
+Nothing here depends on what the process did earlier, so an interrupted training continues as if nothing had happened.
 """
 
 import math
@@ -18,9 +18,9 @@ def _permutation(seed: int, epoch: int, n: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class StepOrder:
-    """The windows of every step of a training: each epoch has each window once, in an order of its own.
+    """The windows of every step of a training: each epoch contains each window once, in its own random order.
 
-    batch: windows of one step; the last step of an epoch may have fewer.
+    batch: the number of windows in a step; the last step of an epoch may have fewer.
     """
 
     n_windows: int
@@ -30,11 +30,11 @@ class StepOrder:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps in which each window is seen once."""
+        """How many steps it takes to see each window once."""
         return math.ceil(self.n_windows / self.batch)
 
     def of_step(self, step: int) -> list[int]:
-        """Indexes of the windows of a step, counted from 0 over all epochs."""
+        """The indexes of a step's windows. step: counted from 0 over all epochs."""
         epoch, place = divmod(step, self.steps_per_epoch)
         return list(_permutation(self.seed, epoch, self.n_windows)[place * self.batch : (place + 1) * self.batch])
 
@@ -46,15 +46,15 @@ class StepOrder:
 
 
 def seed_of_step(seed: int, step: int) -> int:
-    """What the random numbers of a step, those of dropout, begin from."""
+    """The seed of a step's random numbers, which dropout uses."""
     return (seed * 1_000_003 + step) % 2**63
 
 
 def share_of_rate(scheduler: str, warmup: float, progress: float, ahead: float) -> float:
-    """The learning rate of the coming step as a share of the recipe's, 0 to 1.
+    """The learning rate of the next step as a share of the recipe's, 0 to 1.
 
-    scheduler: `cosine`, `linear` or `constant_with_warmup`. progress: share of the budget, steps or minutes, that is
-    used; ahead: what the coming step is likely to use. The first step's rate is never 0, or it would be for nothing.
+    scheduler: `cosine`, `linear` or `constant_with_warmup`. progress: the share of the budget, in steps or minutes,
+    that has been used. ahead: the share that the next step is likely to use; it keeps the first step's rate above 0.
     """
     left = max(0.0, 1 - progress)
     after_warmup = {"cosine": 0.5 * (1 - math.cos(math.pi * left)), "linear": left, "constant_with_warmup": 1.0}

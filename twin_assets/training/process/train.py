@@ -2,9 +2,10 @@
 
     python -m twin_assets.training.process.train        started by the asset `adapter` through Dagster Pipes
 
-A process of its own, so that memory goes when it is done and a killed one takes nothing along. It works in a folder
-beside the registry and goes on from its last checkpoint; `result.json`, written last, says that it finished. With a
-budget in steps the same dataset gives the same weights on the same machine, cut off anywhere or not.
+It is a separate process, so that its memory is freed when it ends, and nothing else ends with it if it is killed. It
+works in a folder beside the registry and continues from its last checkpoint; `result.json`, written last, marks the
+training as finished. With a budget in steps, the same dataset gives the same weights on the same machine, whether or
+not the training was interrupted.
 """
 
 import json
@@ -22,7 +23,7 @@ from filelock import FileLock
 from twin_assets.documents import BaseModelRef, digest
 from twin_assets.errors import NotEnoughWriting, TwinError
 from twin_assets.language.base_models import ResolvedBase, context_limit, device_of, load_base, resolve_base
-from twin_assets.language.prompts import room, template_kind
+from twin_assets.language.prompts import template_kind, token_limits
 from twin_assets.orchestration.progress import Tell
 from twin_assets.orchestration.subprocesses import pipes_child
 from twin_assets.settings import Settings
@@ -35,6 +36,7 @@ from twin_assets.training.result import (
     ADAPTER,
     CHECKPOINTS,
     CURVE,
+    CURVE_POINTS,
     TrainingResult,
     peak_memory_mib,
     weights_sound,
@@ -44,18 +46,15 @@ if TYPE_CHECKING:
     from peft import LoraConfig
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 
-    from twin_assets.training.process.trainer import VoiceTrainer
-
-LINES = 100
-"""Points of the loss curve, about."""
+    from twin_assets.training.process.trainer import AdapterTrainer
 
 CPU_TOKENS_AT_ONCE = 512
-"""Tokens of one pass through the model on a CPU; more takes memory and no less time."""
+"""Tokens in one pass through the model on a CPU. More would take more memory and save no time."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """One training: what, on what, where to, and whom to tell."""
+class TrainingJob:
+    """One training: the recipe, its loaded base model, and where and how to train. folder: where the result goes."""
 
     recipe: Recipe
     model: "PreTrainedModel"
@@ -67,16 +66,21 @@ class Job:
 
     @property
     def checkpoints(self) -> Path:
-        """Where the trainer keeps them."""
+        """The folder that the trainer saves its checkpoints in."""
         return self.folder / CHECKPOINTS
+
+    @property
+    def token_limits(self) -> tuple[int, int]:
+        """(context tokens, prompt tokens) of an example. Raises BadRecipe if the base's context is too short."""
+        return token_limits(self.recipe.context_tokens, self.recipe.answer_tokens, context_limit(self.model))
 
 
 @dataclass(frozen=True)
 class _Trained:
-    """What `_fit` hands over. curve: lines with `loss`, and lines with the validation windows' `eval_loss`."""
+    """What `_fit` returns. curve: entries with `loss`, and entries with the validation windows' `eval_loss`."""
 
-    trainer: "VoiceTrainer"
-    train: Encoded
+    trainer: "AdapterTrainer"
+    examples: Encoded
     curve: list[dict[str, float]]
     seconds: float
 
@@ -84,10 +88,11 @@ class _Trained:
 def train(
     recipe: Recipe, dataset: TableHandle, folder: Path, settings: Settings, lineage: dict[str, str], tell: Tell
 ) -> TrainingResult:
-    """Train into `folder`, or find that it was done. lineage: what the tracking run should name.
+    """Train into `folder`, or return the result that is already there. lineage: names for the tracking run.
 
-    Raises BadRecipe for a base model that cannot be had or has no room for the recipe's answers, NotEnoughWriting when
-    nothing is left to train on, and TwinError when the loss stops being a number; the next try then begins anew.
+    Raises BadRecipe if the base model cannot be found or its context is too short for the recipe's answers,
+    NotEnoughWriting if there is nothing to train on, and TwinError if the loss stops being a number; the next attempt
+    then starts from the beginning.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
@@ -98,7 +103,7 @@ def train(
         device = device_of(settings.device)
         model, tokenizer = load_base(base, device)
         with _tracking(settings, lineage, recipe) as tracking_run:
-            job = Job(recipe, model, tokenizer, folder, device, bool(tracking_run), tell)
+            job = TrainingJob(recipe, model, tokenizer, folder, device, bool(tracking_run), tell)
             trained = _fit(job, dataset)
         result = _result(job, base, trained, tracking_run)
         result.write(folder)
@@ -106,48 +111,48 @@ def train(
         return result
 
 
-def _fit(job: Job, dataset: TableHandle) -> _Trained:
-    """Encode, train from the last checkpoint if there is one, save adapter and curve."""
+def _fit(job: TrainingJob, dataset: TableHandle) -> _Trained:
+    """Encode the dataset, train, from the last checkpoint if there is one, and save the adapter and the loss curve."""
     started, recipe = time.monotonic(), job.recipe
-    context, prompt = room(recipe.context_tokens, recipe.answer_tokens, context_limit(job.model))
+    context, prompt = job.token_limits
     rows = dataset.rows(COLUMNS, "split = 'train'")
-    encoded = encode_rows(rows, job.tokenizer, context, prompt, limits=recipe.passages)
-    if not encoded.windows.n_learned:
+    examples = encode_rows(rows, job.tokenizer, context, prompt, limits=recipe.passages)
+    if not examples.windows.n_learned:
         raise NotEnoughWriting(
-            f"no training example fits recipe {recipe.name} ({encoded.n_rows} rows, {encoded.n_too_long} too long): "
+            f"no training example fits recipe {recipe.name} ({examples.n_rows} rows, {examples.n_too_long} too long): "
             "collect more writing, or use a recipe with more context_tokens"
         )
-    job.tell(f"{encoded.n_rows} examples in {len(encoded.windows)} windows of at most {context} tokens")
+    job.tell(f"{examples.n_rows} examples in {len(examples.windows)} windows of at most {context} tokens")
     n = recipe.training.validation_windows
     validation = encode_rows(validation_rows(dataset, n), job.tokenizer, context, prompt, n, recipe.passages)
     checkpoint = last_checkpoint(job.checkpoints)
-    trainer = make_trainer(job, encoded, validation, context, is_new=checkpoint is None)
+    trainer = make_trainer(job, examples, validation, is_new=checkpoint is None)
     if checkpoint:
-        job.tell(f"going on from {checkpoint.name}")
+        job.tell(f"continuing from {checkpoint.name}")
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         curve = _curve(trainer)
         trainer.model.save_pretrained(job.folder / ADAPTER, save_embedding_layers=False)
         _require_sound(job)
     except TwinError:
-        # Its checkpoints may hold what it ended with: going on from them would end the same way.
+        # The checkpoints may already hold the fault: continuing from them would fail in the same way.
         shutil.rmtree(job.checkpoints, ignore_errors=True)
         raise
     (job.folder / CURVE).write_text("".join(json.dumps(entry) + "\n" for entry in curve))
     before = trainer.spent.seconds_before
-    return _Trained(trainer, encoded, curve, before + time.monotonic() - started)
+    return _Trained(trainer, examples, curve, before + time.monotonic() - started)
 
 
-def _curve(trainer: "VoiceTrainer") -> list[dict[str, float]]:
-    """The lines of training and validation losses; the weights as they are now are scored if they were not yet."""
+def _curve(trainer: "AdapterTrainer") -> list[dict[str, float]]:
+    """The training and validation losses by step; the final weights are scored first if they were not scored yet."""
     scored = [entry["step"] for entry in trainer.state.log_history if "eval_loss" in entry]
     if trainer.state.global_step not in scored:
         trainer.evaluate()
     return [entry for entry in trainer.state.log_history if "loss" in entry or "eval_loss" in entry]
 
 
-def _require_sound(job: Job) -> None:
-    """Raise TwinError unless the saved weights are numbers, and moved."""
+def _require_sound(job: TrainingJob) -> None:
+    """Raise TwinError unless every saved weight is finite and each layer has changed."""
     is_sound, found = weights_sound(job.folder / ADAPTER)
     if not is_sound:
         raise TwinError(
@@ -156,28 +161,27 @@ def _require_sound(job: Job) -> None:
         )
 
 
-def make_trainer(job: Job, encoded: Encoded, validation: Encoded, context: int, is_new: bool) -> "VoiceTrainer":
-    """The trainer, with the ways of computing that fit the device. is_new: there is no checkpoint to go on from."""
+def make_trainer(job: TrainingJob, examples: Encoded, validation: Encoded, is_new: bool) -> "AdapterTrainer":
+    """The trainer of a job, set up for the job's device. is_new: there is no checkpoint to continue from."""
     from transformers import PrinterCallback
 
     from twin_assets.training.process.callbacks import Progress, Spent, Validate
     from twin_assets.training.process.compute import computes_in_bf16, fuse_lora, head_is_plain
-    from twin_assets.training.process.trainer import VoiceTrainer
+    from twin_assets.training.process.trainer import AdapterTrainer
 
-    training, on_cpu = job.recipe.training, job.device == "cpu"
+    training, on_cpu, (context, _) = job.recipe.training, job.device == "cpu", job.token_limits
     if on_cpu and job.recipe.base.precision == "fp32" and computes_in_bf16(training.compute, job.model):
         job.model.bfloat16()
     batch = training.batch_size * training.gradient_accumulation
-    steps = planned_steps(job.recipe, len(encoded.windows))
+    steps = planned_steps(job.recipe, len(examples.windows))
     callbacks = [Spent(training.max_minutes), Progress(job.tell, training.max_minutes)]
     if training.validation_steps:
         callbacks.append(Validate(training.validation_steps))
-    trainer = VoiceTrainer(
-        windows=encoded.windows,
+    trainer = AdapterTrainer(
+        windows=examples.windows,
         validation=validation.windows,
-        order=StepOrder(len(encoded.windows), batch, steps, training.seed),
-        scheduler=training.scheduler,
-        warmup=training.warmup,
+        order=StepOrder(len(examples.windows), batch, steps, training.seed),
+        schedule=(training.scheduler, training.warmup),
         tokens_at_once=training.tokens_at_once or (CPU_TOKENS_AT_ONCE if on_cpu else training.batch_size * context),
         model=job.model,
         args=_arguments(job, steps, evaluates_first=is_new and len(validation.windows) > 0),
@@ -186,7 +190,7 @@ def make_trainer(job: Job, encoded: Encoded, validation: Encoded, context: int, 
         callbacks=callbacks,
     )
     if on_cpu:
-        # Asked now, when the base model is frozen.
+        # Only now is the base model frozen.
         trainer.has_plain_head = head_is_plain(job.model)
         fuse_lora(trainer.model)
     trainer.remove_callback(PrinterCallback)
@@ -216,20 +220,20 @@ def planned_steps(recipe: Recipe, n_windows: int) -> int:
     return max(1, min(math.ceil(per_epoch * training.epochs), training.max_steps or 10**9))
 
 
-def _arguments(job: Job, steps: int, evaluates_first: bool) -> "TrainingArguments":
+def _arguments(job: TrainingJob, steps: int, evaluates_first: bool) -> "TrainingArguments":
     from trl import SFTConfig
 
     training, on_cpu = job.recipe.training, job.device == "cpu"
     return SFTConfig(
         output_dir=str(job.checkpoints),
         max_steps=steps,
-        # One batch of the loader is all of a step; VoiceTrainer cuts it.
+        # One batch of the loader is a whole step; AdapterTrainer splits it.
         per_device_train_batch_size=training.batch_size * training.gradient_accumulation,
         gradient_accumulation_steps=1,
         gradient_checkpointing=training.gradient_checkpointing,
         learning_rate=training.learning_rate,
         weight_decay=training.weight_decay,
-        # The paged optimizer pages between GPU and CPU memory: there is nothing to page on a CPU.
+        # The paged optimizer moves pages between GPU and CPU memory, which a CPU has no use for.
         optim="adamw_torch" if on_cpu else training.optimizer,
         bf16=not on_cpu and job.recipe.base.precision in ("bf16", "nf4"),
         fp16=not on_cpu and job.recipe.base.precision == "fp16",
@@ -242,7 +246,7 @@ def _arguments(job: Job, steps: int, evaluates_first: bool) -> "TrainingArgument
         save_steps=training.save_steps,
         save_total_limit=2,
         restore_callback_states_from_checkpoint=True,
-        logging_steps=max(1, steps // LINES),
+        logging_steps=max(1, steps // CURVE_POINTS),
         logging_first_step=True,
         logging_nan_inf_filter=False,
         report_to=["wandb"] if job.is_tracked else [],
@@ -253,22 +257,22 @@ def _arguments(job: Job, steps: int, evaluates_first: bool) -> "TrainingArgument
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint: the trainer writes trainer_state.json last; one without it was cut off."""
-    whole: list[tuple[int, Path]] = []
+    """The newest complete checkpoint. The trainer writes trainer_state.json last, so one without it is incomplete."""
+    complete: list[tuple[int, Path]] = []
     for path in folder.glob("checkpoint-*"):
         try:
             json.loads((path / "trainer_state.json").read_text())
-            whole.append((int(path.name.rsplit("-", 1)[1]), path))
+            complete.append((int(path.name.rsplit("-", 1)[1]), path))
         except (OSError, ValueError):
             shutil.rmtree(path, ignore_errors=True)
-    return max(whole)[1] if whole else None
+    return max(complete)[1] if complete else None
 
 
 @contextmanager
 def _tracking(settings: Settings, lineage: dict[str, str], recipe: Recipe) -> Iterator[str | None]:
     """A wandb run around the training, offline by default; yields its folder or URL, None when tracking is disabled.
 
-    Its id is of the author and version, so that a training that goes on after a kill goes on in the same run.
+    Its id is made from author and version, so that a training that continues after a kill continues in the same run.
     """
     if settings.tracking == "disabled":
         yield None
@@ -296,8 +300,8 @@ def _tracking(settings: Settings, lineage: dict[str, str], recipe: Recipe) -> It
         run.finish(exit_code=int(failed))
 
 
-def _result(job: Job, base: ResolvedBase, trained: _Trained, tracking_run: str | None) -> TrainingResult:
-    trainer, encoded = trained.trainer, trained.train
+def _result(job: TrainingJob, base: ResolvedBase, trained: _Trained, tracking_run: str | None) -> TrainingResult:
+    trainer, examples = trained.trainer, trained.examples
     losses = [entry["loss"] for entry in trained.curve if "loss" in entry]
     scores = [entry["eval_loss"] for entry in trained.curve if "eval_loss" in entry]
     return TrainingResult(
@@ -305,10 +309,10 @@ def _result(job: Job, base: ResolvedBase, trained: _Trained, tracking_run: str |
         prompt_template=template_kind(job.tokenizer),
         steps=trainer.state.global_step,
         steps_planned=trainer.state.max_steps,
-        n_rows=encoded.n_rows,
-        n_windows=len(encoded.windows),
-        n_too_long=encoded.n_too_long,
-        dropped_passages=encoded.dropped_passages,
+        n_rows=examples.n_rows,
+        n_windows=len(examples.windows),
+        n_too_long=examples.n_too_long,
+        dropped_passages=examples.dropped_passages,
         trained_parameters=sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
         loss_first=losses[0],
         loss_last=losses[-1],
@@ -323,7 +327,7 @@ def _result(job: Job, base: ResolvedBase, trained: _Trained, tracking_run: str |
 
 
 def main() -> None:
-    """Read the request that Dagster Pipes carries, train, and say so in the run's log."""
+    """Read the request from Dagster Pipes, train, and report progress in the run's log."""
     with pipes_child() as pipes:
         request: dict[str, Any] = dict(pipes.extras)
         stores = open_stores()

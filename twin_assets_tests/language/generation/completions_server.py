@@ -16,7 +16,7 @@ from typing import Any
 from twin_assets.language.base_models import ResolvedBase, load_base
 from twin_assets.language.generation.engines.torch_engine import TorchAdapter, TorchEngine
 from twin_assets.language.generation.sampling import Sampling, TokenSampler
-from twin_assets.language.generation.scheduler import Job, Scheduler
+from twin_assets.language.generation.scheduler import DraftJob, Scheduler
 from twin_assets.language.generation.text import DecodedStream, end_ids
 from twin_assets.language.prompts import Window
 
@@ -83,7 +83,7 @@ class CompletionsServer:
             repetition_penalty=body["repetition_penalty"],
             seed=body.get("seed"),
         )
-        job = Job(body["prompt"], TokenSampler(sampling), body["max_tokens"], self._ends, self._adapter(body))
+        job = DraftJob(body["prompt"], TokenSampler(sampling), body["max_tokens"], self._ends, self._adapter(body))
         with closing(self._scheduler.tokens(job)) as drawn:
             for token in drawn:
                 time.sleep(self.token_s)

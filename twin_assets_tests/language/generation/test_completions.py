@@ -154,7 +154,7 @@ def test_an_answer_that_breaks_off_is_no_whole_draft(backend: Completions, serve
     server.dies_after = 3
     with (
         backend.open(BaseSpec(name=str(tiny_model))) as session,
-        pytest.raises(TwinError, match="its answer has no end"),
+        pytest.raises(TwinError, match="before the end of its answer"),
     ):
         session.generate(prompt_for(tiny_model), GREEDY)
 

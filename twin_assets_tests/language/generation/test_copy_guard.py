@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twin_assets.language.base_models import load_tokenizer
-from twin_assets.language.generation.copy_guard import Beginnings, CopyGuard, TokenGuard
+from twin_assets.language.generation.copy_guard import CopyGuard, TokenGuard, WordStarts
 from twin_assets.language.recitation import matching_lengths, words
 
 OTHER = 99
@@ -118,7 +118,7 @@ def test_a_text_copied_with_other_capitals_and_marks_is_still_a_copy(smollm2, ch
     tokenizer = load_tokenizer(smollm2.path)
     wanted = tokenizer(changed, add_special_tokens=False)["input_ids"]
     other = tokenizer(" herring", add_special_tokens=False)["input_ids"][0]
-    draft = recite(tokenizer, TokenGuard(Beginnings(tokenizer), [TEXT], 12), wanted, other)
+    draft = recite(tokenizer, TokenGuard(WordStarts(tokenizer), [TEXT], 12), wanted, other)
     (matched,) = matching_lengths([words(draft)], [words(TEXT)])
     assert max(matched) == 12
     assert draft != tokenizer.decode(wanted)
@@ -128,7 +128,7 @@ def test_a_word_is_forbidden_at_its_beginning_and_never_broken_off(smollm2):
     tokenizer = load_tokenizer(smollm2.path)
     text = "I measured the anemometer beside the hydrophone, the barograph and the thermohygrometer on the breakwater"
     wanted = tokenizer(text, add_special_tokens=False)["input_ids"]
-    guard = TokenGuard(Beginnings(tokenizer), [text], 4)
+    guard = TokenGuard(WordStarts(tokenizer), [text], 4)
     forbidden = [tokenizer.decode(wanted[: n + 1]) for n in range(len(wanted)) if wanted[n] in guard.banned(wanted[:n])]
     assert len(forbidden) == len(words(text)) - 4, "every word behind the first four"
     begun = [words(one)[-1] for one in forbidden]

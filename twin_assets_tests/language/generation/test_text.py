@@ -5,15 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twin_assets.language.base_models import load_tokenizer
-from twin_assets.language.generation.text import DecodedStream, end_ids, until_marks
-from twin_assets.language.prompts import ROLE_MARKS
+from twin_assets.language.generation.text import DecodedStream, end_ids, until_markers
+from twin_assets.language.prompts import ROLE_MARKERS
 
 
 def test_a_role_mark_ends_the_draft_even_when_it_comes_in_pieces():
     pieces = (piece for piece in ["A ro", "pe <", "|us", "er|", ">\nand more"])
-    assert "".join(until_marks(pieces, ROLE_MARKS)) == "A rope "
+    assert "".join(until_markers(pieces, ROLE_MARKERS)) == "A rope "
     innocent = (piece for piece in ["1 <", " 2 <|", "x"])
-    assert "".join(until_marks(innocent, ROLE_MARKS)) == "1 < 2 <|x"
+    assert "".join(until_markers(innocent, ROLE_MARKERS)) == "1 < 2 <|x"
 
 
 def test_the_templates_own_end_of_turn_is_an_end(make_tiny_model):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twin_assets.errors import BadRecipe
-from twin_assets.language.prompts import DraftRequest, Passage, PassageLimits, encode_prompt, room
+from twin_assets.language.prompts import DraftRequest, Passage, PassageLimits, encode_prompt, token_limits
 from twin_assets.training.process.examples import (
     IGNORED,
     as_dataset,
@@ -82,11 +82,11 @@ def test_labels_are_the_ids_where_learned_and_ignored_elsewhere(tokenizer):
 
 def test_a_short_base_gives_the_trainer_the_room_that_the_api_has(tokenizer):
     """A recipe of 512 and 200 tokens on a base of 256."""
-    context, prompt = room(512, 200, 256)
+    context, prompt = token_limits(512, 200, 256)
     assert (context, prompt) == (256, 56)
     passage = {"chunk_id": "c", "title": "T", "url": "", "text": "A rope keeps the tide. " * 10}
     one = row(1, "train") | {"passages": [passage]}
-    api = encode_prompt(tokenizer, DraftRequest.of_row(one), prompt)
+    api = encode_prompt(tokenizer, DraftRequest.from_row(one), prompt)
     for window in encode_rows([one], tokenizer, context, prompt).windows[:1]:
         assert window.ids[: len(api.ids)] == api.ids
         assert window.mask[: len(api.ids) + 1] == [0] * len(api.ids) + [1]
@@ -95,7 +95,7 @@ def test_a_short_base_gives_the_trainer_the_room_that_the_api_has(tokenizer):
 def test_a_recipe_that_shows_little_trains_on_what_the_api_shows(tokenizer):
     passages = [{"chunk_id": str(n), "title": "T", "url": "", "text": f"A rope {n} keeps. " * 20} for n in range(3)]
     one, limits = row(1, "train") | {"passages": passages}, PassageLimits(most=2, bytes=100)
-    api = encode_prompt(tokenizer, DraftRequest.of_row(one, limits), 384)
+    api = encode_prompt(tokenizer, DraftRequest.from_row(one, limits), 384)
     [window] = encode_rows([one], tokenizer, 512, 384, limits=limits).windows
     assert window.ids[: len(api.ids)] == api.ids
     assert [passage.chunk_id for passage in api.kept_passages] == ["0", "1"]
@@ -104,7 +104,7 @@ def test_a_recipe_that_shows_little_trains_on_what_the_api_shows(tokenizer):
 
 def test_a_recipe_whose_answers_leave_no_prompt_is_refused_with_what_would_fit():
     with pytest.raises(BadRecipe, match=r"answer_tokens 200 leave 0 tokens .* lower answer_tokens to at most 96"):
-        room(512, 200, 128)
+        token_limits(512, 200, 128)
 
 
 def test_memory_is_a_few_bytes_a_token(tokenizer):

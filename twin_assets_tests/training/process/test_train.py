@@ -86,7 +86,7 @@ def test_a_training_that_was_cut_off_goes_on_from_its_last_whole_checkpoint(fit,
     checkpoints = tmp_path / "cut" / CHECKPOINTS
     (checkpoints / "checkpoint-12" / "trainer_state.json").unlink()  # cut off while it was being written
     fit("cut")
-    assert any("going on from checkpoint-8" in line for line in fit.said)
+    assert any("continuing from checkpoint-8" in line for line in fit.said)
     assert sha256_of_files(tmp_path / "cut" / ADAPTER) == sha256_of_files(tmp_path / "whole" / ADAPTER)
     whole, cut = curve_of(tmp_path / "whole"), curve_of(tmp_path / "cut")
     assert [(line["step"], line.get("eval_loss")) for line in cut] == [
@@ -168,7 +168,7 @@ def test_a_loss_that_is_no_number_stops_the_training_and_the_next_try_begins_ane
     write_recipe(max_steps=3)
     result = fit()
     assert result.steps == 3
-    assert not any("going on from" in line for line in fit.said)
+    assert not any("continuing from" in line for line in fit.said)
 
 
 def test_the_gradients_norm_speed_and_memory_are_on_the_curve(fit, tmp_path):
@@ -275,7 +275,7 @@ def test_progress_is_told_in_words(fit, write_recipe, monkeypatch):
 
 def test_a_base_model_that_is_not_there_is_named(fit, write_recipe, tmp_path):
     write_recipe(tmp_path / "nowhere")
-    with pytest.raises(BadRecipe, match="nowhere is no folder: mend the path in the recipe"):
+    with pytest.raises(BadRecipe, match="nowhere is not a folder: correct the path in the recipe"):
         fit()
 
 

@@ -1,1 +1,1 @@
-"""What computes here: one base model's weights, by ONNX Runtime or by torch."""
+"""The engines that compute in this process: ONNX Runtime and torch."""

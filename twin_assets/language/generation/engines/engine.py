@@ -1,6 +1,6 @@
-"""What computes: an engine has one base model's weights and runs sequences through it, each with its own adapter.
+"""The interface of an engine, which holds one base model's weights and runs sequences through them, with adapters.
 
-An engine is used by one thread at a time. It knows tokens and logits, nothing of text, sampling or queues.
+An engine is used by one thread at a time. It deals with tokens and logits, not with text, sampling or queues.
 """
 
 from collections.abc import Sequence
@@ -12,18 +12,18 @@ from twin_assets.language.generation.sampling import Logits
 from twin_assets.language.prompts import Window
 
 
-class CannotApply(TwinError):
-    """An adapter that an engine cannot apply; torch can."""
+class UnsupportedAdapter(TwinError):
+    """An engine cannot apply an adapter, but torch can."""
 
 
 class Adapter(Protocol):
-    """An adapter's weights as its engine holds them."""
+    """An adapter's weights in the form that its engine uses."""
 
     n_bytes: int
 
 
 class Cache(Protocol):
-    """What an engine remembers of one sequence. length: tokens it has read."""
+    """The keys and values of one sequence. length: how many tokens it has read."""
 
     length: int
 
@@ -33,44 +33,42 @@ AdapterT = TypeVar("AdapterT", bound=Adapter)
 
 
 class Engine(Protocol[CacheT, AdapterT]):
-    """One base model.
+    """Runs one base model. The caller may change the logits that it gets.
 
-    Logits that it gives belong to whoever asked, who may change them.
-
-    name: in words, with the precision. bytes_per_token: what a sequence's cache takes. turn: tokens for one adapter
-    before another may have its turn; more than one where changing adapters costs time.
+    name: a description with the precision. bytes_per_token: the size of a sequence's cache. tokens_per_turn: how many
+    tokens sequences with one adapter get before another adapter's turn; more than 1 if changing adapters costs time.
     """
 
     name: str
     vocabulary: int
     weights_bytes: int
     bytes_per_token: int
-    turn: int
+    tokens_per_turn: int
 
     def load(self, folder: Path) -> AdapterT:
-        """Read a LoRA adapter. Raises NotThere without one, CannotApply for one that this engine cannot apply."""
+        """Read a LoRA adapter. Raises NotThere if there is none, UnsupportedAdapter if the engine cannot apply it."""
 
     def unload(self, adapter: AdapterT) -> None:
-        """Forget an adapter; no sequence may be using it."""
+        """Unload an adapter, which no sequence may be using."""
 
     def cache(self, max_tokens: int) -> CacheT:
-        """The cache of a new sequence of at most `max_tokens`."""
+        """Make the cache of a new sequence of at most `max_tokens`."""
 
     def forget(self, cache: CacheT) -> None:
-        """A sequence has ended; its cache is not used again."""
+        """Free the cache of a sequence that has ended."""
 
     def extend(self, cache: CacheT, ids: Sequence[int], adapter: AdapterT | None) -> Logits:
-        """Read tokens, at least one, into a sequence; the logits (vocabulary) of what comes after them."""
+        """Read one or more tokens into a sequence, and return the logits after them, shape (vocabulary,)."""
 
     def step(self, caches: Sequence[CacheT], tokens: Sequence[int], adapter: AdapterT | None) -> Logits:
-        """Read one token into each of several sequences with the same adapter; logits (sequences, vocabulary)."""
+        """Read one token into each of several sequences with one adapter; logits, shape (sequences, vocabulary)."""
 
     def score(self, windows: Sequence[Window], adapter: AdapterT | None) -> list[float]:
-        """Negative log-likelihood in nats of each window's masked tokens."""
+        """The negative log-likelihood of each window's masked tokens, in nats."""
 
     def close(self) -> None:
-        """Let go of the weights."""
+        """Free the weights."""
 
 
 AnyEngine = Engine[Any, Any]
-"""An engine whose caches and adapters are its own affair."""
+"""An engine with caches and adapters of any type."""

@@ -1,8 +1,8 @@
-"""ONNX Runtime: 8-bit weights, five times as fast as torch on a laptop, and an adapter is just more inputs.
+"""The ONNX Runtime engine: 8-bit weights, five times as fast as torch on a laptop.
 
-Because an adapter's weights travel with each call, no call can be made with another's, and a newly published one is
-usable as soon as its file is read. Sequences share a cache tensor while they are decoded together, one row each: while
-the members stay the same nothing is copied, and one that joins or leaves moves one row.
+An adapter's weights are inputs of every call, so no call can use another's by mistake, and a newly published adapter
+can be used as soon as its file is read. Sequences that are decoded together share a cache tensor, one row each. Nothing
+is copied while they stay the same; one that joins or leaves moves one row.
 """
 
 import json
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from twin_assets.errors import NotThere
-from twin_assets.language.generation.engines.engine import CannotApply
+from twin_assets.language.generation.engines.engine import UnsupportedAdapter
 from twin_assets.language.generation.engines.onnx_graph import LORA_A, LORA_B, MODEL, POSITIONS, Shape, Slot
 from twin_assets.language.generation.sampling import Logits
 from twin_assets.language.prompts import Window
@@ -26,17 +26,18 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[np.float32]
 
-ROUND = 128
-"""Caches are sized in steps of so many tokens, so that sequences of like length fit into one tensor."""
+CACHE_STEP_TOKENS = 128
+"""Cache sizes are multiples of this many tokens, so that sequences of similar length fit into one tensor."""
 
 SPIN_US = "50"
+"""How long a waiting thread of ONNX Runtime spins, in microseconds."""
 
 PREFIX = "base_model.model."
 
 
 @dataclass(eq=False)
 class OnnxAdapter:
-    """A's and B's by input name, B already scaled."""
+    """The matrices A and B of each slot by input name; B is already scaled."""
 
     tensors: "dict[str, OrtValue]"
     n_bytes: int
@@ -44,10 +45,10 @@ class OnnxAdapter:
 
 @dataclass(eq=False)
 class _Buffer:
-    """Keys and values of several sequences: per layer (places, heads, size, head size).
+    """The keys and values of several sequences, by layer, shape (capacity, heads, size, head size).
 
-    rows: the sequences in its first places, in order; the places behind them are free, so that one that joins or leaves
-    moves one row. bound: the last binding, with its adapter and number of rows.
+    rows: the sequences in the first rows, in order; the rows after them are free. bound: the last binding, with its
+    adapter and number of rows.
     """
 
     arrays: dict[str, Array]
@@ -56,12 +57,12 @@ class _Buffer:
     bound: "tuple[OnnxAdapter, int, IOBinding] | None" = None
 
     @property
-    def places(self) -> int:
-        """Rows that it has room for."""
+    def capacity(self) -> int:
+        """How many rows the buffer has."""
         return len(next(iter(self.arrays.values())))
 
     def free(self, at: int) -> None:
-        """Give a row's place to the last row, and that one's away."""
+        """Free a row by moving the last sequence into it."""
         last = self.rows.pop()
         if at < len(self.rows):
             for array in self.arrays.values():
@@ -71,14 +72,14 @@ class _Buffer:
 
 @dataclass(eq=False)
 class OnnxCache:
-    """A row of a buffer. size: tokens that it may come to; length: tokens that it holds."""
+    """A row of a buffer. size: the most tokens that it may hold; length: how many it holds."""
 
     buffer: _Buffer
     size: int
     length: int = 0
 
     def move(self, to: _Buffer) -> None:
-        """Into the first free place of another buffer."""
+        """Move the sequence into the first free row of another buffer."""
         home, at = self.buffer, self.buffer.rows.index(self)
         for name, array in to.arrays.items():
             array[len(to.rows), :, : self.length] = home.arrays[name][at, :, : self.length]
@@ -88,12 +89,12 @@ class OnnxCache:
 
 
 class OnnxEngine:
-    """An exported base model; see `onnx_export`."""
+    """Runs an exported base model; see `onnx_export`."""
 
-    turn = 1
+    tokens_per_turn = 1
 
     def __init__(self, folder: Path, threads: int = 0) -> None:
-        """threads: 0 leaves it to ONNX Runtime, one per core."""
+        """threads: 0 means one per core."""
         import onnxruntime
 
         self.shape = Shape.read(folder)
@@ -104,19 +105,19 @@ class OnnxEngine:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        # By default threads spin for long while they wait: beside a busy process a token took three times as long.
+        # By default waiting threads spin for long; beside a busy process a token then takes three times as long.
         options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_US)
         self._session = onnxruntime.InferenceSession(str(folder / MODEL), options, providers=["CPUExecutionProvider"])
-        self._none = self._adapter({})
+        self._no_adapter = self._adapter({})
         self._scratch: OnnxCache | None = None
 
     def close(self) -> None:
-        """Let go of the weights."""
+        """Free the weights."""
         del self._session
         self._scratch = None
 
     def load(self, folder: Path) -> OnnxAdapter:
-        """Read an adapter. Raises NotThere, and CannotApply for one that is more than LoRA on the layers' products."""
+        """Read an adapter. Raises NotThere, or UnsupportedAdapter if it is more than LoRA on linear layers."""
         from safetensors.numpy import load_file
 
         file = folder / "adapter_model.safetensors"
@@ -128,15 +129,17 @@ class OnnxEngine:
         }
         pairs = {name.rpartition(".lora_")[0] for name in tensors}
         known = {name for slot in self.shape.slots for name, _ in slot.modules}
-        if strange := sorted(pairs - known)[:1] or [name for name in tensors if ".lora_" not in name][:1]:
-            raise CannotApply(f"the adapter in {folder} changes {strange[0]}, which is no layer of the exported graph")
+        if unknown := sorted(pairs - known)[:1] or [name for name in tensors if ".lora_" not in name][:1]:
+            raise UnsupportedAdapter(
+                f"the adapter in {folder} changes {unknown[0]}, which is not a layer of the exported graph"
+            )
         return self._adapter({name: _pair(tensors, name, scaling) for name in pairs})
 
     def unload(self, adapter: OnnxAdapter) -> None:
-        """Its arrays go with the last reference."""
+        """Do nothing: the arrays are freed with the last reference."""
 
     def _adapter(self, pairs: dict[str, tuple[Array, Array]]) -> OnnxAdapter:
-        """Inputs for every slot; one that the adapter leaves alone gets zeros of rank 1."""
+        """Make the inputs for every slot; a slot that the adapter does not change gets zeros of rank 1."""
         from onnxruntime import OrtValue
 
         tensors: dict[str, OrtValue] = {}
@@ -148,25 +151,25 @@ class OnnxEngine:
         return OnnxAdapter(tensors, n_bytes)
 
     def cache(self, max_tokens: int) -> OnnxCache:
-        """The cache of a new sequence, in a buffer of its own."""
+        """Make the cache of a new sequence, in its own buffer."""
         cache = OnnxCache(self._buffer(1, max_tokens), max_tokens)
         cache.buffer.rows.append(cache)
         return cache
 
     def forget(self, cache: OnnxCache) -> None:
-        """Free a sequence's place."""
+        """Free a sequence's row."""
         cache.buffer.free(cache.buffer.rows.index(cache))
 
-    def _buffer(self, places: int, tokens: int) -> _Buffer:
-        """An empty one. Pages of memory are taken only as they are written."""
-        size = math.ceil(tokens / ROUND) * ROUND
-        dimensions = (places, self.shape.kv_heads, size, self.shape.head_size)
+    def _buffer(self, capacity: int, tokens: int) -> _Buffer:
+        """Make an empty buffer. The system only provides its memory as it is written."""
+        size = math.ceil(tokens / CACHE_STEP_TOKENS) * CACHE_STEP_TOKENS
+        dimensions = (capacity, self.shape.kv_heads, size, self.shape.head_size)
         names = [f"{layer}.{kind}" for layer in range(self.shape.layers) for kind in ("key", "value")]
         return _Buffer({name: np.zeros(dimensions, np.float32) for name in names}, size)
 
     def extend(self, cache: OnnxCache, ids: Sequence[int], adapter: OnnxAdapter | None) -> Logits:
-        """Read tokens into a sequence; the logits of what comes after them."""
-        buffer = self._together([cache])
+        """Read tokens into a sequence, and return the logits after them."""
+        buffer = self._merged([cache])
         given = np.asarray([ids], dtype=np.int64)
         logits = self._run(buffer, adapter, given, [cache.length + len(ids)], np.asarray([len(ids) - 1]))
         cache.length += len(ids)
@@ -174,8 +177,8 @@ class OnnxEngine:
         return last
 
     def step(self, caches: Sequence[OnnxCache], tokens: Sequence[int], adapter: OnnxAdapter | None) -> Logits:
-        """Read one token into each sequence; logits (sequences, vocabulary)."""
-        buffer = self._together(caches)
+        """Read one token into each sequence; logits, shape (sequences, vocabulary)."""
+        buffer = self._merged(caches)
         given = dict(zip(map(id, caches), tokens, strict=True))
         ids = np.asarray([[given[id(row)]] for row in buffer.rows], dtype=np.int64)
         logits = self._run(buffer, adapter, ids, [row.length + 1 for row in buffer.rows], np.arange(len(caches)))
@@ -186,14 +189,14 @@ class OnnxEngine:
         ordered: Logits = logits[[buffer.rows.index(cache) for cache in caches]]
         return ordered
 
-    def _together(self, caches: Sequence[OnnxCache]) -> _Buffer:
-        """A buffer with these sequences and no others: the one that holds most of them, if they all fit into it."""
+    def _merged(self, caches: Sequence[OnnxCache]) -> _Buffer:
+        """A buffer with just these sequences: the one with most of them, if all fit into it, or else a new one."""
         wanted = set(map(id, caches))
         homes = {id(cache.buffer): cache.buffer for cache in caches}.values()
         buffer = max(homes, key=lambda home: sum(id(row) in wanted for row in home.rows))
         longest = max(cache.size for cache in caches)
-        n_strangers = sum(id(row) not in wanted for row in buffer.rows)
-        if buffer.places < len(caches) or buffer.size < longest or n_strangers > len(caches):
+        n_others = sum(id(row) not in wanted for row in buffer.rows)
+        if buffer.capacity < len(caches) or buffer.size < longest or n_others > len(caches):
             buffer = self._buffer(1 << (len(caches) - 1).bit_length(), longest)
         for row in list(buffer.rows):
             if id(row) not in wanted:
@@ -211,17 +214,17 @@ class OnnxEngine:
         lengths: Sequence[int],
         positions: npt.NDArray[np.int64],
     ) -> Logits:
-        """One pass. ids: (rows, new tokens); lengths: of the rows, with them; positions: where logits are due."""
-        binding = self._binding(buffer, adapter or self._none)
+        """Run one pass. ids: (rows, new tokens). lengths: of the rows with them. positions: where to compute logits."""
+        binding = self._binding(buffer, adapter or self._no_adapter)
         mask = (np.arange(max(lengths)) < np.asarray(lengths)[:, None]).astype(np.int64)
-        binding.bind_output("logits", "cpu")  # anew: its shape is that of the positions
+        binding.bind_output("logits", "cpu")  # every time, because its shape depends on the positions
         binding.bind_cpu_input("input_ids", ids)
         binding.bind_cpu_input("attention_mask", mask)
-        positions = positions.astype(np.int64)  # a name of its own, since the binding keeps only an address
+        positions = positions.astype(np.int64)  # kept in a variable, because the binding only keeps its address
         binding.bind_cpu_input(POSITIONS, positions)
         self._session.run_with_iobinding(binding)
         outputs = binding.get_outputs()
-        logits: Logits = outputs[-1].numpy().copy()  # what it shows goes with `outputs`
+        logits: Logits = outputs[-1].numpy().copy()  # a copy, because the array is freed with `outputs`
         return logits
 
     def _binding(self, buffer: _Buffer, adapter: OnnxAdapter) -> "IOBinding":
@@ -241,7 +244,7 @@ class OnnxEngine:
         return binding
 
     def score(self, windows: Sequence[Window], adapter: OnnxAdapter | None) -> list[float]:
-        """Nats of each window, one after the other: a batch would be no faster here."""
+        """The nats of each window's masked tokens, one window at a time, since batches are no faster here."""
         return [self._score(window, adapter) for window in windows]
 
     def _score(self, window: Window, adapter: OnnxAdapter | None) -> float:
@@ -259,7 +262,7 @@ class OnnxEngine:
 
 
 def _read(file: Path, load: Any) -> dict[str, Array]:
-    """The adapter's tensors; in bfloat16 they are read by torch, since NumPy has no such type."""
+    """Read the adapter's tensors. If they are bfloat16, torch reads them, because NumPy has no such type."""
     try:
         return dict(load(file))
     except (TypeError, AttributeError):
@@ -269,7 +272,7 @@ def _read(file: Path, load: Any) -> dict[str, Array]:
 
 
 def _scaling(config: dict[str, Any]) -> float:
-    """What an update is multiplied by. Raises CannotApply for kinds of LoRA that are more than a sum.
+    """The factor of the update. Raises UnsupportedAdapter for kinds of LoRA that are more than a sum.
 
     See: peft's LoraConfig; Kalajdzievski 2023, rsLoRA, for the square root.
     """
@@ -286,19 +289,19 @@ def _scaling(config: dict[str, Any]) -> float:
         if config.get(name)
     ]
     if config.get("peft_type") != "LORA" or config.get("bias", "none") != "none" or more:
-        raise CannotApply(f"an adapter with {', '.join(more) or config.get('peft_type')} needs torch")
+        raise UnsupportedAdapter(f"an adapter with {', '.join(more) or config.get('peft_type')} needs torch")
     rank = int(config["r"])
     return float(config["lora_alpha"]) / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 
 def _pair(tensors: dict[str, Array], module: str, scaling: float) -> tuple[Array, Array]:
-    """A as (inputs, rank) and B, scaled, as (rank, outputs)."""
+    """A module's A, shape (inputs, rank), and its scaled B, shape (rank, outputs)."""
     a, b = (tensors[f"{module}.lora_{which}.weight"].T for which in "AB")
     return a, b * np.float32(scaling)
 
 
 def _packed(slot: Slot, pairs: dict[str, tuple[Array, Array]]) -> tuple[Array, Array]:
-    """A and B of a slot; of several modules side by side, B is block-diagonal."""
+    """A and B of a slot. If the slot has several modules side by side, B is block-diagonal."""
     a_parts, b_parts, at = [], [], 0
     width = sum(size for _, size in slot.modules)
     for name, size in slot.modules:

@@ -1,13 +1,13 @@
-"""A base model as an ONNX graph with weights in 8 bits, and a place in it for a LoRA adapter.
+"""Exports a base model as an ONNX graph with 8-bit weights and inputs for a LoRA adapter.
 
-    python -m twin_assets.language.generation.engines.onnx_export MODEL_FOLDER OUT_FOLDER        a process of its own
+    python -m twin_assets.language.generation.engines.onnx_export MODEL_FOLDER OUT_FOLDER        a separate process
 
-onnxruntime-genai's builder writes the graph for the families it knows. Added to it here: each matrix product of a layer
-gets `+ (x A) B` with A and B as inputs, so that one loaded model serves every adapter, each request with its own; and
-logits are computed for named positions only. What comes out must predict as torch does, with an adapter and without,
-or it is refused and torch goes on doing the work.
+onnxruntime-genai's builder writes the graph for the model families that it knows. This module adds `+ (x A) B` to each
+matrix product of a layer, with A and B as inputs, so that one loaded model serves every adapter; and it computes logits
+for given positions only. The graph must predict what torch predicts, with and without an adapter. If it does not, the
+export is refused and torch is used instead.
 
-The process is its own because building takes several times the model's memory, once.
+Exporting runs in a separate process because it takes several times the model's memory.
 See: https://github.com/microsoft/onnxruntime-genai/tree/main/src/python/py/models, Hu et al. 2021, LoRA, section 4.1.
 """
 
@@ -39,12 +39,12 @@ EXPORT_VERSION = "1"
 PACKAGES = ("onnxruntime", "onnxruntime_genai", "onnx", "onnx_ir")
 
 BLOCK = 128
-"""Weights that share a scale. Finer blocks are no better in 8 bits and slower; see RESULTS.md."""
+"""This many weights share one scale. Smaller blocks are slower and, in 8 bits, no better; see RESULTS.md."""
 
 REFUSED = "refused.txt"
 
-NEAR_ENOUGH = 0.02
-"""Largest relative difference of a probe's loss from torch's. SmolLM2-135M-Instruct differs by 0.004."""
+MAX_DIFFERENCE = 0.02
+"""The largest relative difference of the probe's loss from torch's; SmolLM2-135M-Instruct differs by 0.004."""
 
 PROBE = (
     "The gauge in the harbour has drifted again, so I went down at seven and read the staff by eye. Forty-one "
@@ -54,32 +54,32 @@ PROBE = (
 
 
 class NotExportable(TwinError):
-    """A model that cannot run here by ONNX Runtime as it runs by torch; the text says why."""
+    """ONNX Runtime cannot run a model here as torch does; the message says why."""
 
 
 def missing_packages() -> list[str]:
-    """What would have to be installed to export a model."""
+    """The packages that are needed to export a model but not installed."""
     return [name for name in PACKAGES if find_spec(name) is None]
 
 
 def exported(weights: str, model: Path, cache_dir: Path, tell: Tell) -> Path:
-    """The folder of the exported graph, made once for these weights.
+    """The folder of the exported graph, which is made once for these weights.
 
-    weights: names them, such as their sha256; model: their folder. Raises NotExportable, also for a model that was
-    refused before.
+    weights: a name for them, such as their sha256; model: their folder. Raises NotExportable if this or an earlier
+    export was refused.
     """
     folder = cache_dir / "generation" / f"{weights}-{EXPORT_VERSION}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
             tell("preparing the base model for this processor, once (under a minute for a small one)")
-            _export_apart(model, folder)
+            _export_in_subprocess(model, folder)
     if (folder / REFUSED).exists():
         raise NotExportable((folder / REFUSED).read_text())
     return folder
 
 
-def _export_apart(model: Path, folder: Path) -> None:
+def _export_in_subprocess(model: Path, folder: Path) -> None:
     new = folder.with_name(f"{folder.name}.new")
     remove_tree(new)
     command = [sys.executable, "-m", __name__, str(model), str(new)]
@@ -88,7 +88,7 @@ def _export_apart(model: Path, folder: Path) -> None:
         remove_tree(new)
         new.mkdir()
         last = done.stderr.strip().rsplit("\n", 1)[-1]
-        (new / REFUSED).write_text(f"{model.name} cannot run by ONNX Runtime: {last}")
+        (new / REFUSED).write_text(f"{model.name} cannot run under ONNX Runtime: {last}")
     new.rename(folder)
 
 
@@ -99,7 +99,7 @@ def _environment() -> dict[str, str]:
 
 
 def export(model: Path, folder: Path) -> None:
-    """Write graph, weights and SHAPE of the model in `model` into `folder`. Raises NotExportable."""
+    """Write the graph, weights and SHAPE of the model in the folder `model` into `folder`. Raises NotExportable."""
     from transformers import AutoModelForCausalLM
 
     torch_model = AutoModelForCausalLM.from_pretrained(model, local_files_only=True, use_safetensors=True).eval()
@@ -119,7 +119,7 @@ def _head_size(config: Any) -> int:
 
 
 def _built(model: Path, work: Path) -> "onnx.ModelProto":
-    """What the library's builder makes of the model. Raises NotExportable for a family that it does not know."""
+    """The graph that onnxruntime-genai builds. Raises NotExportable for a model family that it does not know."""
     import onnx
 
     options = [f"block_size={BLOCK}", "accuracy_level=4"]
@@ -151,7 +151,7 @@ def _save(graph: "onnx.ModelProto", folder: Path, shape: Shape) -> None:
 
 
 def _add_adapters(graph: "onnx.ModelProto", model: "PreTrainedModel") -> Iterator[Slot]:
-    """Give each matrix product of a layer its adapter's inputs."""
+    """Add an adapter's inputs to each matrix product of a layer, and yield the slots."""
     from onnx import TensorProto, helper
 
     linear = _linear_layers(model)
@@ -165,7 +165,7 @@ def _add_adapters(graph: "onnx.ModelProto", model: "PreTrainedModel") -> Iterato
         a, b = LORA_A.format(slot=slot.name), LORA_B.format(slot=slot.name)
         out, rank = node.output[0], f"rank.{slot.name}"
         width = sum(size for _, size in slot.modules)
-        # The node that was just appended is a copy: its output gets the name of the product alone.
+        # The appended node is a copy; rename its output, because the sum below takes over the old name.
         graph.graph.node[-1].output[0] = f"{out}/alone"
         graph.graph.input.extend(
             [
@@ -184,7 +184,7 @@ def _add_adapters(graph: "onnx.ModelProto", model: "PreTrainedModel") -> Iterato
 
 
 def _linear_layers(model: "PreTrainedModel") -> dict[str, tuple[int, int]]:
-    """Name of each linear layer inside the model's blocks -> (inputs, outputs)."""
+    """(inputs, outputs) of each linear layer inside the model's blocks, by name."""
     return {
         name: (module.in_features, module.out_features)
         for name, module in model.named_modules()
@@ -193,7 +193,7 @@ def _linear_layers(model: "PreTrainedModel") -> dict[str, tuple[int, int]]:
 
 
 def _slot(node: str, linear: dict[str, tuple[int, int]]) -> Slot | None:
-    """The slot of a node such as `/model/layers.3/attn/qkv_proj/MatMul_Q8`; None for one outside the layers."""
+    """The slot of a node such as `/model/layers.3/attn/qkv_proj/MatMul_Q8`; None for a node outside the layers."""
     parts = node.strip("/").split("/")
     if len(parts) < 4 or not parts[1].startswith("layers."):
         return None
@@ -203,12 +203,12 @@ def _slot(node: str, linear: dict[str, tuple[int, int]]) -> Slot | None:
     if projection == "qkv_proj" and names[0] not in linear:
         names = [f"{home}.{one}_proj" for one in "qkv"]
     if not all(name in linear for name in names):
-        raise NotExportable(f"the graph's {node} is no linear layer of the model")
+        raise NotExportable(f"the graph's {node} is not a linear layer of the model")
     return Slot(f"{layer}.{part}.{projection}", [(name, linear[name][1]) for name in names], linear[names[0]][0])
 
 
 def _logits_at_positions(graph: "onnx.ModelProto") -> None:
-    """Compute logits for the positions asked for: (n) positions in the flattened batch -> (n, vocabulary) logits."""
+    """Make the graph compute logits, shape (n, vocabulary), for n given positions in the flattened batch only."""
     from onnx import TensorProto, helper
 
     at, head = next(
@@ -233,7 +233,7 @@ def _logits_at_positions(graph: "onnx.ModelProto") -> None:
 
 
 def _check(model: "PreTrainedModel", source: Path, folder: Path) -> None:
-    """Raises NotExportable unless the graph predicts PROBE as torch does, alone and with an adapter on every layer."""
+    """Raise NotExportable unless the graph predicts PROBE as torch does, with and without an adapter on every layer."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoTokenizer
@@ -244,7 +244,7 @@ def _check(model: "PreTrainedModel", source: Path, folder: Path) -> None:
     ids = AutoTokenizer.from_pretrained(source, local_files_only=True)(PROBE, add_special_tokens=False)["input_ids"]
     window = Window(ids, [0] + [1] * (len(ids) - 1))
     engine = OnnxEngine(folder, threads=2)
-    _compare("alone", _torch_nats(model, ids), engine.score([window], None)[0])
+    _compare("without an adapter", _torch_nats(model, ids), engine.score([window], None)[0])
     torch.manual_seed(0)
     config = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", init_lora_weights=False)
     adapted = get_peft_model(model, config).eval()
@@ -267,8 +267,8 @@ def _torch_nats(model: "torch.nn.Module", ids: list[int]) -> float:
 
 
 def _compare(what: str, wanted: float, found: float) -> None:
-    if not math.isfinite(found) or abs(found - wanted) > NEAR_ENOUGH * wanted:
-        raise NotExportable(f"{what}, the exported graph predicts otherwise: {found:.1f} nats instead of {wanted:.1f}")
+    if not math.isfinite(found) or abs(found - wanted) > MAX_DIFFERENCE * wanted:
+        raise NotExportable(f"{what}, the exported graph gives {found:.1f} nats instead of torch's {wanted:.1f}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What an exported graph takes, by name and shape: written by the export, read by the engine."""
+"""The inputs of an exported graph, by name and shape; the export writes them and the engine reads them."""
 
 import json
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ POSITIONS = "positions"
 
 @dataclass(frozen=True)
 class Slot:
-    """A matrix product that an adapter can change. modules: its linear layers and their outputs, side by side."""
+    """A matrix product that an adapter can change. modules: (name, output size) of its linear layers, side by side."""
 
     name: str
     modules: list[tuple[str, int]]
@@ -20,7 +20,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class Shape:
-    """What an exported graph takes."""
+    """The sizes of an exported graph, and its slots for adapters."""
 
     layers: int
     kv_heads: int
@@ -30,7 +30,7 @@ class Shape:
 
     @classmethod
     def read(cls, folder: Path) -> "Shape":
-        """As it was written beside the graph."""
+        """Read the shape that was written beside the graph."""
         found = json.loads((folder / SHAPE).read_text())
         slots = [Slot(one["name"], [(n, size) for n, size in one["modules"]], one["inputs"]) for one in found["slots"]]
         return cls(**(found | {"slots": slots}))

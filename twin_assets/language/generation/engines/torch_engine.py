@@ -1,7 +1,7 @@
-"""torch: every architecture, every adapter, a GPU where there is one, and the reference that other engines are held to.
+"""The torch engine: it runs every architecture and adapter, on a GPU if there is one, and is the reference for others.
 
-peft keeps which adapter is active in the model itself, so each call says which it needs and switching is never left to
-what an earlier call did. A switch takes as long as a few tokens: hence `turn`.
+peft keeps the active adapter in the model itself, so every call names the adapter that it needs and never relies on
+what an earlier call did. A switch takes as long as a few tokens, hence `tokens_per_turn`.
 """
 
 import itertools
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from transformers import DynamicCache, PreTrainedModel
 
 SCORED_TOKENS = 2_048
-"""Tokens per forward pass when scoring, padding included: bounds the memory that logits take."""
+"""The most tokens in one forward pass when scoring, padding included. It limits the memory for logits."""
 
 
 @dataclass(eq=False)
 class TorchAdapter:
-    """The name that peft knows it by."""
+    """An adapter in the model. name: the one that peft knows it by."""
 
     name: str
     n_bytes: int
@@ -32,7 +32,7 @@ class TorchAdapter:
 
 @dataclass(eq=False)
 class _Batch:
-    """Sequences in one cache, one row each, padded on the left to the same length."""
+    """Sequences that share a cache, one row each, padded on the left to the same length."""
 
     cache: "DynamicCache"
     rows: list["TorchCache"]
@@ -41,20 +41,20 @@ class _Batch:
 
 @dataclass(eq=False)
 class TorchCache:
-    """A row of a batch."""
+    """A row of a batch. length: how many tokens it has read."""
 
     batch: _Batch
     length: int = 0
 
 
 class TorchEngine:
-    """A model of transformers with peft's adapters."""
+    """A transformers model with peft adapters."""
 
-    turn = 8
+    tokens_per_turn = 8
 
     def __init__(self, model: "PreTrainedModel") -> None:
-        """model: a causal language model, with or without peft around it."""
-        # Any: a PreTrainedModel until the first adapter, then a PeftModel around it.
+        """model: a causal language model, possibly already wrapped by peft."""
+        # Any: a PreTrainedModel, wrapped in a PeftModel once the first adapter is loaded.
         self._model: Any = model.eval()
         config = model.config.get_text_config()
         self.name = f"torch, {str(model.dtype).removeprefix('torch.')}"
@@ -63,39 +63,39 @@ class TorchEngine:
         heads = int(getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
         size = int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
         self.bytes_per_token = config.num_hidden_layers * 2 * heads * size * model.dtype.itemsize
-        self._batches = _attends_to_everything(config)
+        self._can_batch = _attends_to_everything(config)
         self._names = itertools.count()
         self._active: str | None = None
-        self._adapted = False
+        self._has_peft = False
 
     def close(self) -> None:
-        """Let go of the weights."""
+        """Free the weights."""
         del self._model
 
     def load(self, folder: Path) -> TorchAdapter:
-        """Read an adapter. Raises NotThere without one in safetensors; a pickle is never read."""
+        """Read an adapter. Raises NotThere if there is none in safetensors, since a pickle is never read."""
         file = folder / "adapter_model.safetensors"
         if not file.is_file():
             raise NotThere(f"no adapter_model.safetensors in {folder}")
         from peft import PeftModel
 
         name = f"adapter{next(self._names)}"
-        self._active = "unknown"  # whatever loading leaves active, the next call chooses anew
-        if self._adapted:
+        self._active = "unknown"  # so that the next call selects its adapter, whatever loading leaves active
+        if self._has_peft:
             self._model.load_adapter(folder, adapter_name=name)
         else:
             self._model = PeftModel.from_pretrained(self._model, folder, adapter_name=name)
-            self._adapted = True
+            self._has_peft = True
         self._model.eval()
         return TorchAdapter(name, file.stat().st_size)
 
     def unload(self, adapter: TorchAdapter) -> None:
-        """Forget an adapter."""
+        """Unload an adapter."""
         self._model.delete_adapter(adapter.name)
         self._active = "unknown"
 
     def cache(self, max_tokens: int) -> TorchCache:
-        """The cache of a new sequence; it grows as it is read."""
+        """Make the cache of a new sequence, which grows as tokens are read."""
         from transformers import DynamicCache
 
         batch = _Batch(DynamicCache(config=self._model.config), [], [0])
@@ -104,14 +104,14 @@ class TorchEngine:
         return cache
 
     def forget(self, cache: TorchCache) -> None:
-        """Its memory goes when the others of its batch are put together anew."""
+        """Do nothing: the memory is freed when the rest of the batch is merged again."""
 
     def extend(self, cache: TorchCache, ids: Sequence[int], adapter: TorchAdapter | None) -> Logits:
-        """Read tokens into a sequence; the logits of what comes after them."""
+        """Read tokens into a sequence, and return the logits after them."""
         import torch
 
         if cache.batch.rows != [cache]:
-            self._together([cache])
+            self._merged([cache])
         given = torch.tensor([list(ids)], device=self._model.device)
         logits = self._forward(adapter, input_ids=given, past_key_values=cache.batch.cache, use_cache=True)
         cache.length += len(ids)
@@ -119,13 +119,13 @@ class TorchEngine:
         return last
 
     def step(self, caches: Sequence[TorchCache], tokens: Sequence[int], adapter: TorchAdapter | None) -> Logits:
-        """Read one token into each sequence; logits (sequences, vocabulary)."""
+        """Read one token into each sequence; logits, shape (sequences, vocabulary)."""
         import numpy as np
         import torch
 
-        if len(caches) == 1 or not self._batches:
+        if len(caches) == 1 or not self._can_batch:
             return np.stack([self.extend(cache, [token], adapter) for cache, token in zip(caches, tokens, strict=True)])
-        batch = caches[0].batch if caches[0].batch.rows == list(caches) else self._together(caches)
+        batch = caches[0].batch if caches[0].batch.rows == list(caches) else self._merged(caches)
         device = self._model.device
         width = max(cache.length + padding for cache, padding in zip(caches, batch.padding, strict=True)) + 1
         mask = (torch.arange(width)[None] >= torch.tensor(batch.padding)[:, None]).long()
@@ -141,8 +141,8 @@ class TorchEngine:
             cache.length += 1
         return logits
 
-    def _together(self, caches: Sequence[TorchCache]) -> _Batch:
-        """Copy sequences into the rows of one cache."""
+    def _merged(self, caches: Sequence[TorchCache]) -> _Batch:
+        """Copy sequences into the rows of one new cache."""
         import torch
         from transformers import DynamicCache
 
@@ -153,8 +153,8 @@ class TorchEngine:
             for cache in caches:
                 row, of_layer = cache.batch.rows.index(cache), cache.batch.cache.layers[layer]
                 for side, kept in zip(sides, (of_layer.keys, of_layer.values), strict=True):
-                    own = kept[row : row + 1, :, kept.shape[2] - cache.length :]
-                    side.append(torch.nn.functional.pad(own, (0, 0, longest - cache.length, 0)))
+                    sequence = kept[row : row + 1, :, kept.shape[2] - cache.length :]
+                    side.append(torch.nn.functional.pad(sequence, (0, 0, longest - cache.length, 0)))
             merged.update(torch.cat(sides[0]), torch.cat(sides[1]), layer)
         batch = _Batch(merged, list(caches), [longest - cache.length for cache in caches])
         for cache in caches:
@@ -162,7 +162,7 @@ class TorchEngine:
         return batch
 
     def _forward(self, adapter: TorchAdapter | None, **given: Any) -> Logits:
-        """Logits of the last position of each row."""
+        """Run the model, and return the logits of the last position of each row."""
         import torch
 
         with torch.inference_mode():
@@ -172,9 +172,9 @@ class TorchEngine:
         return found
 
     def _use(self, adapter: TorchAdapter | None) -> None:
-        """Make an adapter, or the base model alone, answer the next forward pass."""
+        """Select an adapter, or the base model alone, for the next forward pass."""
         wanted = adapter.name if adapter else None
-        if not self._adapted or wanted == self._active:
+        if not self._has_peft or wanted == self._active:
             return
         if wanted is None:
             self._model.base_model.disable_adapter_layers()
@@ -184,7 +184,7 @@ class TorchEngine:
         self._active = wanted
 
     def score(self, windows: Sequence[Window], adapter: TorchAdapter | None) -> list[float]:
-        """Nats of each window, windows of like length together."""
+        """The nats of each window's masked tokens; windows of similar length are batched."""
         found: dict[int, float] = {}
         for batch in _batches(windows, SCORED_TOKENS):
             found.update(zip(batch, self._score([windows[n] for n in batch], adapter), strict=True))
@@ -212,13 +212,13 @@ class TorchEngine:
 
 
 def _attends_to_everything(config: Any) -> bool:
-    """True if every layer sees the whole sequence: caches with windows cannot be padded."""
+    """True if every layer attends to the whole sequence; caches with a sliding window cannot be padded."""
     kinds = getattr(config, "layer_types", None)
     return all(kind == "full_attention" for kind in kinds) if kinds else getattr(config, "sliding_window", None) is None
 
 
 def _batches(windows: Sequence[Window], max_tokens: int) -> Iterator[list[int]]:
-    """Indexes of windows of like length together, at most `max_tokens` with padding, at least one."""
+    """Put windows of similar length into batches of at most `max_tokens` tokens with padding; yields their indexes."""
     batch: list[int] = []
     for n in sorted(range(len(windows)), key=lambda n: len(windows[n].ids)):
         if batch and len(windows[n].ids) * (len(batch) + 1) > max_tokens:

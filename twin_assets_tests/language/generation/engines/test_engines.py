@@ -9,7 +9,7 @@ from twin_assets.cli.demo import SAMPLE
 from twin_assets.errors import NotThere
 from twin_assets.language.base_models import ResolvedBase, load_base
 from twin_assets.language.generation.engines import torch_engine
-from twin_assets.language.generation.engines.engine import AnyEngine, CannotApply
+from twin_assets.language.generation.engines.engine import AnyEngine, UnsupportedAdapter
 from twin_assets.language.generation.engines.onnx_engine import OnnxEngine
 from twin_assets.language.generation.engines.onnx_export import NotExportable, exported
 from twin_assets.language.generation.engines.torch_engine import TorchEngine
@@ -187,7 +187,7 @@ def test_onnx_refuses_an_adapter_that_it_would_apply_in_part(real, tmp_path: Pat
         shutil.copytree(folder, other)
         about = json.loads((other / "adapter_config.json").read_text()) | change
         (other / "adapter_config.json").write_text(json.dumps(about))
-        with pytest.raises(CannotApply, match=next(iter(change))):
+        with pytest.raises(UnsupportedAdapter, match=next(iter(change))):
             engine.load(other)
 
 
@@ -198,7 +198,7 @@ def test_a_model_that_the_library_does_not_know_is_refused_once_and_remembered(t
     (broken / "model.safetensors").write_bytes((tiny_model / "model.safetensors").read_bytes())
     said: list[str] = []
     for _ in range(2):
-        with pytest.raises(NotExportable, match="broken cannot run by ONNX Runtime"):
+        with pytest.raises(NotExportable, match="broken cannot run under ONNX Runtime"):
             exported("w", broken, tmp_path / "cache", said.append)
     assert len(said) == 1
 
