@@ -13,7 +13,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from twin_assets.errors import TwinError
 from twin_assets.operations.collector import Collector
 from twin_assets.serving.access import Access
-from twin_assets.serving.api.routes import build_api
+from twin_assets.serving.api.application import build_api
 from twin_assets.serving.app.actions import Desk, Promote
 from twin_assets.serving.app.documents_actions import DocumentsDesk
 from twin_assets.serving.app.sources_actions import SourcesDesk
