@@ -13,6 +13,7 @@ from twin_assets.cli.terminal import tell_outcome
 from twin_assets.documents import AuthorProfile, Consent, ModelManifest, RecipeChoice
 from twin_assets.errors import NotThere, TwinError
 from twin_assets.operations import runs
+from twin_assets.operations.collector import add_author
 from twin_assets.operations.sources import add_source
 from twin_assets.operations.status import author_status, evaluation_text, status_text
 from twin_assets.settings import project_root
@@ -68,8 +69,7 @@ def _prepare(stores: Stores, author: str, sources: list[str], recipe: str) -> No
         stores.warehouse.profile(author)
     except NotThere:
         name = SAMPLE_NAME if author == SAMPLE_AUTHOR else author
-        consent = Consent(who=f"{name}, by running make demo")
-        stores.warehouse.add_profile(AuthorProfile(id=author, name=name, consent=consent))
+        add_author(stores, author, name, Consent(who=f"{name}, by running make demo"), recipe)
 
     def subscribe(profile: AuthorProfile) -> None:
         if recipe not in [choice.name for choice in profile.recipes]:

@@ -8,7 +8,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Iterable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
@@ -106,13 +106,9 @@ def author() -> None:
 def author_add(author_id: str, name: str, consent: str) -> None:
     """Add an author. ID is a slug of a-z, 0-9 and '-'."""
     from twin_assets.documents import Consent
-    from twin_assets.operations.collector import add_author
-    from twin_assets.operations.runs import dagster_instance, register
+    from twin_assets.operations.collector import Collector
 
-    opened = stores()
-    add_author(opened, author_id, name, Consent.stated(consent))
-    with dagster_instance() as instance:
-        register(instance, opened)
+    Collector(stores()).add_author(author_id, name, Consent.stated(consent))
     say(f"added {author_id}; next: twin source add {author_id} PLATFORM WHERE")
 
 
@@ -271,12 +267,9 @@ def _pairs(options: tuple[str, ...]) -> dict[str, str]:
 @plain_errors
 def source_list(author_id: str, as_json: bool) -> None:
     """List an author's sources with the outcome of their last crawl."""
-    opened = stores()
-    crawls = opened.warehouse.crawls(author_id)
-    rows = [
-        source.model_dump() | {"last_crawl": crawls.get(source.id)}
-        for source in opened.warehouse.profile(author_id).sources
-    ]
+    from twin_assets.operations.sources import list_sources
+
+    rows = [one.source.model_dump() | {"last_crawl": one.last_crawl} for one in list_sources(stores(), author_id)]
     if as_json:
         put_all(rows)
         return
@@ -473,24 +466,16 @@ def document_leave_out(
     author_id: str, document_id: str, use: Literal["training", "quoting", "both"], take_back: bool
 ) -> None:
     """Keep a document out of training, quoting or both. DOCUMENT_ID is as `twin documents` shows it."""
-    from twin_assets.operations.runs import daemon_runs, dagster_instance
-    from twin_assets.operations.usage import document_of, leave_out
+    from twin_assets.operations.collector import Collector
+    from twin_assets.operations.usage import START_FEATURES, document_of
 
     uses: list[Use] = ["training", "quoting"] if use == "both" else [use]
     opened = stores()
-    with dagster_instance() as instance:
-        before = set(document_of(opened, author_id, document_id).left_out)
-        left_out = sorted(before.difference(uses) if take_back else before.union(uses))
-        changed = leave_out(instance, opened, author_id, document_id, left_out)
-        followed = daemon_runs(instance)
-    if not changed:
-        say(f"{document_id} is so already: nothing changed")
-        return
-    said = f"left out of {' and '.join(left_out)}" if left_out else "used again for training and quoting"
-    how = "the daemon starts it now" if followed else f"start it: twin run {author_id} --until instruction_dataset"
-    say(f"{document_id} will be {said} after the next features run; {how}")
-    if not take_back and use != "quoting":
-        say("a model that was trained before keeps what it learned from it until you train again")
+    before = set(document_of(opened, author_id, document_id).left_out)
+    wanted = before.difference(uses) if take_back else before.union(uses)
+    left_out = Collector(opened).leave_out(author_id, document_id, wanted)
+    for sentence in left_out.sentences(document_id, START_FEATURES.format(author=author_id)):
+        say(sentence)
 
 
 @main.command()
@@ -502,16 +487,15 @@ def document_leave_out(
 @plain_errors
 def search(author_id: str, query: str, k: int, category: str | None, as_json: bool) -> None:
     """Search an author's own writing, by meaning and by words."""
-    from twin_assets.language.embedding import load_embedder
-    from twin_assets.language.search import load_reranker
-    from twin_assets.language.search import search as find
+    from twin_assets.operations.search import search_writing
 
     opened = stores()
     opened.warehouse.profile(author_id)
-    table = opened.features.table(author_id, "embeddings")
-    table.pinned  # noqa: B018  raises when there is nothing to search
-    embedder, reranker = load_embedder(opened.settings), load_reranker(opened.settings)
-    for hit in find(table, embedder, query, k, category=category, reranker=reranker):
+    opened.features.table(author_id, "embeddings").pinned  # noqa: B018  raises when there is nothing to search
+    found = search_writing(opened, author_id, query, k, category, quotable_only=False)
+    for warning in found.warnings:
+        say(warning)
+    for hit in found.hits:
         if as_json:
             put({name: getattr(hit, name) for name in ("document_id", "title", "url", "text", "score")})
         else:
@@ -551,13 +535,9 @@ def models(author_id: str, as_json: bool) -> None:
 
 
 def _promote(author_id: str, version: str, reason: str) -> None:
-    from twin_assets.operations import runs
+    from twin_assets.operations.approval import approve
 
-    opened = stores()
-    opened.models.version(author_id, version)
-    with runs.dagster_instance() as instance:
-        runs.register(instance, opened)
-        finish([runs.promote(instance, author_id, version, getpass.getuser(), reason)], as_json=False)
+    approve(stores(), author_id, version, getpass.getuser(), reason)
     say(f"{author_id}@{version} is in production")
 
 
@@ -584,7 +564,9 @@ _promotion("rollback", "Put an earlier version back into production.")
 @plain_errors
 def reject(author_id: str, version: str, reason: str) -> None:
     """Mark a version so that it is never promoted."""
-    stores().models.reject(author_id, version, getpass.getuser(), reason)
+    from twin_assets.operations import approval
+
+    approval.reject(stores(), author_id, version, getpass.getuser(), reason)
     say(f"{author_id}@{version} is rejected")
 
 
@@ -613,21 +595,13 @@ def draft(
 @plain_errors
 def serve(host: str | None, port: int | None) -> None:
     """Serve the REST API and the app."""
-    from twin_assets.operations import runs
+    from twin_assets.operations.approval import approve
     from twin_assets.operations.collector import Collector
     from twin_assets.serving.server import serve as run_server
 
     opened = stores()
-
-    def promote(author_id: str, version: str, who: str, reason: str) -> None:
-        with runs.dagster_instance() as instance:
-            runs.register(instance, opened)
-            outcome = runs.promote(instance, author_id, version, who, reason)
-        if outcome.status == "failed":
-            raise TwinError(outcome.text)
-
-    settings = opened.settings
-    run_server(opened, host or settings.api_host, port or settings.api_port, promote, Collector(opened))
+    host, port = host or opened.settings.api_host, port or opened.settings.api_port
+    run_server(opened, host, port, partial(approve, opened), Collector(opened))
 
 
 @main.command()

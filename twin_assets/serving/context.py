@@ -4,22 +4,20 @@ All of it is data in the prompt, never an instruction, and only what the author 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from twin_assets.content.chunking import Chunker, Tokens
 from twin_assets.content.extraction import extract_page
 from twin_assets.content.web import Answer, WebClient
 from twin_assets.documents import Category
-from twin_assets.errors import BadItem, TwinError
-from twin_assets.language.detection import detect_language
-from twin_assets.language.embedding import Embedder, load_embedder
+from twin_assets.errors import BadItem
+from twin_assets.language.embedding import Embedder
 from twin_assets.language.prompts import Passage
-from twin_assets.language.search import Hit, load_reranker, search
+from twin_assets.language.search import Hit
 from twin_assets.orchestration.progress import Tell
 from twin_assets.settings import Settings
 from twin_assets.stores import Stores
-from twin_assets.stores.features import TableHandle
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -38,37 +36,6 @@ EXAMPLE_SHARE = 3
 """Examples take at most a third of the prompt's room; the rest is for passages."""
 
 
-@dataclass(frozen=True)
-class Found:
-    """Hits for a query, and what a person should know about them."""
-
-    hits: list[Hit]
-    embedder: Embedder
-    warnings: list[str] = field(default_factory=list)
-
-
-def retrieve(
-    stores: Stores, author: str, query: str, k: int = PASSAGES, category: Category | str | None = None
-) -> Found:
-    """The author's passages for `query`, best first, from the newest embeddings; only what may be quoted."""
-    table = stores.features.table(author, "embeddings")
-    embedder, warnings = embedder_of(table, stores.settings)
-    if not table.exists:
-        warnings.append(f"nothing {author} wrote is indexed yet: `twin run {author} --until embeddings`")
-        return Found([], embedder, warnings)
-    if (language := unknown_language(query, embedder)) is not None:
-        known = ", ".join(sorted(embedder.languages or ()))
-        warnings.append(
-            f"the prompt looks like {language!r} and the embedding model {embedder.identity} knows {known} only: "
-            "passages are found by their words more than by their meaning"
-        )
-    reranker = load_reranker(stores.settings)
-    hits = search(table, embedder, query, k, category=category, quotable_only=True, reranker=reranker)
-    if not hits:
-        warnings.append("no passage was found that may be quoted: the draft stands on the model alone")
-    return Found(hits, embedder, warnings)
-
-
 def whole_documents(stores: Stores, author: str, hits: Sequence[Hit]) -> dict[str, str]:
     """Text of the documents that the hits are parts of, by the hits' chunk ids; without those that are gone by now."""
     table = stores.features.table(author, "cleaned_documents")
@@ -77,40 +44,6 @@ def whole_documents(stores: Stores, author: str, hits: Sequence[Hit]) -> dict[st
     wanted = {hit.document_id for hit in hits}
     texts = {row["document_id"]: row["text"] for row in table.rows_in(["document_id", "text"], "document_id", wanted)}
     return {hit.chunk_id: texts[hit.document_id] for hit in hits if hit.document_id in texts}
-
-
-def unknown_language(text: str, embedder: Embedder) -> str | None:
-    """The language of `text` when the embedding model is known not to know it."""
-    language = detect_language(text) if embedder.languages else None
-    return language if language and embedder.languages and language not in embedder.languages else None
-
-
-def embedder_of(table: TableHandle, settings: Settings) -> tuple[Embedder, list[str]]:
-    """The model that made the table's vectors, with a warning when the settings name another by now.
-
-    Raises TwinError when that model is not to be had any more.
-    """
-    configured = load_embedder(settings)
-    made_by = table.publication.about.get("embedding_model") if table.publication else None
-    if made_by in (None, configured.identity):
-        return configured, []
-    name, _, revision = str(made_by).rpartition("@")
-    then = load_embedder(settings.model_copy(update={"embedding_model": name, "embedding_revision": revision}))
-    again = f"run `twin run {table.author} --until embeddings` to embed them with {configured.identity}"
-    if not _usable(then, str(made_by)):
-        raise TwinError(
-            f"{table.author}'s passages were embedded by {made_by}, which is not to be had any more, and queries by "
-            f"another model would not match them: {again}"
-        )
-    return then, [f"passages are still found with {made_by}, and the settings name another model: {again}"]
-
-
-def _usable(embedder: Embedder, identity: str) -> bool:
-    """Whether the model can be loaded and is the one that is meant."""
-    try:
-        return embedder.identity == identity and embedder.dimension > 0
-    except (OSError, ValueError):
-        return False
 
 
 def link_passages(links: Sequence[str], query: str, embedder: Embedder, settings: Settings, tell: Tell) -> "Linked":

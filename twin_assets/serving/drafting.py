@@ -30,8 +30,9 @@ from twin_assets.language.prompts import (
     write_instruction,
 )
 from twin_assets.language.recitation import Copied
+from twin_assets.operations.search import SearchResult, search_writing
 from twin_assets.orchestration.progress import Tell, silent
-from twin_assets.serving.context import Found, Linked, example_pieces, link_passages, retrieve, whole_documents
+from twin_assets.serving.context import PASSAGES, Linked, example_pieces, link_passages, whole_documents
 from twin_assets.serving.copying import Originals, copied_text
 from twin_assets.serving.interactions import Record
 from twin_assets.serving.model_choice import Voice, choose_voice, earlier_voices
@@ -241,7 +242,7 @@ class Drafter:
         holder.hold(session)
         tell("looking through what has been written")
         query = " ".join([*(prompt for prompt, _ in ask.history[-1:]), ask.prompt])
-        found = retrieve(self._stores, ask.author, query)
+        found = search_writing(self._stores, ask.author, query, PASSAGES, quotable_only=True)
         linked = link_passages(ask.links, query, found.embedder, self._stores.settings, tell)
         _, prompt_tokens = room(voice.context_tokens, voice.answer_tokens, session.context_tokens)
         examples: tuple[str, ...] = ()
@@ -270,7 +271,7 @@ class Drafter:
             warnings=(*voice.warnings, *ask.warnings, *linked.warnings, *found.warnings, *_dropped(prompt, request)),
         )
 
-    def _originals(self, author: str, prompt: EncodedPrompt, found: Found, linked: Linked) -> Originals:
+    def _originals(self, author: str, prompt: EncodedPrompt, found: SearchResult, linked: Linked) -> Originals:
         """What the draft will be compared with: shown passages, whole documents of the author's, example pieces."""
         documents = whole_documents(self._stores, author, found.hits)
         by_source = {
@@ -476,7 +477,7 @@ def _emptiness(writing: Writing, voice: Voice) -> list[str]:
     return [f"the model wrote {wrote} {tries}: ask in other words or at a higher temperature, or try {other}"]
 
 
-def _sources(kept: Sequence[Passage], found: Found) -> tuple[DraftSource, ...]:
+def _sources(kept: Sequence[Passage], found: SearchResult) -> tuple[DraftSource, ...]:
     scores = {hit.chunk_id: hit.score for hit in found.hits}
     return tuple(
         DraftSource(passage.title, passage.url, passage.chunk_id, scores.get(passage.chunk_id), _preview(passage.text))

@@ -49,7 +49,7 @@ def build_app(stores: Stores, host: str, promote: Promote, collecting: Collector
     app.add_middleware(BodyLimit)
     app.add_middleware(NothingFromOutside)
     desk, sources = Desk(stores, drafter, access, promote), SourcesDesk(collecting, access)
-    mount_app(app, desk, sources, DocumentsDesk(stores.warehouse, collecting, access), access)
+    mount_app(app, desk, sources, DocumentsDesk(stores, collecting, access), access)
     return app
 
 

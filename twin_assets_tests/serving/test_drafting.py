@@ -13,8 +13,8 @@ from twin_assets.language.base_models import untrained_base
 from twin_assets.language.generation import Sampling
 from twin_assets.language.prompts import PROMPT_VERSION, write_instruction
 from twin_assets.language.recitation import Copied
+from twin_assets.operations.search import search_writing
 from twin_assets.schemas import from_dicts
-from twin_assets.serving import context as material
 from twin_assets.serving import drafting
 from twin_assets.serving.drafting import Ask, Basis, Draft, Drafter, Piece, Status, _Holder, draft
 from twin_assets.serving.model_choice import UNTRAINED, choose_voice
@@ -265,7 +265,7 @@ def test_a_prompt_in_a_language_the_embedder_does_not_know_is_warned_about(produ
 def test_passages_are_ordered_by_the_reranker_that_is_configured(world, tmp_path):
     configured = Stores(world.settings.model_copy(update={"reranker": str(tmp_path / "none")}))
     with pytest.raises(TwinError, match="TWIN_RERANKER"):
-        material.retrieve(configured, "ada", "why I check the gauge")
+        search_writing(configured, "ada", "why I check the gauge", 3, quotable_only=True)
 
 
 def test_queries_are_embedded_by_the_model_of_the_table_whatever_the_settings_say(production):

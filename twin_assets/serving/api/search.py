@@ -5,8 +5,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from twin_assets.documents import Category
+from twin_assets.operations.search import search_writing
 from twin_assets.serving.api.dependencies import Asking, ServedHere
-from twin_assets.serving.context import retrieve
 
 router = APIRouter(prefix="/v1/authors/{author}")
 
@@ -27,6 +27,6 @@ def search(
 ) -> dict[str, Any]:
     """The author's own passages, by meaning and by words; only what may be quoted."""
     served.access.profile(who, author)
-    found = retrieve(served.stores, author, q, k, category)
+    found = search_writing(served.stores, author, q, k, category, quotable_only=True)
     data = [vars(hit) | {"text": hit.text.strip()} for hit in found.hits]
     return {"object": "list", "data": data, "warnings": found.warnings}

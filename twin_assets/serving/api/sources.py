@@ -4,10 +4,8 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from twin_assets.documents import AuthorProfile
-from twin_assets.errors import NotThere
+from twin_assets.operations.sources import ListedSource, list_sources, request_crawl
 from twin_assets.serving.api.dependencies import Asking, ServedHere
-from twin_assets.stores import Stores
 
 router = APIRouter(prefix="/v1/authors/{author}")
 
@@ -15,35 +13,24 @@ router = APIRouter(prefix="/v1/authors/{author}")
 @router.get("/sources")
 def sources(who: Asking, served: ServedHere, author: str) -> dict[str, Any]:
     """Where the author's writing comes from, and what the last crawl of each place did."""
-    profile = served.access.profile(who, author)
-    return {"object": "list", "data": _source_rows(served.stores, profile)}
+    served.access.profile(who, author)
+    return {"object": "list", "data": [_row(one) for one in list_sources(served.stores, author)]}
 
 
 @router.post("/collect", status_code=202)
 def collect(who: Asking, served: ServedHere, author: str, source: str | None = None) -> dict[str, Any]:
     """Ask for a crawl of one source, or of all: a running daemon begins within 30 seconds."""
-    profile = served.access.profile(who, author)
-    asked = [one.id for one in profile.sources if source in (None, one.id)]
-    if not asked:
-        known = ", ".join(one.id for one in profile.sources) or "none yet"
-        raise NotThere(f"{author} has no source {source or 'to collect from'} (sources: {known})")
-    for source_id in asked:
-        served.stores.warehouse.ask_for_crawl(author, source_id)
-    return {"object": "list", "data": [row for row in _source_rows(served.stores, profile) if row["id"] in asked]}
+    served.access.profile(who, author)
+    asked = request_crawl(served.stores, author, source)
+    rows = [_row(one) for one in list_sources(served.stores, author) if one.source.id in asked]
+    return {"object": "list", "data": rows}
 
 
-def _source_rows(stores: Stores, profile: AuthorProfile) -> list[dict[str, Any]]:
-    """Each source with its last crawl; the name of its token's variable is the operator's affair."""
-    asked = {
-        one["source_id"]: one["asked_at"] for one in stores.warehouse.crawl_requests() if one["author"] == profile.id
+def _row(listed: ListedSource) -> dict[str, Any]:
+    """A source as JSON; the name of the variable with its token concerns the operator alone."""
+    return {
+        **listed.source.model_dump(mode="json", include={"id", "platform", "where", "cron"}),
+        "object": "source",
+        "asked_at": listed.asked_at,
+        "last_crawl": listed.last_crawl,
     }
-    crawls = stores.warehouse.crawls(profile.id)
-    return [
-        {
-            **source.model_dump(mode="json", include={"id", "platform", "where", "cron"}),
-            "object": "source",
-            "asked_at": asked.get(source.id),
-            "last_crawl": crawls.get(source.id),
-        }
-        for source in profile.sources
-    ]

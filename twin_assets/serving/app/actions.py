@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 from twin_assets.documents import Category
 from twin_assets.errors import BadInput, TwinError
 from twin_assets.language.generation import Sampling
+from twin_assets.operations import approval
 from twin_assets.serving.access import OPERATOR, Access, Caller
 from twin_assets.serving.app import fragments
 from twin_assets.serving.drafting import AS_LONG_AS_TRAINED, Ask, Basis, Draft, Drafter, Piece, Status
@@ -171,11 +173,8 @@ class Desk:
 
     def reject(self, who: Caller, author: str | None, version: str | None, reason: str) -> Iterator[str]:
         """Mark a version so that it is never promoted; status lines."""
-
-        def mark(author: str, version: str, name: str, reason: str) -> None:
-            self._stores.models.reject(author, version, name, reason)
-
-        yield from self._decide(who, author, version, reason, "rejecting", "is rejected", mark)
+        reject = partial(approval.reject, self._stores)
+        yield from self._decide(who, author, version, reason, "rejecting", "is rejected", reject)
 
     def _decide(
         self, who: Caller, author: str | None, version: str | None, reason: str, doing: str, done: str, act: Promote

@@ -9,11 +9,15 @@ from dataclasses import dataclass
 
 from twin_assets.documents import Category, RawDocument, Use, Visibility
 from twin_assets.errors import BadInput, NotThere
-from twin_assets.operations.collector import Collector, LeftOut
+from twin_assets.operations.collector import Collector
+from twin_assets.operations.usage import START_FEATURES, document_of
 from twin_assets.serving.access import Access, Caller
 from twin_assets.serving.app import document_list, fragments
 from twin_assets.serving.app.actions import Choices, Done, done, in_words
-from twin_assets.stores.warehouse import DocumentFilter, ListedDocument, Warehouse
+from twin_assets.stores import Stores
+from twin_assets.stores.warehouse import DocumentFilter, ListedDocument
+
+NO_SUCH_DOCUMENT = "this document no longer exists: choose one from the list"
 
 PER_PAGE = 25
 MAX_TITLE = 200
@@ -80,8 +84,9 @@ class Chosen:
 class DocumentsDesk:
     """The tab's actions for one server."""
 
-    def __init__(self, warehouse: Warehouse, collecting: Collector, access: Access) -> None:
-        self._warehouse = warehouse
+    def __init__(self, stores: Stores, collecting: Collector, access: Access) -> None:
+        self._stores = stores
+        self._warehouse = stores.warehouse
         self._collecting = collecting
         self._access = access
 
@@ -143,34 +148,26 @@ class DocumentsDesk:
             left_out_of = LEFT_OUT_OF.get(use or "")
             if left_out_of is None:
                 raise BadInput(f"choose what it may be used for: {', '.join(LEFT_OUT_OF)}")
-            return _said(who, document, self._collecting.leave_out(document.author, document.id, left_out_of))
+            left_out = self._collecting.leave_out(document.author, document.id, left_out_of)
+            name = f"“{document_list.title_of(document)}”"
+            return ". ".join(left_out.sentences(name, _next_step(who, document.author)))
 
         return done(use_for)
 
     def _document(self, who: Caller, author: str | None, document_id: str | None) -> RawDocument:
         """One of the author's documents that is still there. Raises NotThere."""
         profile = self._access.profile(who, author or "")
-        found = next(self._warehouse.documents_by_id([document_id or ""]), None)
-        if found is None or found.author != profile.id or found.deleted_at is not None:
-            raise NotThere("there is no such document any more: look at the list again")
-        return found
+        try:
+            document = document_of(self._stores, profile.id, document_id or "")
+        except NotThere as error:
+            raise NotThere(NO_SUCH_DOCUMENT) from error
+        if document.deleted_at is not None:
+            raise NotThere(NO_SUCH_DOCUMENT)
+        return document
 
 
-def _said(who: Caller, document: RawDocument, left_out: LeftOut) -> str:
-    """What happens next, as `twin document leave-out` says it."""
-    title = document_list.title_of(document)
-    if not left_out.changed:
-        return f"“{title}” is so already: nothing changed"
-    becomes = f"left out of {' and '.join(left_out.uses)}" if left_out.uses else "used again for training and quoting"
-    said = f"“{title}” will be {becomes} after the next features run; {_next(who, document.author, left_out)}"
-    if "training" not in left_out.uses:
-        return said
-    return f"{said}. A model that was trained before keeps what it learned from it until you train again"
-
-
-def _next(who: Caller, author: str, left_out: LeftOut) -> str:
-    if left_out.daemon_runs:
-        return "the daemon starts it now"
+def _next_step(who: Caller, author: str) -> str:
+    """What to do where no daemon starts the features run."""
     if not who.is_operator:
-        return "no daemon runs: ask this server’s operator to start it"
-    return f"start it: twin run {author} --until instruction_dataset"
+        return "no daemon is running: ask this server’s operator to start it"
+    return START_FEATURES.format(author=author)

@@ -6,6 +6,7 @@ from html import escape
 
 from twin_assets.content.web import host_of
 from twin_assets.documents import ModelManifest
+from twin_assets.operations.status import model_row
 from twin_assets.serving.drafting import DraftSource
 from twin_assets.serving.model_choice import UNTRAINED
 
@@ -93,8 +94,8 @@ def _model_row(manifest: ModelManifest) -> str:
 
 
 def _bits(manifest: ModelManifest) -> str:
-    measured = (manifest.evaluation or {}).get("bits_per_byte") or {}
-    base, adapter = measured.get("base"), measured.get("adapter")
+    row = model_row(manifest)
+    base, adapter = row["bits_per_byte_base"], row["bits_per_byte_adapter"]
     if base is None or adapter is None:
         return '<span class="twin-quiet">not measured</span>'
     return f"{adapter:.3f}<small>base {base:.3f}</small>"

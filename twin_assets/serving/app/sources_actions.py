@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from twin_assets.documents import utcnow
+from twin_assets.documents import Consent, utcnow
 from twin_assets.errors import AccessDenied, BadInput
 from twin_assets.operations.collector import Collector, Place
 from twin_assets.serving.access import Access, Caller
@@ -61,7 +61,7 @@ class SourcesDesk:
                 raise BadInput("give the author's name")
             if not agreed or not consent.strip():
                 raise BadInput("tick the statement and say who makes it: without consent nothing is collected")
-            self._collecting.add_author(author, name.strip(), consent.strip())
+            self._collecting.add_author(author, name.strip(), Consent(who=consent.strip()))
             return f"{author} is added: say below where they write"
 
         return done(add)
@@ -96,12 +96,8 @@ class SourcesDesk:
         """Ask for one source or all of them, now."""
 
         def ask(author: str) -> str:
-            there = [source.id for source in self._access.profile(who, author).sources]
-            wanted = [one for one in there if source_id in (EVERY, None, one)]
-            if not wanted:
-                raise BadInput("there is no such source: add one below, or choose another")
-            self._collecting.ask(author, wanted)
-            return f"asked for {wanted[0] if len(wanted) == 1 else f'{len(wanted)} sources'}"
+            asked = self._collecting.request_crawl(author, source_id or None)
+            return f"asked for {asked[0] if len(asked) == 1 else f'{len(asked)} sources'}"
 
         return self._done_for(who, author, ask)
 

@@ -36,7 +36,7 @@ def desk(stores: Stores) -> DocumentsDesk:
             raw("secret", "Ben's own words.", author="ben"),
         ]
     )
-    return DocumentsDesk(stores.warehouse, collector(stores), Access(stores.warehouse, "127.0.0.1"))
+    return DocumentsDesk(stores, collector(stores), Access(stores.warehouse, "127.0.0.1"))
 
 
 def instance_of(stores: Stores) -> dg.DagsterInstance:
@@ -109,8 +109,8 @@ def test_an_empty_list_says_why(desk, stores):
 def test_what_was_deleted_at_its_source_is_neither_listed_nor_chosen(desk, stores):
     stores.warehouse.bury([GAUGE])
     assert shown(desk) == {"post", "median"}
-    assert "no such document" in desk.choose(OPERATOR, "ada", GAUGE).heading
-    assert "no such document" in said(desk, "nothing")
+    assert "no longer exists" in desk.choose(OPERATOR, "ada", GAUGE).heading
+    assert "no longer exists" in said(desk, "nothing")
 
 
 def test_a_post_without_a_title_is_listed_by_its_first_words(desk):
@@ -165,7 +165,7 @@ def test_what_happens_next_is_said_as_twin_says_it(desk):
     assert "start it: twin run ada --until instruction_dataset" in training_only
     assert "trained before" not in training_only
     assert "keeps what it learned from it until you train again" in said(desk, "nothing")
-    assert "is so already: nothing changed" in said(desk, "nothing")
+    assert "“The Gauge” is already left out of quoting and training" in said(desk, "nothing")
     assert "will be used again for training and quoting" in said(desk, "training and quoting")
     assert "choose what it may be used for" in said(desk, "everything")
 

@@ -105,7 +105,7 @@ def test_who_logged_in_names_no_folder_and_no_secret_of_the_server(desk, stores,
 
 
 def test_one_source_or_all_of_them_are_asked_for(desk, stores):
-    assert "no such source" in desk.collect(OPERATOR, "ada", EVERY).said
+    assert "ada has no source yet: add one" in desk.collect(OPERATOR, "ada", EVERY).said
     for where in (BLOG.where, "https://other.example/"):
         desk.add_source(OPERATOR, "ada", Place(where))
     first, second = (source.id for source in stores.warehouse.profile("ada").sources)
