@@ -20,7 +20,7 @@ def approve(
 ) -> None:
     """Put a version into production, an earlier one too, by a run of the asset `production_model`.
 
-    who, reason: kept with the version. Raises NotThere for an unknown version, and TwinError when the run fails.
+    who, reason: stored with the version. Raises NotThere for an unknown version, and TwinError when the run fails.
     """
     stores.models.version(author, version)
     with open_instance() as instance:

@@ -16,7 +16,7 @@ from twin_assets.operations.staleness import latest_tags
 from twin_assets.stores import Stores
 
 START_FEATURES = "start it: twin run {author} --until instruction_dataset"
-"""What the operator does where no daemon starts the features run."""
+"""What the operator is told to do if no daemon is running to start the features run."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class LeftOut:
     daemon_runs: bool
 
     def sentences(self, name: str, start_run: str) -> list[str]:
-        """What a person is told. name: what to call the document. start_run: what to do where no daemon runs."""
+        """What to tell a person. name: the document's. start_run: what to do if no daemon is running."""
         excluded = f"left out of {' and '.join(self.uses)}" if self.uses else ""
         if not self.changed:
             return [f"{name} is already {excluded or 'used for training and quoting'}"]

@@ -1,6 +1,6 @@
-"""What a draft draws on: passages of the author's own writing, pages they link to, pieces that show their voice.
+"""The context of a draft besides search hits: linked pages, and pieces of the author's that show how they write.
 
-All of it is data in the prompt, never an instruction, and only what the author lets be quoted.
+All of it is data in the prompt, never an instruction, and only what the author allows to be quoted.
 """
 
 from collections.abc import Sequence
@@ -22,22 +22,22 @@ from twin_assets.stores import Stores
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-PASSAGES = 3
-"""As many as a row of the dataset shows."""
+MAX_PASSAGES = 3
+"""The number of passages in a prompt, the same as in a row of the dataset."""
 
 LINK_TIMEOUT_S = 10.0
 MAX_LINK_BYTES = 5_000_000
 MAX_LINK_CHUNKS = 200
 
-EXAMPLES = 3
+MAX_EXAMPLES = 3
 EXAMPLE_CANDIDATES = 12
 EXAMPLE_BYTES = 1_000
 EXAMPLE_SHARE = 3
-"""Examples take at most a third of the prompt's room; the rest is for passages."""
+"""Examples take at most one part in EXAMPLE_SHARE of the prompt; the rest is for passages."""
 
 
 def whole_documents(stores: Stores, author: str, hits: Sequence[Hit]) -> dict[str, str]:
-    """Text of the documents that the hits are parts of, by the hits' chunk ids; without those that are gone by now."""
+    """The full documents that the hits come from, by the hits' chunk ids; a deleted document is left out."""
     table = stores.features.table(author, "cleaned_documents")
     if not hits or not table.exists:
         return {}
@@ -46,8 +46,10 @@ def whole_documents(stores: Stores, author: str, hits: Sequence[Hit]) -> dict[st
     return {hit.chunk_id: texts[hit.document_id] for hit in hits if hit.document_id in texts}
 
 
-def link_passages(links: Sequence[str], query: str, embedder: Embedder, settings: Settings, tell: Tell) -> "Linked":
-    """The parts of linked pages that answer `query` best. A link that fails is a warning."""
+def link_passages(
+    links: Sequence[str], query: str, embedder: Embedder, settings: Settings, tell: Tell
+) -> "LinkedPages":
+    """The parts of the linked pages that answer `query` best. A link that fails becomes a warning."""
     limits = {
         "request_timeout_s": min(LINK_TIMEOUT_S, settings.request_timeout_s),
         "max_response_bytes": min(MAX_LINK_BYTES, settings.max_response_bytes),
@@ -60,22 +62,22 @@ def link_passages(links: Sequence[str], query: str, embedder: Embedder, settings
             try:
                 title, text = _page(web.get(link))
             except BadItem as error:
-                warnings.append(f"left out a link: {error}")
+                warnings.append(f"a link was not used: {error}")
             else:
                 passages += _best_parts(link, title, text, query, embedder, settings.chunk_tokens)
-    return Linked(passages, warnings)
+    return LinkedPages(passages, warnings)
 
 
 @dataclass(frozen=True)
-class Linked:
-    """Passages from linked pages, and the links that gave none."""
+class LinkedPages:
+    """Passages from linked pages, and a warning for each link that failed."""
 
     passages: list[Passage]
     warnings: list[str]
 
 
 def _page(answer: Answer) -> tuple[str, str]:
-    """Title and text of what a link gave. Raises BadItem when it is no text."""
+    """Title and text of the page behind a link. Raises BadItem if it has no text."""
     if answer.content_type in ("text/plain", "text/markdown"):
         return answer.url, answer.text
     page = extract_page(answer.text, answer.url) if "html" in answer.content_type else None
@@ -90,7 +92,7 @@ def _best_parts(link: str, title: str, text: str, query: str, embedder: Embedder
         return []
     wanted, *vectors = embedder.encode([query, *(chunk.text for chunk in chunks)])
     likeness = [float(vector @ wanted) for vector in vectors]
-    best = sorted(range(len(chunks)), key=lambda n: -likeness[n])[:PASSAGES]
+    best = sorted(range(len(chunks)), key=lambda n: -likeness[n])[:MAX_PASSAGES]
     return [
         Passage(f"{link}#{chunk.position:04d}", f"{title} (linked page)", link, chunk.text.strip())
         for chunk in (chunks[n] for n in best)
@@ -100,9 +102,9 @@ def _best_parts(link: str, title: str, text: str, query: str, embedder: Embedder
 def example_pieces(
     stores: Stores, author: str, category: Category | None, tokenizer: "PreTrainedTokenizerBase", room_tokens: int
 ) -> tuple[str, ...]:
-    """A few of the author's newest pieces of `category`, cut to fit a share of the room, for a base that knows nobody.
+    """The beginnings of a few of the author's newest pieces of `category`, for a model that was not trained on them.
 
-    Without a category: prose of any kind.
+    Without a category: posts and articles. room_tokens: the prompt's length; the examples take a share of it.
     """
     table = stores.features.table(author, "cleaned_documents")
     kinds = (category,) if category else (Category.POST, Category.ARTICLE)
@@ -116,18 +118,18 @@ def example_pieces(
     room = room_tokens // EXAMPLE_SHARE
     chosen: list[str] = []
     for document_id in newest:
-        piece = opening(texts[document_id], EXAMPLE_BYTES)
+        piece = first_paragraphs(texts[document_id], EXAMPLE_BYTES)
         length = len(tokenizer(piece, add_special_tokens=False)["input_ids"])
         if piece and length <= room:
             chosen.append(piece)
             room -= length
-        if len(chosen) == EXAMPLES:
+        if len(chosen) == MAX_EXAMPLES:
             break
     return tuple(chosen)
 
 
-def opening(text: str, max_bytes: int) -> str:
-    """The first paragraphs of a text, at most `max_bytes`; nothing when the first one alone is longer."""
+def first_paragraphs(text: str, max_bytes: int) -> str:
+    """The first paragraphs of a text, at most `max_bytes`; empty if the first one alone is longer."""
     kept = ""
     for paragraph in text.strip().split("\n\n"):
         longer = f"{kept}\n\n{paragraph}" if kept else paragraph

@@ -11,9 +11,9 @@ from fastapi import FastAPI
 
 from twin_assets.serving.access import Access
 from twin_assets.serving.api import chat, health, models, search, sources, unknown_paths
-from twin_assets.serving.api.dependencies import Served
+from twin_assets.serving.api.dependencies import ApiState
 from twin_assets.serving.drafting import Drafter
-from twin_assets.serving.failures import shape_errors
+from twin_assets.serving.error_responses import add_error_handlers
 from twin_assets.stores import Stores
 
 OTHER_THREADS = 40
@@ -32,8 +32,8 @@ def build_api(stores: Stores, drafter: Drafter, access: Access) -> FastAPI:
         yield
 
     api = FastAPI(title="twin_assets", docs_url=None, redoc_url=None, lifespan=enough_threads)
-    api.state.served = Served(stores, drafter, access)
-    shape_errors(api)
+    api.state.api = ApiState(stores, drafter, access)
+    add_error_handlers(api)
     for router in ROUTERS:
         api.include_router(router)
     return api

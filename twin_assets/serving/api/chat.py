@@ -16,36 +16,36 @@ from fastapi import APIRouter, Request
 from fastapi.concurrency import iterate_in_threadpool, run_in_threadpool
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from twin_assets.serving.api.dependencies import Asking, ServedHere
+from twin_assets.serving.api.dependencies import CurrentCaller, State
 from twin_assets.serving.api.openai_chat import ChatRequest, Chunks, completion
-from twin_assets.serving.drafting import Ask, Basis, Draft, Drafter, Event, Piece, Status
-from twin_assets.serving.failures import error_of
+from twin_assets.serving.drafting import Draft, Drafter, DraftSpec, Event, Grounding, Piece, Status
+from twin_assets.serving.error_responses import error_response
 
 router = APIRouter()
 
 QUIET_START_S = 3.0
-"""How long a stream waits for its first piece before it answers 200; an error until then has a status of its own."""
+"""How long a stream waits for its first piece before it answers 200; an error until then gets a status of its own."""
 
 CLIENT_CLOSED = 499
 """The status that nginx logs when a client has gone away; nobody receives it."""
 
 
 @router.post("/v1/chat/completions", response_model=None)
-async def chat(who: Asking, served: ServedHere, body: ChatRequest, request: Request) -> Response:
-    """A draft."""
-    ask = body.ask()
-    await run_in_threadpool(served.access.profile, who, ask.author)
+async def chat(caller: CurrentCaller, state: State, body: ChatRequest, request: Request) -> Response:
+    """Write a draft."""
+    spec = body.draft_spec()
+    await run_in_threadpool(state.access.profile, caller, spec.author)
     if not body.stream:
-        return await _whole(served.drafter, ask, body.model, request)
+        return await _whole(state.drafter, spec, body.model, request)
     include_usage = bool(body.stream_options and body.stream_options.include_usage)
-    return await _streamed(served.drafter, ask, Chunks(f"chatcmpl-{uuid.uuid4()}", body.model, include_usage))
+    return await _streamed(state.drafter, spec, Chunks(f"chatcmpl-{uuid.uuid4()}", body.model, include_usage))
 
 
 @asynccontextmanager
-async def _drafting(drafter: Drafter, ask: Ask) -> AsyncIterator[AsyncIterator[Event]]:
-    """The draft's events; leaving ends the work, between two tokens."""
+async def _drafting(drafter: Drafter, spec: DraftSpec) -> AsyncIterator[AsyncIterator[Event]]:
+    """The draft's events; leaving the context stops the work, between two tokens."""
     stop = threading.Event()
-    stream = await run_in_threadpool(drafter.stream, ask, stop)
+    stream = await run_in_threadpool(drafter.stream, spec, stop)
     try:
         yield iterate_in_threadpool(stream)
     finally:
@@ -53,8 +53,8 @@ async def _drafting(drafter: Drafter, ask: Ask) -> AsyncIterator[AsyncIterator[E
         stream.close()
 
 
-async def _whole(drafter: Drafter, ask: Ask, model: str, request: Request) -> Response:
-    async with _drafting(drafter, ask) as events:
+async def _whole(drafter: Drafter, spec: DraftSpec, model: str, request: Request) -> Response:
+    async with _drafting(drafter, spec) as events:
         async for event in events:
             if isinstance(event, Draft):
                 return JSONResponse(completion(event, model))
@@ -63,9 +63,9 @@ async def _whole(drafter: Drafter, ask: Ask, model: str, request: Request) -> Re
     return Response(status_code=CLIENT_CLOSED)
 
 
-async def _streamed(drafter: Drafter, ask: Ask, chunks: Chunks) -> Response:
-    """A stream that has begun: an error that shows itself soon is raised here."""
-    lines = _lines(drafter, ask, chunks)
+async def _streamed(drafter: Drafter, spec: DraftSpec, chunks: Chunks) -> Response:
+    """The response, once its stream has begun: an error before that is raised here."""
+    lines = _lines(drafter, spec, chunks)
     first = await anext(lines)
 
     async def body() -> AsyncIterator[str]:
@@ -76,22 +76,22 @@ async def _streamed(drafter: Drafter, ask: Ask, chunks: Chunks) -> Response:
     return StreamingResponse(body(), media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
 
 
-async def _lines(drafter: Drafter, ask: Ask, chunks: Chunks) -> AsyncIterator[str]:
-    """Server-sent events. Until the first one is out an error is raised; later it is sent, as OpenAI does."""
-    out = False
+async def _lines(drafter: Drafter, spec: DraftSpec, chunks: Chunks) -> AsyncIterator[str]:
+    """Server-sent events. An error before the first one is raised; a later one is sent as an event, as OpenAI does."""
+    sent = False
     started = time.monotonic()
     try:
-        async with _drafting(drafter, ask) as events:
+        async with _drafting(drafter, spec) as events:
             async for event in events:
                 waiting = isinstance(event, Status) and time.monotonic() - started < QUIET_START_S
-                if waiting or isinstance(event, Basis):
+                if waiting or isinstance(event, Grounding):
                     continue
                 yield _event(event, chunks)
-                out = True
+                sent = True
     except Exception as error:
-        if not out:
+        if not sent:
             raise
-        yield _data(error_of(error)[1])
+        yield _data(error_response(error)[1])
 
 
 def _event(event: Status | Piece | Draft, chunks: Chunks) -> str:

@@ -11,26 +11,26 @@ from twin_assets.stores import Stores
 
 
 @dataclass(frozen=True)
-class Served:
-    """What one application serves from; `build_api` puts it into `app.state`."""
+class ApiState:
+    """What the routes of one application work with; `build_api` puts it into `app.state`."""
 
     stores: Stores
     drafter: Drafter
     access: Access
 
 
-async def _served(request: Request) -> Served:
-    return cast(Served, request.app.state.served)
+async def _state(request: Request) -> ApiState:
+    return cast(ApiState, request.app.state.api)
 
 
-ServedHere = Annotated[Served, Depends(_served)]
-"""The `Served` of the application that answers the request."""
+State = Annotated[ApiState, Depends(_state)]
+"""A route's parameter: the `ApiState` of its application."""
 
 
-def _caller(request: Request, served: ServedHere) -> Caller:
+def _caller(request: Request, state: State) -> Caller:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    return served.access.caller(token.strip() if scheme.lower() == "bearer" else None)
+    return state.access.caller(token.strip() if scheme.lower() == "bearer" else None)
 
 
-Asking = Annotated[Caller, Depends(_caller)]
-"""Whoever sent the request; one without a valid key ends here, with 401."""
+CurrentCaller = Annotated[Caller, Depends(_caller)]
+"""A route's parameter: who sent the request. Without a valid key the request ends here, with 401."""

@@ -7,5 +7,5 @@ router = APIRouter()
 
 @router.get("/healthz")
 async def healthz() -> dict[str, str]:
-    """The process answers; nothing is loaded or looked up."""
+    """Answer that the process is up; nothing is loaded or looked up."""
     return {"status": "ok"}

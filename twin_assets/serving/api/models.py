@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from twin_assets.documents import AuthorProfile
 from twin_assets.errors import NotThere
-from twin_assets.serving.api.dependencies import Asking, ServedHere
+from twin_assets.serving.api.dependencies import CurrentCaller, State
 from twin_assets.serving.model_choice import parse_model
 from twin_assets.stores import Stores
 
@@ -14,17 +14,17 @@ router = APIRouter(prefix="/v1/models")
 
 
 @router.get("")
-def models(who: Asking, served: ServedHere) -> dict[str, Any]:
-    """What the key may use as `model`."""
-    rows = [row for profile in served.access.profiles(who) for row in _model_rows(served.stores, profile)]
+def models(caller: CurrentCaller, state: State) -> dict[str, Any]:
+    """The models that the key may use."""
+    rows = [row for profile in state.access.profiles(caller) for row in _model_rows(state.stores, profile)]
     return {"object": "list", "data": rows}
 
 
 @router.get("/{model}")
-def model(who: Asking, served: ServedHere, model: str) -> dict[str, Any]:
-    """One of them."""
-    profile = served.access.profile(who, parse_model(model)[0])
-    row = next((row for row in _model_rows(served.stores, profile) if row["id"] == model), None)
+def model(caller: CurrentCaller, state: State, model: str) -> dict[str, Any]:
+    """One model that the key may use."""
+    profile = state.access.profile(caller, parse_model(model)[0])
+    row = next((row for row in _model_rows(state.stores, profile) if row["id"] == model), None)
     if row is None:
         raise NotThere(f"there is no model {model!r}: see /v1/models")
     return row

@@ -1,7 +1,7 @@
-"""The shapes of OpenAI's chat completions, and what of them a draft can honour.
+"""Requests and responses in the shape of OpenAI's chat completions.
 
-See: https://platform.openai.com/docs/api-reference/chat. Ours beside theirs is the field `twin`: in a request the
-format and links, in an answer sources, versions and warnings. What is asked for and not honoured becomes a warning.
+See: https://platform.openai.com/docs/api-reference/chat. We add the field `twin`: format and links in a request;
+sources, versions and warnings in a response. A field of a request that a draft cannot honour becomes a warning.
 """
 
 import time
@@ -12,18 +12,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from twin_assets.documents import Category
 from twin_assets.errors import BadInput
 from twin_assets.language.generation import Sampling
-from twin_assets.serving.drafting import AS_LONG_AS_TRAINED, MAX_LINKS, Ask, Draft
+from twin_assets.serving.drafting import AS_LONG_AS_TRAINED, MAX_LINKS, Draft, DraftSpec
 from twin_assets.serving.model_choice import parse_model
 
 MAX_ANSWER_TOKENS = 8_192
 MAX_MESSAGES = 200
 
 HARMLESS = frozenset({"metadata", "prompt_cache_key", "safety_identifier", "service_tier", "store", "user"})
-"""Fields that change nothing about a draft."""
+"""Fields of a request that change nothing about a draft, and so need no warning."""
 
 
 class TextPart(BaseModel):
-    """A part of a message; only text can be drafted from."""
+    """A part of a message; only text is supported."""
 
     type: Literal["text"]
     text: str
@@ -37,18 +37,18 @@ class Message(BaseModel):
 
     @property
     def text(self) -> str:
-        """All of its text."""
+        """The whole text of the message."""
         return self.content if isinstance(self.content, str) else "\n".join(part.text for part in self.content)
 
 
 class StreamOptions(BaseModel):
-    """How a stream ends."""
+    """Whether a stream ends with the token counts."""
 
     include_usage: bool = False
 
 
 class TwinOptions(BaseModel):
-    """What OpenAI's request has no field for."""
+    """Options that OpenAI's request has no field for."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -57,7 +57,7 @@ class TwinOptions(BaseModel):
 
 
 class ChatRequest(BaseModel):
-    """A request for a draft. model: `<author>` for the one in production, or `<author>@<version>`."""
+    """A request for a draft. model: `<author>` for the version in production, or `<author>@<version>`."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -73,21 +73,21 @@ class ChatRequest(BaseModel):
     n: Literal[1] | None = None
     twin: TwinOptions = Field(default_factory=TwinOptions)
 
-    def ask(self) -> Ask:
-        """The request as drafting knows it. Raises BadInput when the chat does not end with the user."""
+    def draft_spec(self) -> DraftSpec:
+        """The same as a DraftSpec. Raises BadInput if the chat does not end with a message of the user."""
         author, version = parse_model(self.model)
-        said = [message for message in self.messages if message.role in ("user", "assistant")]
-        if not said or said[-1].role != "user":
+        turns = [message for message in self.messages if message.role in ("user", "assistant")]
+        if not turns or turns[-1].role != "user":
             raise BadInput("the last message must be the user's: it says what to write")
-        return Ask(
+        return DraftSpec(
             author=author,
-            prompt=said[-1].text,
+            prompt=turns[-1].text,
             version=version,
             category=self.twin.format,
             links=tuple(self.twin.links),
-            history=_turns(said[:-1]),
+            history=_turns(turns[:-1]),
             sampling=self._sampling(),
-            warnings=tuple(self._not_honoured()),
+            warnings=tuple(self._unsupported_warnings()),
         )
 
     def _sampling(self) -> Sampling:
@@ -99,11 +99,11 @@ class ChatRequest(BaseModel):
             seed=self.seed,
         )
 
-    def _not_honoured(self) -> list[str]:
+    def _unsupported_warnings(self) -> list[str]:
         warnings = []
         if any(message.role in ("system", "developer") for message in self.messages):
             warnings.append(
-                "system messages are not used: the model was taught to write from the user's prompt alone; say it there"
+                "system messages are not used, as the model was trained on users' prompts alone: say it in the prompt"
             )
         asked = self.model_extra or {}
         if unknown := sorted(name for name, value in asked.items() if value and name not in HARMLESS):
@@ -112,7 +112,7 @@ class ChatRequest(BaseModel):
 
 
 def _turns(messages: list[Message]) -> tuple[tuple[str, str], ...]:
-    """Earlier messages as (prompt, draft) turns; messages of one side in a row are one."""
+    """Earlier messages as (prompt, draft) turns; several messages in a row from one side are joined."""
     turns: list[tuple[str, str]] = []
     prompt = ""
     for message in messages:
@@ -155,7 +155,7 @@ def _usage(draft: Draft) -> dict[str, int]:
 
 
 class Chunks:
-    """The chunks of one streamed completion: the first says whose turn it is, the last one carries `twin`."""
+    """The chunks of one streamed completion: the first one names the role, the last one carries `twin`."""
 
     def __init__(self, stream_id: str, model: str, include_usage: bool) -> None:
         self._head = {
@@ -168,11 +168,11 @@ class Chunks:
         self._begun = False
 
     def piece(self, text: str) -> dict[str, Any]:
-        """The next characters."""
+        """The chunk with the next characters."""
         return self._chunk({"content": text})
 
     def last(self, draft: Draft) -> list[dict[str, Any]]:
-        """The end, and the usage in a chunk without choices when it was asked for."""
+        """The last chunks: the end, and the usage in a chunk without choices if it was asked for."""
         chunks = [self._chunk({}, draft.finish_reason)]
         if self._include_usage:
             chunks.append(self._head | {"choices": [], "usage": _usage(draft)})

@@ -5,24 +5,24 @@ from typing import Any
 from fastapi import APIRouter
 
 from twin_assets.operations.sources import ListedSource, list_sources, request_crawl
-from twin_assets.serving.api.dependencies import Asking, ServedHere
+from twin_assets.serving.api.dependencies import CurrentCaller, State
 
 router = APIRouter(prefix="/v1/authors/{author}")
 
 
 @router.get("/sources")
-def sources(who: Asking, served: ServedHere, author: str) -> dict[str, Any]:
-    """Where the author's writing comes from, and what the last crawl of each place did."""
-    served.access.profile(who, author)
-    return {"object": "list", "data": [_row(one) for one in list_sources(served.stores, author)]}
+def sources(caller: CurrentCaller, state: State, author: str) -> dict[str, Any]:
+    """The author's sources, and what the last crawl of each one did."""
+    state.access.profile(caller, author)
+    return {"object": "list", "data": [_row(one) for one in list_sources(state.stores, author)]}
 
 
 @router.post("/collect", status_code=202)
-def collect(who: Asking, served: ServedHere, author: str, source: str | None = None) -> dict[str, Any]:
-    """Ask for a crawl of one source, or of all: a running daemon begins within 30 seconds."""
-    served.access.profile(who, author)
-    asked = request_crawl(served.stores, author, source)
-    rows = [_row(one) for one in list_sources(served.stores, author) if one.source.id in asked]
+def collect(caller: CurrentCaller, state: State, author: str, source: str | None = None) -> dict[str, Any]:
+    """Ask for a crawl of one source, or of all; a running daemon starts it within 30 seconds."""
+    state.access.profile(caller, author)
+    asked = request_crawl(state.stores, author, source)
+    rows = [_row(one) for one in list_sources(state.stores, author) if one.source.id in asked]
     return {"object": "list", "data": rows}
 
 

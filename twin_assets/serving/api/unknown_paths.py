@@ -9,6 +9,6 @@ router = APIRouter()
 
 
 @router.api_route("/v1/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
-async def nothing(request: Request, path: str) -> Response:
+async def unknown_path(request: Request, path: str) -> Response:
     """Raises NotThere."""
     raise NotThere(f"there is no {request.method} /v1/{path} here")

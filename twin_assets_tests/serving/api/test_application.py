@@ -105,12 +105,16 @@ def test_what_is_not_honoured_is_said(client):
 
 def test_earlier_messages_become_turns_whatever_their_order():
     def ask(*messages: tuple[str, str]):
-        return ChatRequest(model="ada", messages=[Message(role=role, content=text) for role, text in messages]).ask()
+        return ChatRequest(
+            model="ada", messages=[Message(role=role, content=text) for role, text in messages]
+        ).draft_spec()
 
     chat = ask(("assistant", "hi"), ("user", "a"), ("user", "b"), ("assistant", "c"), ("assistant", "d"), ("user", "e"))
     assert chat.history == (("a\n\nb", "c\n\nd"),)
     assert chat.prompt == "e"
-    parts = ChatRequest(model="ada@v1", messages=[{"role": "user", "content": [{"type": "text", "text": "x"}]}]).ask()
+    parts = ChatRequest(
+        model="ada@v1", messages=[{"role": "user", "content": [{"type": "text", "text": "x"}]}]
+    ).draft_spec()
     assert (parts.author, parts.version, parts.prompt) == ("ada", "v1", "x")
 
 
