@@ -93,8 +93,8 @@ class DocumentsTab:
         )
         row.then(None, None, None, js=SHOW_CHOSEN, **event_options)
         use = [self._author, self.selection, self.use]
-        said = self.use.input(self._use_for, use, [self.message, self.use], **event_options, **LATEST_ONLY)
-        said.then(self._same_page, self.entered, self.listed, **event_options)
+        changed = self.use.input(self._use_for, use, [self.message, self.use], **event_options, **LATEST_ONLY)
+        changed.then(self._same_page, self.entered, self.listed, **event_options)
 
     def show(self, entered: Entered, request: gr.Request) -> list[Any]:
         """The page and document chosen for this author; for another author, the first page and no document."""

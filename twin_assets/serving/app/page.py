@@ -30,7 +30,7 @@ SOURCES = "sources"
 FORMATS = [("as asked", "any"), ("article", "article"), ("post", "post"), ("code", "code")]
 
 HEAD = """<header class="twin-head"><h1>LLM Twin</h1><p>drafts in an author's own voice, from what they have already
-written</p>{way_out}</header>"""
+written</p>{logout}</header>"""
 
 Update = dict[str, Any]
 
@@ -113,7 +113,7 @@ class Page:
         self._source_actions = sources
         # Gradio deletes an upload that no action took over within two days.
         with gr.Blocks(title="LLM Twin", analytics_enabled=False, delete_cache=(DAY_S, DAY_S)) as self.blocks:
-            gr.HTML(HEAD.format(way_out='<a href="/logout">log out</a>' if with_login else ""))
+            gr.HTML(HEAD.format(logout='<a href="/logout">log out</a>' if with_login else ""))
             self.stored = gr.State(None)
             with gr.Column(visible=False) as self.no_author:
                 gr.HTML(fragments.NO_AUTHOR)
