@@ -45,6 +45,6 @@ def test_an_unknown_version_is_refused_before_anything_runs(published):
 
 def test_a_rejected_version_is_not_approved_and_the_error_says_why(published, dagster_instance):
     reject(published, "ada", "v2", "Ada", "too stiff")
-    with pytest.raises(TwinError, match="ada@v2 was not put into production: .*rejected"):
+    with pytest.raises(TwinError, match=r"ada@v2 was not put into production: .*rejected"):
         approve(published, "ada", "v2", "Ada", "x", lambda: nullcontext(dagster_instance))
     assert published.models.production("ada") is None
