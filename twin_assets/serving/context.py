@@ -91,8 +91,8 @@ def _best_parts(link: str, title: str, text: str, query: str, embedder: Embedder
     if not chunks:
         return []
     wanted, *vectors = embedder.encode([query, *(chunk.text for chunk in chunks)])
-    likeness = [float(vector @ wanted) for vector in vectors]
-    best = sorted(range(len(chunks)), key=lambda n: -likeness[n])[:MAX_PASSAGES]
+    similarity = [float(vector @ wanted) for vector in vectors]
+    best = sorted(range(len(chunks)), key=lambda n: -similarity[n])[:MAX_PASSAGES]
     return [
         Passage(f"{link}#{chunk.position:04d}", f"{title} (linked page)", link, chunk.text.strip())
         for chunk in (chunks[n] for n in best)

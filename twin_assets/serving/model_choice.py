@@ -82,24 +82,24 @@ def _trained(manifest: ModelManifest) -> DraftingModel:
         answer_tokens=manifest.recipe["answer_tokens"],
         passages=passage_limits(manifest.recipe),
         manifest=manifest,
-        warnings=tuple(_doubts(manifest)),
+        warnings=tuple(_version_warnings(manifest)),
     )
 
 
-def _doubts(manifest: ModelManifest) -> list[str]:
-    doubts = list(_plumbing(manifest.base.name))
+def _version_warnings(manifest: ModelManifest) -> list[str]:
+    warnings = list(_base_warnings(manifest.base.name))
     if manifest.stage == "rejected":
-        doubts.append(f"version {manifest.version} was rejected: {manifest.reason}")
+        warnings.append(f"version {manifest.version} was rejected: {manifest.reason}")
     if manifest.evaluation is None:
-        doubts.append(f"version {manifest.version} has not been evaluated")
+        warnings.append(f"version {manifest.version} has not been evaluated")
     if failed := [f"{gate.name} ({gate.text})" for gate in manifest.gates if not gate.passed]:
-        doubts.append(f"version {manifest.version} failed: {'; '.join(failed)}")
+        warnings.append(f"version {manifest.version} failed: {'; '.join(failed)}")
     if other_prompts := manifest.prompt_warning(PROMPT_VERSION):
-        doubts.append(other_prompts)
-    return doubts
+        warnings.append(other_prompts)
+    return warnings
 
 
-def _plumbing(base: str) -> list[str]:
+def _base_warnings(base: str) -> list[str]:
     """The warning about a base model that was made on this machine."""
     if not base.startswith(DOCSTRINGS):
         return []
@@ -123,7 +123,7 @@ def _untrained(stores: Stores, profile: AuthorProfile) -> DraftingModel:
         answer_tokens=base.answer_tokens,
         passages=base.passages,
         warnings=(
-            *_plumbing(base.spec.name),
+            *_base_warnings(base.spec.name),
             f"untrained: {base.spec.name} has learned nothing from {profile.name} and imitates what it is shown; "
             f"{way_out}",
         ),

@@ -194,7 +194,7 @@ def test_drafts_at_once_are_counted_wherever_models_run(by_chat):
     drafter, spec = Drafter(by_chat), DraftSpec("ada", PROMPT, sampling=SEEDED)
     first = drafter.stream(spec)
     next(event for event in first if isinstance(event, Grounding))
-    with pytest.raises(Busy, match=r"as many drafts as may be \(1\)") as error:
+    with pytest.raises(Busy, match=r"as many drafts as are allowed \(1\)") as error:
         finished(drafter, spec)
     assert error.value.retry_after_s > 0
     first.close()
@@ -317,7 +317,7 @@ def test_a_linked_page_is_material_and_never_an_instruction(production, drafter,
 def test_a_link_that_fails_is_a_warning(production, drafter, site):
     links = (f"{site.url}/nowhere", f"{site.url}/picture", "file:///etc/passwd")
     made = finished(drafter, DraftSpec("ada", PROMPT, links=links, sampling=SEEDED))
-    failed = [warning for warning in made.warnings if warning.startswith("left out a link: ")]
+    failed = [warning for warning in made.warnings if warning.startswith("a link was not used: ")]
     assert ["404" in failed[0], "image/png" in failed[1], "no http(s) URL" in failed[2]] == [True] * 3
     assert made.text
 
