@@ -29,7 +29,7 @@ class BodyLimit:
         max_bytes, app = self._uploads if scope.get("path") == UPLOADS else self._usual
         length = Headers(scope=scope).get("content-length", "0") if scope["type"] == "http" else "0"
         if length.isdecimal() and int(length) > max_bytes:
-            message = f"the request is larger than {max_bytes // 1_000} kB"
+            message = f"the request is larger than {max_bytes // 1_000} kB: send a smaller one"
             await JSONResponse(error_body(413, message), 413)(scope, receive, send)
         else:
             await app(scope, receive, send)

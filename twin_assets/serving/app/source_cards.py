@@ -20,7 +20,7 @@ PICKED_UP_WITHIN = timedelta(minutes=2)
 """The time within which a running daemon begins a requested crawl; after that, something is wrong."""
 
 PROOFS = {"token": "a token", "rel_me": "rel=me links"}
-PILLS = {"never": "not collected yet", "done": "collected"}
+PILLS = {"never": "not collected yet", "broken off": "interrupted", "done": "collected"}
 NO_SOURCE = '<p class="twin-quiet">No source yet: say below where the writing is.</p>'
 
 

@@ -101,7 +101,7 @@ class SourcesActions:
 
         def ask(author: str) -> str:
             asked = self._collector.request_crawl(author, source_id or None)
-            return f"asked for {asked[0] if len(asked) == 1 else f'{len(asked)} sources'}"
+            return f"requested a crawl of {asked[0] if len(asked) == 1 else f'{len(asked)} sources'}"
 
         return self._run_for(who, author, ask)
 

@@ -109,7 +109,7 @@ def test_one_source_or_all_of_them_are_asked_for(actions, stores):
     for where in (BLOG.where, "https://other.example/"):
         actions.add_source(OPERATOR, "ada", Place(where))
     first, second = (source.id for source in stores.warehouse.profile("ada").sources)
-    assert "asked for blog" in actions.collect(OPERATOR, "ada", second).message
+    assert "requested a crawl of blog" in actions.collect(OPERATOR, "ada", second).message
     assert [request["source_id"] for request in stores.warehouse.crawl_requests()] == [second]
     assert "2 sources" in actions.collect(OPERATOR, "ada", ALL_SOURCES).message
     assert {request["source_id"] for request in stores.warehouse.crawl_requests()} == {first, second}
