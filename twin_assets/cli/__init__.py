@@ -1,1 +1,1 @@
-"""`twin …`: the operations for a terminal, and the demo."""
+"""The command `twin`: the operations for a terminal, and the demo."""

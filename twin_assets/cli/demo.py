@@ -1,4 +1,4 @@
-"""`make demo`: one author through the whole graph as real Dagster runs, then a draft, then the two web pages."""
+"""`make demo`: take one author through the whole graph as real Dagster runs, draft, and serve the two web pages."""
 
 import signal
 import subprocess
@@ -13,6 +13,7 @@ from twin_assets.cli.terminal import tell_outcome
 from twin_assets.documents import AuthorProfile, Consent, ModelManifest, RecipeChoice
 from twin_assets.errors import NotThere, TwinError
 from twin_assets.operations import runs
+from twin_assets.operations.collector import add_author
 from twin_assets.operations.sources import add_source
 from twin_assets.operations.status import author_status, evaluation_text, status_text
 from twin_assets.settings import project_root
@@ -26,7 +27,7 @@ UI_PORT = 3000
 
 
 def run_demo(stores: Stores, author: str, sources: list[str], recipe: str, with_servers: bool) -> None:
-    """The demo. Raises TwinError, after what could be done is done, when a part of it failed."""
+    """Run the demo. Raises TwinError if a part of it failed, after doing all that could be done."""
     started = time.monotonic()
     _prepare(stores, author, sources, recipe)
     say_title(f"The graph for {author}: collect, clean, chunk, embed, build a dataset, train, evaluate")
@@ -41,18 +42,18 @@ def run_demo(stores: Stores, author: str, sources: list[str], recipe: str, with_
         _show_draft(stores, author, manifest)
     click.echo(f"\nDone in {time.monotonic() - started:.0f} s.")
     if failed:
-        raise TwinError("did not work: " + "; ".join(f"{outcome.part}: {outcome.text}" for outcome in failed))
+        raise TwinError("failed: " + "; ".join(f"{outcome.part}: {outcome.text}" for outcome in failed))
     if recipe == "tiny-cpu":
         click.echo(
-            "tiny-cpu is plumbing, not quality: its base was made on this machine from docstrings in minutes.\n"
-            "A real small model:  make demo"
+            "tiny-cpu shows that all parts work, and writes badly: its base was made here from docstrings in minutes.\n"
+            "For a real small model: make demo"
         )
     if with_servers:
         _serve(stores)
 
 
 def say_title(text: str) -> None:
-    """A line that stands out."""
+    """Print a heading in bold."""
     click.echo("\n" + click.style(text, bold=True))
 
 
@@ -68,8 +69,7 @@ def _prepare(stores: Stores, author: str, sources: list[str], recipe: str) -> No
         stores.warehouse.profile(author)
     except NotThere:
         name = SAMPLE_NAME if author == SAMPLE_AUTHOR else author
-        consent = Consent(who=f"{name}, by running make demo")
-        stores.warehouse.add_profile(AuthorProfile(id=author, name=name, consent=consent))
+        add_author(stores, author, name, Consent(who=f"{name}, by running make demo"), recipe)
 
     def subscribe(profile: AuthorProfile) -> None:
         if recipe not in [choice.name for choice in profile.recipes]:
@@ -86,25 +86,27 @@ def _newest(stores: Stores, author: str, recipe: str) -> ModelManifest | None:
 
 
 def _approve(instance: dg.DagsterInstance, stores: Stores, manifest: ModelManifest) -> None:
-    """The demo approves in the author's place, and says so."""
+    """Approve the version in the author's place, and say so."""
     current = stores.models.production(manifest.author)
     if current and current.version == manifest.version:
         return
     failed = [gate.name for gate in manifest.gates if not gate.passed]
     if failed:
-        click.echo(f"    not promoted: {manifest.version} failed {', '.join(failed)}; drafts come from what is there")
+        click.echo(
+            f"    not promoted: {manifest.version} failed {', '.join(failed)}; drafts come from the model before it"
+        )
         return
     tell_outcome(runs.promote(instance, manifest.author, manifest.version, "make demo", "the demo approves by itself"))
-    click.echo("    the demo approved this version itself; elsewhere a person does: `twin approve`")
+    click.echo("    the demo approved this version itself; outside the demo a person does: `twin approve`")
 
 
 def _show_results(stores: Stores, author: str, manifest: ModelManifest | None) -> None:
-    say_title("What there is now")
+    say_title("Status")
     click.echo(status_text(author_status(stores, author)))
     if manifest is not None and manifest.evaluation is not None:
-        say_title(f"Evaluation of {manifest.version}, on writing it never saw")
+        say_title(f"Evaluation of {manifest.version}, on writing it was not trained on")
         click.echo(evaluation_text(manifest))
-    say_title("Where it lies")
+    say_title("Where everything is stored")
     settings = stores.settings
     places = {
         "warehouse": (settings.mongodb_uri and "MongoDB") or settings.warehouse_path,
@@ -118,7 +120,7 @@ def _show_results(stores: Stores, author: str, manifest: ModelManifest | None) -
 
 
 def _show_draft(stores: Stores, author: str, manifest: ModelManifest | None) -> None:
-    """A draft by what was just trained, also when it did not pass: its warnings then say so."""
+    """Draft with the version just trained, even if it failed a gate: its warnings then say so."""
     from twin_assets.cli.draft_output import print_draft
 
     say_title(f"A draft: “{PROMPT}”")
@@ -126,7 +128,7 @@ def _show_draft(stores: Stores, author: str, manifest: ModelManifest | None) -> 
 
 
 def _serve(stores: Stores) -> None:
-    """The Dagster UI and the app, until Ctrl-C; neither outlives the other."""
+    """Serve the Dagster UI and the app until Ctrl-C; if one ends, so does the other."""
     settings = stores.settings
     say_title("Serving (Ctrl-C ends both)")
     click.echo(f"  Dagster UI  http://127.0.0.1:{UI_PORT}\n  the app     http://127.0.0.1:{settings.api_port}")
@@ -143,7 +145,7 @@ def _serve(stores: Stores) -> None:
         click.echo("\nstopping …")
     else:
         ended = next(str(server.args[0]) for server in servers if server.poll() is not None)  # type: ignore[index]
-        raise TwinError(f"{Path(ended).name} ended by itself: see what it said above")
+        raise TwinError(f"{Path(ended).name} ended unexpectedly: see its output above")
     finally:
         for server in servers:
             server.send_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""A draft as the terminal shows it: `twin draft` and the demo."""
+"""How a draft is printed in the terminal, by `twin draft` and by the demo."""
 
 import json
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import cast
 import click
 
 from twin_assets.documents import Category
-from twin_assets.serving.drafting import Ask, Draft, Drafter, Event, Piece, Status
+from twin_assets.serving.drafting import Draft, Drafter, DraftSpec, Event, Piece, Status
 from twin_assets.stores import Stores
 
 
@@ -21,12 +21,12 @@ def print_draft(
     links: Sequence[str] = (),
     as_json: bool = False,
 ) -> None:
-    """Write a draft to stdout as it comes, then what it stands on; waiting and warnings go to stderr.
+    """Print a draft on stdout as it is written, then its sources; status and warnings go to stderr.
 
     as_json: one JSON document and nothing else on stdout.
     """
     event: Event | None = None
-    for event in Drafter(stores).stream(Ask(author, prompt, version, category, tuple(links))):
+    for event in Drafter(stores).stream(DraftSpec(author, prompt, version, category, tuple(links))):
         if isinstance(event, Status):
             click.echo(click.style(f"{event.text} …", dim=True), err=True)
         elif isinstance(event, Piece) and not as_json:

@@ -1,6 +1,6 @@
-"""`twin`: the terminal's view of the same functions. Whatever it starts is a real Dagster run, seen in the UI later.
+"""`twin`: the project's operations for a terminal. Whatever it starts is a real Dagster run, which the UI shows.
 
-Every import that costs time happens inside a command, so that help and `status` are instant.
+Every slow import happens inside a command, so that help and `status` are instant.
 """
 
 import getpass
@@ -8,7 +8,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Iterable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
@@ -24,29 +24,29 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document, or JSON lines, on stdout.")
-reason_option = click.option("--reason", required=True, help="Why; kept with the version.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document, or JSON lines, on stdout.")
+reason_option = click.option("--reason", required=True, help="Why; stored with the version.")
 
 
-def put(value: object) -> None:
-    """One JSON line on stdout."""
+def print_json(value: object) -> None:
+    """Print one line of JSON on stdout."""
     click.echo(json.dumps(value, ensure_ascii=False, default=str))
 
 
-def put_all(rows: Iterable[dict[str, Any]]) -> None:
-    """JSON lines on stdout."""
+def print_json_lines(rows: Iterable[dict[str, Any]]) -> None:
+    """Print one line of JSON for each row on stdout."""
     for row in rows:
-        put(row)
+        print_json(row)
 
 
 def fail(text: str) -> NoReturn:
-    """End with status 1 and one line that says what to do."""
+    """End with status 1 and one line that says what is wrong and what to do."""
     click.echo(click.style("error: ", fg="red", bold=True) + text, err=True)
     sys.exit(1)
 
 
-def plain_errors(command: F) -> F:
-    """Errors that were raised for a person are shown as one line, without a traceback."""
+def one_line_errors(command: F) -> F:
+    """Show errors that were raised for a person as one line, without a traceback."""
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -67,13 +67,13 @@ def stores() -> "Stores":
     return open_stores()
 
 
-def finish(outcomes: "list[Outcome]", as_json: bool) -> None:
-    """Print the outcomes if asked to, and end with status 1 naming what failed."""
+def report_outcomes(outcomes: "list[Outcome]", as_json: bool) -> None:
+    """Print the outcomes if asked to; if any failed, name them and end with status 1."""
     if as_json:
-        put([outcome.as_dict() for outcome in outcomes])
+        print_json([outcome.as_dict() for outcome in outcomes])
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if failed:
-        fail("did not work: " + "; ".join(f"{outcome.part}: {outcome.text}" for outcome in failed))
+        fail("failed: " + "; ".join(f"{outcome.part}: {outcome.text}" for outcome in failed))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -93,7 +93,7 @@ def main() -> None:
 
 @main.group()
 def author() -> None:
-    """Authors: who writes, and that they agreed."""
+    """Authors: the people whose writing is collected, with their consent."""
 
 
 @author.command("add")
@@ -102,28 +102,26 @@ def author() -> None:
 @click.option(
     "--consent", required=True, help='Who states that this writing is theirs, and when: "Ada Example, 2026-11-24".'
 )
-@plain_errors
+@one_line_errors
 def author_add(author_id: str, name: str, consent: str) -> None:
-    """Add an author. ID is a slug of a-z, 0-9 and '-'."""
+    """Add an author. ID is made of a-z, 0-9 and '-'."""
     from twin_assets.documents import Consent
-    from twin_assets.operations.collector import add_author
-    from twin_assets.operations.runs import dagster_instance, register
+    from twin_assets.operations.collector import Collector
 
-    opened = stores()
-    add_author(opened, author_id, name, Consent.stated(consent))
-    with dagster_instance() as instance:
-        register(instance, opened)
+    Collector(stores()).add_author(author_id, name, Consent.stated(consent))
     say(f"added {author_id}; next: twin source add {author_id} PLATFORM WHERE")
 
 
 @author.command("list")
 @as_json
-@plain_errors
+@one_line_errors
 def author_list(as_json: bool) -> None:
     """List authors."""
     profiles = stores().warehouse.profiles()
     if as_json:
-        put_all({"id": profile.id, "name": profile.name, "sources": len(profile.sources)} for profile in profiles)
+        print_json_lines(
+            {"id": profile.id, "name": profile.name, "sources": len(profile.sources)} for profile in profiles
+        )
         return
     for profile in profiles:
         click.echo(f"{profile.id:<24} {profile.name:<32} {len(profile.sources)} sources")
@@ -134,14 +132,14 @@ def author_list(as_json: bool) -> None:
 @author.command("show")
 @click.argument("author_id", metavar="ID")
 @as_json
-@plain_errors
+@one_line_errors
 def author_show(author_id: str, as_json: bool) -> None:
-    """Show an author's profile; keys are shown by their label only."""
+    """Show an author's profile; API keys are shown by their label only."""
     profile = (
         stores().warehouse.profile(author_id).model_dump(mode="json", exclude={"api_keys": {"__all__": {"sha256"}}})
     )
     if as_json:
-        put(profile)
+        print_json(profile)
     else:
         import yaml
 
@@ -156,15 +154,15 @@ def author_show(author_id: str, as_json: bool) -> None:
 @click.option(
     "--train-private/--no-train-private",
     default=None,
-    help="Whether models learn from drafts, connections-only posts and private repositories; never quoted.",
+    help="Whether models learn from private drafts, posts and repositories, which are never quoted.",
 )
 @click.option(
     "--promotion",
     type=click.Choice(["manual", "automatic"]),
-    help="Whether a version that passes every gate goes into production by itself.",
+    help="Whether a version that passes every gate goes into production automatically.",
 )
-@click.option("--recipe", "recipes", multiple=True, help="Train these recipes by themselves; may be repeated.")
-@plain_errors
+@click.option("--recipe", "recipes", multiple=True, help="A recipe to train automatically; may be repeated.")
+@one_line_errors
 def author_set(
     author_id: str,
     name: str | None,
@@ -172,7 +170,7 @@ def author_set(
     promotion: Literal["manual", "automatic"] | None,
     recipes: tuple[str, ...],
 ) -> None:
-    """Change a profile: only what is named."""
+    """Change a profile; what is not named stays as it is."""
     from twin_assets.documents import RecipeChoice
     from twin_assets.language.base_models import recipe_files
     from twin_assets.operations import runs, usage
@@ -192,19 +190,19 @@ def author_set(
     with runs.dagster_instance() as instance:
         runs.register(instance, opened)
         if train_private is not None and usage.train_private(instance, opened, author_id, train_private):
-            say(f"the next features run takes that up: twin run {author_id} --until instruction_dataset")
+            say(f"this takes effect with the next features run: twin run {author_id} --until instruction_dataset")
     say(f"changed {author_id}; see: twin author show {author_id}")
 
 
 @author.command("erase")
 @click.argument("author_id", metavar="ID")
-@click.option("--yes", is_flag=True, help="Do not ask for the id.")
+@click.option("--yes", is_flag=True, help="Do not ask to type the id.")
 @as_json
-@plain_errors
+@one_line_errors
 def author_erase(author_id: str, yes: bool, as_json: bool) -> None:
-    """Erase an author: documents, features, models, drafts, runs, logs, exports. There is no way back.
+    """Erase an author: documents, features, models, drafts, runs, logs, exports. This cannot be undone.
 
-    What lies outside this project stays: their site, their folders, their accounts.
+    What is outside this project stays: their site, their folders, their accounts.
     """
     from twin_assets.operations.erasure import check_erasable, erase
     from twin_assets.operations.runs import dagster_instance
@@ -216,13 +214,13 @@ def author_erase(author_id: str, yes: bool, as_json: bool) -> None:
             not yes
             and click.prompt(f"This cannot be undone. Type {author_id} to erase all of it", err=True) != author_id
         ):
-            raise BadInput("that is another id: nothing was erased")
+            raise BadInput("that is a different id: nothing was erased")
         erased = erase(instance, opened, author_id, say)
     if as_json:
-        put(erased.as_dict())
-    say(f"erased {author_id}; a running `twin serve` may hold their model in memory: start it anew")
+        print_json(erased.as_dict())
+    say(f"erased {author_id}; a running `twin serve` may still hold their model in memory: restart it")
     for place in erased.elsewhere:
-        say(f"still at wandb, to be deleted there: {place}")
+        say(f"still at wandb: delete {place} there")
 
 
 @main.group()
@@ -237,15 +235,15 @@ def source() -> None:
 @click.option(
     "--token-env", help="NAME of the environment variable that holds the token; the token itself is never stored."
 )
-@click.option("--cron", help='When to collect by itself, e.g. "0 6 * * *".')
+@click.option("--cron", help='When to collect automatically, e.g. "0 6 * * *".')
 @click.option(
-    "--option", "options", multiple=True, metavar="KEY=VALUE", help="A platform's own option; may be repeated."
+    "--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of the platform; may be repeated."
 )
-@plain_errors
+@one_line_errors
 def source_add(
     author_id: str, platform: str, where: str, token_env: str | None, cron: str | None, options: tuple[str, ...]
 ) -> None:
-    """Add a source. WHERE is a URL, a handle, a folder or an archive, as the platform has it."""
+    """Add a source. WHERE is a URL, a handle, a folder or an archive, depending on the platform."""
     from twin_assets.operations.sources import add_source
 
     added = add_source(stores(), author_id, platform, where, token_env=token_env, cron=cron, options=_pairs(options))
@@ -255,7 +253,7 @@ def source_add(
 
         with dagster_instance() as instance:
             if not daemon_runs(instance):
-                say("its cron waits for a daemon, and none is running: start one with `dagster dev`")
+                say("its cron needs a daemon, and none is running: start one with `dagster dev`")
 
 
 def _pairs(options: tuple[str, ...]) -> dict[str, str]:
@@ -268,17 +266,14 @@ def _pairs(options: tuple[str, ...]) -> dict[str, str]:
 @source.command("list")
 @click.argument("author_id", metavar="ID")
 @as_json
-@plain_errors
+@one_line_errors
 def source_list(author_id: str, as_json: bool) -> None:
     """List an author's sources with the outcome of their last crawl."""
-    opened = stores()
-    crawls = opened.warehouse.crawls(author_id)
-    rows = [
-        source.model_dump() | {"last_crawl": crawls.get(source.id)}
-        for source in opened.warehouse.profile(author_id).sources
-    ]
+    from twin_assets.operations.sources import list_sources
+
+    rows = [one.source.model_dump() | {"last_crawl": one.last_crawl} for one in list_sources(stores(), author_id)]
     if as_json:
-        put_all(rows)
+        print_json_lines(rows)
         return
     for row in rows:
         crawl = row["last_crawl"]
@@ -294,24 +289,24 @@ def source_list(author_id: str, as_json: bool) -> None:
 @source.command("token")
 @click.argument("author_id", metavar="ID")
 @click.argument("source_id", metavar="SOURCE")
-@plain_errors
+@one_line_errors
 def source_token(author_id: str, source_id: str) -> None:
-    """Print what to write into a page of the source to prove that it is the author's; it is no secret."""
+    """Print the token that proves a source to be the author's once it is on the source's page; it is not secret."""
     from twin_assets.operations.ownership import ownership_token
     from twin_assets.operations.sources import source_of
 
     profile = stores().warehouse.profile(author_id)
     click.echo(ownership_token(profile, source_of(profile, source_id)))
-    say(f"write it anywhere into the page's text, such as the bio; then: twin source prove {author_id} {source_id}")
+    say(f"put it anywhere in the page's text, such as the bio; then: twin source prove {author_id} {source_id}")
 
 
 @source.command("prove")
 @click.argument("author_id", metavar="ID")
 @click.argument("source_id", metavar="SOURCE")
 @click.argument("url", required=False)
-@plain_errors
+@one_line_errors
 def source_prove(author_id: str, source_id: str, url: str | None) -> None:
-    """Prove that a source is the author's: by the token on its page, or by rel="me" links with a proven source's page.
+    """Prove that a source is the author's: by the token on its page, or by rel="me" links to and from a proven source.
 
     URL is the page to look at, one of the source's own; default: the source's URL.
     """
@@ -325,7 +320,7 @@ def source_prove(author_id: str, source_id: str, url: str | None) -> None:
 @source.command("remove")
 @click.argument("author_id", metavar="ID")
 @click.argument("source_id", metavar="SOURCE")
-@plain_errors
+@one_line_errors
 def source_remove(author_id: str, source_id: str) -> None:
     """Remove a source; its documents stay."""
     from twin_assets.operations.sources import remove_source
@@ -336,13 +331,13 @@ def source_remove(author_id: str, source_id: str) -> None:
 
 @main.group()
 def key() -> None:
-    """API keys: needed as soon as the server listens beyond this machine."""
+    """API keys: needed if other machines can reach the server."""
 
 
 @key.command("add")
 @click.argument("author_id", metavar="ID")
 @click.option("--label", default="key", show_default=True, help="What the key is for.")
-@plain_errors
+@one_line_errors
 def key_add(author_id: str, label: str) -> None:
     """Make a key for an author and print it once; only its hash is kept."""
     from twin_assets.documents import ApiKey
@@ -351,19 +346,19 @@ def key_add(author_id: str, label: str) -> None:
     token, sha256 = new_key()
     made = ApiKey(label=label, sha256=sha256)
     stores().warehouse.change_profile(author_id, lambda profile: profile.api_keys.append(made))
-    say(f"this key opens {author_id} and nobody else, and is not shown again:")
+    say(f"this key gives access to {author_id} and no other author, and is not shown again:")
     click.echo(token)
 
 
 @key.command("list")
 @click.argument("author_id", metavar="ID")
 @as_json
-@plain_errors
+@one_line_errors
 def key_list(author_id: str, as_json: bool) -> None:
-    """List an author's keys by label and age; the keys themselves are not kept."""
+    """List an author's keys by label and age; the keys themselves are not stored."""
     keys = stores().warehouse.profile(author_id).api_keys
     if as_json:
-        put_all({"label": one.label, "created_at": one.created_at} for one in keys)
+        print_json_lines({"label": one.label, "created_at": one.created_at} for one in keys)
         return
     for one in keys:
         click.echo(f"{one.label:<24} made {one.created_at:%Y-%m-%d %H:%M}")
@@ -372,9 +367,9 @@ def key_list(author_id: str, as_json: bool) -> None:
 @key.command("remove")
 @click.argument("author_id", metavar="ID")
 @click.argument("label")
-@plain_errors
+@one_line_errors
 def key_remove(author_id: str, label: str) -> None:
-    """Remove an author's keys with this label; whoever uses one is locked out at once."""
+    """Remove an author's keys with this label; they stop working at once."""
 
     def remove(profile: "AuthorProfile") -> None:
         kept = [one for one in profile.api_keys if one.label != label]
@@ -384,67 +379,67 @@ def key_remove(author_id: str, label: str) -> None:
         profile.api_keys = kept
 
     stores().warehouse.change_profile(author_id, remove)
-    say(f"removed {label}: what used it is locked out")
+    say(f"removed {label}: it no longer works")
 
 
 @main.command()
 @click.argument("author_id", metavar="ID")
 @click.option("--platform", help="Only this platform.")
 @as_json
-@plain_errors
+@one_line_errors
 def collect(author_id: str, platform: str | None, as_json: bool) -> None:
-    """Collect only: ask every source for what is new."""
+    """Collect only: fetch what is new from every source."""
     from twin_assets.operations import runs
 
     opened = stores()
     with runs.dagster_instance() as instance:
         runs.register(instance, opened)
-        finish(runs.collect(instance, opened, author_id, tell_outcome, platform), as_json)
+        report_outcomes(runs.collect(instance, opened, author_id, tell_outcome, platform), as_json)
 
 
 @main.command()
 @click.argument("author_id", metavar="ID")
-@click.option("--recipe", "recipes", multiple=True, help="Train this recipe; default: those the author subscribes to.")
+@click.option("--recipe", "recipes", multiple=True, help="A recipe to train; default: those of the author's profile.")
 @click.option(
     "--until", default="evaluation_report", show_default=True, help="Stop after this asset; `raw` only collects."
 )
 @as_json
-@plain_errors
+@one_line_errors
 def run(author_id: str, recipes: tuple[str, ...], until: str, as_json: bool) -> None:
-    """Run the graph up to an asset: only what is out of date; prints what ran and what was skipped."""
+    """Run what is out of date in the graph, up to an asset; prints what ran and what was skipped."""
     from twin_assets.operations import runs
 
     opened = stores()
     chosen = recipes or tuple(choice.name for choice in opened.warehouse.profile(author_id).recipes)
     with runs.dagster_instance() as instance:
-        finish(runs.run_graph(instance, opened, author_id, chosen, until, tell_outcome), as_json)
+        report_outcomes(runs.run_graph(instance, opened, author_id, chosen, until, tell_outcome), as_json)
 
 
 @main.command()
 @click.argument("author_id", metavar="ID")
 @as_json
-@plain_errors
+@one_line_errors
 def status(author_id: str, as_json: bool) -> None:
-    """Documents, chunks, examples by split, dataset version, models with stage and metrics."""
+    """Show documents, chunks, examples by split, dataset version, models with stage and metrics."""
     from twin_assets.operations.status import author_status, status_text
 
     found = author_status(stores(), author_id)
-    put(found) if as_json else click.echo(status_text(found))
+    print_json(found) if as_json else click.echo(status_text(found))
 
 
 @main.command()
 @click.argument("author_id", metavar="ID")
 @click.option("--platform", help="Only this platform.")
-@click.option("--cleaned", is_flag=True, help="The cleaned documents instead of the raw ones.")
+@click.option("--cleaned", is_flag=True, help="List the cleaned documents instead of the raw ones.")
 @as_json
-@plain_errors
+@one_line_errors
 def documents(author_id: str, platform: str | None, cleaned: bool, as_json: bool) -> None:
-    """List an author's documents; tombstones are marked."""
+    """List an author's documents; those deleted at their source are marked."""
     from twin_assets.operations.status import document_rows
 
     for row in document_rows(stores(), author_id, platform, cleaned):
         if as_json:
-            put(row)
+            print_json(row)
         else:
             mark = "gone " if row.get("deleted_at") else ""
             mark += f"not for {' and '.join(row['left_out'])} " if row.get("left_out") else ""
@@ -465,55 +460,46 @@ def document() -> None:
     type=click.Choice(["training", "quoting", "both"]),
     default="both",
     show_default=True,
-    help="Answers that a model learns, passages that drafts draw on, or both.",
+    help="Training: the answers a model learns. Quoting: the passages a draft may use.",
 )
-@click.option("--take-back", is_flag=True, help="Let it be used again.")
-@plain_errors
+@click.option("--take-back", is_flag=True, help="Undo it: let the document be used again.")
+@one_line_errors
 def document_leave_out(
     author_id: str, document_id: str, use: Literal["training", "quoting", "both"], take_back: bool
 ) -> None:
     """Keep a document out of training, quoting or both. DOCUMENT_ID is as `twin documents` shows it."""
-    from twin_assets.operations.runs import daemon_runs, dagster_instance
-    from twin_assets.operations.usage import document_of, leave_out
+    from twin_assets.operations.collector import Collector
+    from twin_assets.operations.usage import START_FEATURES, document_of
 
     uses: list[Use] = ["training", "quoting"] if use == "both" else [use]
     opened = stores()
-    with dagster_instance() as instance:
-        before = set(document_of(opened, author_id, document_id).left_out)
-        left_out = sorted(before.difference(uses) if take_back else before.union(uses))
-        changed = leave_out(instance, opened, author_id, document_id, left_out)
-        followed = daemon_runs(instance)
-    if not changed:
-        say(f"{document_id} is so already: nothing changed")
-        return
-    said = f"left out of {' and '.join(left_out)}" if left_out else "used again for training and quoting"
-    how = "the daemon starts it now" if followed else f"start it: twin run {author_id} --until instruction_dataset"
-    say(f"{document_id} will be {said} after the next features run; {how}")
-    if not take_back and use != "quoting":
-        say("a model that was trained before keeps what it learned from it until you train again")
+    before = set(document_of(opened, author_id, document_id).left_out)
+    wanted = before.difference(uses) if take_back else before.union(uses)
+    left_out = Collector(opened).leave_out(author_id, document_id, wanted)
+    for sentence in left_out.sentences(document_id, START_FEATURES.format(author=author_id)):
+        say(sentence)
 
 
 @main.command()
 @click.argument("author_id", metavar="ID")
 @click.argument("query")
-@click.option("-k", "k", default=10, show_default=True, help="How many hits.")
+@click.option("-k", "k", default=10, show_default=True, help="How many hits to print.")
 @click.option("--category", type=click.Choice(["article", "post", "code"]))
 @as_json
-@plain_errors
+@one_line_errors
 def search(author_id: str, query: str, k: int, category: str | None, as_json: bool) -> None:
     """Search an author's own writing, by meaning and by words."""
-    from twin_assets.language.embedding import load_embedder
-    from twin_assets.language.search import SearchFilter, load_reranker
-    from twin_assets.language.search import search as find
+    from twin_assets.operations.search import search_writing
 
     opened = stores()
     opened.warehouse.profile(author_id)
-    table = opened.features.table(author_id, "embeddings")
-    table.pinned  # noqa: B018  raises when there is nothing to search
-    embedder, reranker = load_embedder(opened.settings), load_reranker(opened.settings)
-    for hit in find(table, embedder, query, k, SearchFilter(category=category), reranker=reranker):
+    opened.features.table(author_id, "embeddings").pinned  # noqa: B018  raises when there is nothing to search
+    found = search_writing(opened, author_id, query, k, category, quotable_only=False)
+    for warning in found.warnings:
+        say(warning)
+    for hit in found.hits:
         if as_json:
-            put({name: getattr(hit, name) for name in ("document_id", "title", "url", "text", "score")})
+            print_json({name: getattr(hit, name) for name in ("document_id", "title", "url", "text", "score")})
         else:
             click.echo(f"{hit.score:.4f}  {hit.title}  {hit.url}\n        {' '.join(hit.text.split())[:160]}")
 
@@ -527,7 +513,7 @@ def dataset() -> None:
 @click.argument("author_id", metavar="ID")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), metavar="DIR")
 @click.option("--version", help="A dataset version; default: the latest.")
-@plain_errors
+@one_line_errors
 def dataset_export(author_id: str, folder: Path, version: str | None) -> None:
     """Write a dataset version to DIR: a Hugging Face `datasets` folder, JSONL per split, and its card, README.md."""
     from twin_assets.operations.status import export_dataset
@@ -539,7 +525,7 @@ def dataset_export(author_id: str, folder: Path, version: str | None) -> None:
 @main.command()
 @click.argument("author_id", metavar="ID")
 @as_json
-@plain_errors
+@one_line_errors
 def models(author_id: str, as_json: bool) -> None:
     """List an author's model versions with stage, bits per byte and gates."""
     from twin_assets.operations.status import model_row, models_text
@@ -547,55 +533,55 @@ def models(author_id: str, as_json: bool) -> None:
     opened = stores()
     opened.warehouse.profile(author_id)
     rows = [model_row(manifest) for manifest in opened.models.versions(author_id)]
-    put_all(rows) if as_json else click.echo(models_text(rows))
+    print_json_lines(rows) if as_json else click.echo(models_text(rows))
 
 
 def _promote(author_id: str, version: str, reason: str) -> None:
-    from twin_assets.operations import runs
+    from twin_assets.operations.approval import approve
 
-    opened = stores()
-    opened.models.version(author_id, version)
-    with runs.dagster_instance() as instance:
-        runs.register(instance, opened)
-        finish([runs.promote(instance, author_id, version, getpass.getuser(), reason)], as_json=False)
+    approve(stores(), author_id, version, getpass.getuser(), reason)
     say(f"{author_id}@{version} is in production")
 
 
-def _promotion(name: str, text: str) -> None:
-    """A command that puts a version into production."""
+def _add_promotion_command(name: str, text: str) -> None:
+    """Add a command that puts a version into production."""
 
     @main.command(name, help=text)
     @click.argument("author_id", metavar="ID")
     @click.argument("version")
     @reason_option
-    @plain_errors
+    @one_line_errors
     def promotion(author_id: str, version: str, reason: str) -> None:
         _promote(author_id, version, reason)
 
 
-_promotion("approve", "Put a version into production.")
-_promotion("rollback", "Put an earlier version back into production.")
+_add_promotion_command("approve", "Put a version into production.")
+_add_promotion_command("rollback", "Put an earlier version back into production.")
 
 
 @main.command()
 @click.argument("author_id", metavar="ID")
 @click.argument("version")
 @reason_option
-@plain_errors
+@one_line_errors
 def reject(author_id: str, version: str, reason: str) -> None:
     """Mark a version so that it is never promoted."""
-    stores().models.reject(author_id, version, getpass.getuser(), reason)
+    from twin_assets.operations import approval
+
+    approval.reject(stores(), author_id, version, getpass.getuser(), reason)
     say(f"{author_id}@{version} is rejected")
 
 
 @main.command()
 @click.argument("author_id", metavar="ID")
 @click.argument("prompt")
-@click.option("--link", "links", multiple=True, metavar="URL", help="A page to draw on; may be repeated.")
+@click.option("--link", "links", multiple=True, metavar="URL", help="A page to use as a source; may be repeated.")
 @click.option("--format", "fmt", type=click.Choice(["article", "post", "code"]), help="What to write.")
-@click.option("--model", "version", help="A version, or `untrained`; default: production, else the untrained base.")
+@click.option(
+    "--model", "version", help="A version, or `untrained`; default: production, or the untrained base if there is none."
+)
 @as_json
-@plain_errors
+@one_line_errors
 def draft(
     author_id: str, prompt: str, links: tuple[str, ...], fmt: str | None, version: str | None, as_json: bool
 ) -> None:
@@ -608,36 +594,30 @@ def draft(
 
 
 @main.command()
-@click.option("--host", help="Address to listen on; beyond this machine API keys are required.")
-@click.option("--port", type=int)
-@plain_errors
+@click.option("--host", help="Address to listen on; API keys are required if other machines can reach it.")
+@click.option("--port", type=int, help="Port to listen on.")
+@one_line_errors
 def serve(host: str | None, port: int | None) -> None:
     """Serve the REST API and the app."""
-    from twin_assets.operations import runs
+    from twin_assets.operations.approval import approve
     from twin_assets.operations.collector import Collector
     from twin_assets.serving.server import serve as run_server
 
     opened = stores()
-
-    def promote(author_id: str, version: str, who: str, reason: str) -> None:
-        with runs.dagster_instance() as instance:
-            runs.register(instance, opened)
-            outcome = runs.promote(instance, author_id, version, who, reason)
-        if outcome.status == "failed":
-            raise TwinError(outcome.text)
-
-    settings = opened.settings
-    run_server(opened, host or settings.api_host, port or settings.api_port, promote, Collector(opened))
+    host, port = host or opened.settings.api_host, port or opened.settings.api_port
+    run_server(opened, host, port, partial(approve, opened), Collector(opened))
 
 
 @main.command()
 @click.option("--author", "author_id", default="wren", show_default=True, help="Author id.")
-@click.option("--source", "sources", default="", help="Feeds, sites, folders or zips; default: the sample.")
-@click.option("--recipe", help="How the model is trained; default: the small real model that lies on this machine.")
+@click.option(
+    "--source", "sources", default="", help="Feeds, sites, folders or zips, separated by spaces; default: the sample."
+)
+@click.option("--recipe", help="How to train the model; default: the small real model installed with this project.")
 @click.option("--serve/--no-serve", "with_servers", default=True, help="Serve the Dagster UI and the app afterwards.")
-@plain_errors
+@one_line_errors
 def demo(author_id: str, sources: str, recipe: str | None, with_servers: bool) -> None:
-    """Take an author through the whole graph; what `make demo` calls."""
+    """Take an author through the whole graph; `make demo` calls this."""
     from twin_assets.cli.demo import run_demo
     from twin_assets.documents import DEFAULT_RECIPE
 

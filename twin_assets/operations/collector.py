@@ -7,7 +7,7 @@ so a crawl goes on when the app ends, and two requests for one source are one cr
 
 import re
 import shutil
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -37,8 +37,8 @@ FILES = "files"
 Open = Callable[[], AbstractContextManager[dg.DagsterInstance]]
 
 
-def add_author(stores: Stores, author: str, name: str, consent: Consent) -> AuthorProfile:
-    """Add a profile, with the recipe that needs no download.
+def add_author(stores: Stores, author: str, name: str, consent: Consent, recipe: str = DEFAULT_RECIPE) -> AuthorProfile:
+    """Add a profile that subscribes to one recipe, by default the one that needs no download.
 
     Raises BadInput for an id that is none, is taken, or whose erasure has not ended.
     """
@@ -46,7 +46,7 @@ def add_author(stores: Stores, author: str, name: str, consent: Consent) -> Auth
         raise BadInput(f"author id {author!r}: use 1 to 63 of a-z, 0-9 and '-', not starting with '-'")
     if erasure.is_being_erased(stores, author):
         raise BadInput(f"the erasure of {author} has not ended: run `twin author erase {author}` first")
-    profile = AuthorProfile(id=author, name=name, consent=consent, recipes=[RecipeChoice(name=DEFAULT_RECIPE)])
+    profile = AuthorProfile(id=author, name=name, consent=consent, recipes=[RecipeChoice(name=recipe)])
     stores.warehouse.add_profile(profile)
     return profile
 
@@ -61,15 +61,6 @@ class Place:
     token_env: str | None = None
 
 
-@dataclass(frozen=True)
-class LeftOut:
-    """What a document is left out of. daemon_runs: whether the features run that a change takes starts by itself."""
-
-    uses: Sequence[Use]
-    changed: bool
-    daemon_runs: bool
-
-
 class Collector:
     """Collection on this project's stores and Dagster instance. Methods raise TwinError with what to do instead."""
 
@@ -82,9 +73,9 @@ class Collector:
         known = crawlers().items()
         return {name: crawler.accepted for name, crawler in known if of_this_machine or name != FILES}
 
-    def add_author(self, author: str, name: str, consent: str) -> None:
+    def add_author(self, author: str, name: str, consent: Consent) -> None:
         """Add a profile and make it a partition. Raises BadInput."""
-        add_author(self._stores, author, name, Consent(who=consent))
+        add_author(self._stores, author, name, consent)
         with self._open_instance() as instance:
             runs.register(instance, self._stores)
 
@@ -132,7 +123,7 @@ class Collector:
         with open_archive(file):
             kept = self._keep(author, file, f"{inbox.IMPORTED}/{_safe(file.name)}")
         source = sources.add_source(self._stores, author, FILES, str(kept))
-        self.ask(author, [source.id])
+        self.request_crawl(author, source.id)
         return f"{file.name} is a source now, and asked for"
 
     def _keep(self, author: str, file: Path, name: str) -> Path:
@@ -143,44 +134,36 @@ class Collector:
         shutil.move(file, arriving)
         return arriving.replace(target)
 
-    def ask(self, author: str, source_ids: Sequence[str]) -> None:
-        """Ask the crawl sensor for these sources now."""
-        for source_id in source_ids:
-            self._stores.warehouse.ask_for_crawl(author, source_id)
+    def request_crawl(self, author: str, source_id: str | None = None) -> list[str]:
+        """Ask the crawl sensor for one source, or for all of them; returns their ids. Raises NotThere."""
+        return sources.request_crawl(self._stores, author, source_id)
 
-    def leave_out(self, author: str, document_id: str, uses: Collection[Use]) -> LeftOut:
+    def leave_out(self, author: str, document_id: str, uses: Collection[Use]) -> usage.LeftOut:
         """Leave a document out of these uses and no others. Raises NotThere."""
         with self._open_instance() as instance:
             changed = usage.leave_out(instance, self._stores, author, document_id, uses)
-            return LeftOut(sorted(uses), changed, runs.daemon_runs(instance))
+            return usage.LeftOut(sorted(uses), changed, runs.daemon_runs(instance))
 
     def overview(self, author: str) -> Overview:
         """How the author's sources stand, what waits in the inbox, whether a daemon is there to read it."""
         warehouse = self._stores.warehouse
-        asked = {row["source_id"]: row["asked_at"] for row in warehouse.crawl_requests() if row["author"] == author}
-        crawls = warehouse.crawls(author)
         exports = {
             row["source_id"]: row for row in sorted(warehouse.imports(author), key=lambda row: row["imported_at"])
         }
         folder = inbox.inbox_of(self._stores, author)
         with self._open_instance() as instance:
             standings = [
-                self._standing(instance, author, one, crawls.get(one.id), exports.get(one.id), asked.get(one.id))
-                for one in warehouse.profile(author).sources
+                self._standing(instance, author, listed, exports.get(listed.source.id))
+                for listed in sources.list_sources(self._stores, author)
             ]
             daemon_runs = runs.daemon_runs(instance)
         lying = sorted(path.name for path in inbox.lying(self._stores, author))
         return Overview(standings, lying, _refused(folder), folder, daemon_runs)
 
     def _standing(
-        self,
-        instance: dg.DagsterInstance,
-        author: str,
-        source: Source,
-        crawl: dict[str, Any] | None,
-        export: dict[str, Any] | None,
-        asked_at: datetime | None,
+        self, instance: dg.DagsterInstance, author: str, listed: sources.ListedSource, export: dict[str, Any] | None
     ) -> Standing:
+        source, crawl, asked_at = listed.source, listed.last_crawl, listed.asked_at
         begun = crawl is not None and crawl.get("finished_at") is None
         running_now = begun and crawl_under_way(instance, author, source.platform)
         by_export_only = source.where == INBOX

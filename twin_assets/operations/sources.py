@@ -1,7 +1,9 @@
-"""Add and remove the places an author's writing comes from."""
+"""The places an author's writing comes from: add, list and remove them, and ask for them to be crawled."""
 
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twin_assets.collection.places import lies_here, reads, source_id_for
 from twin_assets.collection.registry import check_options, crawlers
@@ -63,6 +65,41 @@ def source_of(profile: AuthorProfile, source_id: str) -> Source:
         known = ", ".join(source.id for source in profile.sources) or "none"
         raise NotThere(f"{profile.id} has no source {source_id!r} (sources: {known})")
     return found
+
+
+@dataclass(frozen=True)
+class ListedSource:
+    """A source and what the warehouse knows of its collection.
+
+    last_crawl: the report of its latest crawl. asked_at: when somebody asked for a crawl that has not begun yet.
+    """
+
+    source: Source
+    last_crawl: dict[str, Any] | None
+    asked_at: datetime | None
+
+
+def list_sources(stores: "Stores", author: str) -> list[ListedSource]:
+    """The author's sources, each with its latest crawl. Raises NotThere for an unknown author."""
+    profile = stores.warehouse.profile(author)
+    crawls = stores.warehouse.crawls(author)
+    asked = {row["source_id"]: row["asked_at"] for row in stores.warehouse.crawl_requests() if row["author"] == author}
+    return [ListedSource(source, crawls.get(source.id), asked.get(source.id)) for source in profile.sources]
+
+
+def request_crawl(stores: "Stores", author: str, source_id: str | None = None) -> list[str]:
+    """Ask the crawl sensor to crawl a source now, or all of the author's sources; returns their ids.
+
+    The sensor of whatever daemon runs takes this up, and two requests for one source are one crawl. Raises NotThere
+    for an unknown source, and where there is none at all.
+    """
+    profile = stores.warehouse.profile(author)
+    wanted = profile.sources if source_id is None else [source_of(profile, source_id)]
+    if not wanted:
+        raise NotThere(f"{author} has no source yet: add one first")
+    for source in wanted:
+        stores.warehouse.ask_for_crawl(author, source.id)
+    return [source.id for source in wanted]
 
 
 def remove_source(stores: "Stores", author: str, source_id: str) -> None:

@@ -5,6 +5,7 @@ out of date.
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import dagster as dg
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
@@ -13,6 +14,30 @@ from twin_assets.documents import AuthorProfile, RawDocument, Use
 from twin_assets.errors import NotThere
 from twin_assets.operations.staleness import latest_tags
 from twin_assets.stores import Stores
+
+START_FEATURES = "start it: twin run {author} --until instruction_dataset"
+"""What the operator is told to do if no daemon is running to start the features run."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What a document is left out of. daemon_runs: whether the features run that a change takes starts by itself."""
+
+    uses: Sequence[Use]
+    changed: bool
+    daemon_runs: bool
+
+    def sentences(self, name: str, start_run: str) -> list[str]:
+        """What to tell a person. name: the document's. start_run: what to do if no daemon is running."""
+        excluded = f"left out of {' and '.join(self.uses)}" if self.uses else ""
+        if not self.changed:
+            return [f"{name} is already {excluded or 'used for training and quoting'}"]
+        becomes = excluded or "used again for training and quoting"
+        how = "the daemon starts it now" if self.daemon_runs else start_run
+        told = [f"{name} will be {becomes} after the next features run; {how}"]
+        if "training" in self.uses:
+            told.append("A model that was trained before keeps what it learned from it until you train again")
+        return told
 
 
 def document_of(stores: Stores, author: str, document_id: str) -> RawDocument:

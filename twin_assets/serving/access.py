@@ -1,6 +1,6 @@
-"""Who may use what: a key opens its own author and nothing else; no key is needed on this machine alone.
+"""Who may use what: a key gives access to its own author and nothing else; on this machine alone, no key is needed.
 
-Another author's model and one that does not exist give the same answer, so that a key does not tell who else is here.
+Another author's model gets the same answer as one that does not exist, so that a key does not reveal who else is here.
 """
 
 import hashlib
@@ -14,26 +14,26 @@ from twin_assets.errors import AccessDenied, BadInput, NotThere
 from twin_assets.stores.warehouse import Warehouse
 
 PREFIX = "twin_"
-"""Makes a key that leaked into a file or a log easy to find."""
+"""The start of every key, which makes one that leaked into a file or a log easy to find."""
 
 
 class WrongKey(AccessDenied):
-    """No key where one is needed, or one that opens nothing."""
+    """A key is needed and missing, or the key belongs to no author."""
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks. author: whose key it is; None is the operator at this machine, who may use every author."""
+    """Who sent a request. author: whose key it is; None is the operator at this machine, who may use every author."""
 
     author: str | None = None
 
     @property
     def is_operator(self) -> bool:
-        """Whether it is the operator at this machine."""
+        """True for the operator at this machine."""
         return self.author is None
 
     def may_use(self, author: str) -> bool:
-        """Whether this author's models and writing may be seen."""
+        """True if the caller may use this author's models and writing."""
         return self.author in (None, author)
 
 
@@ -41,18 +41,18 @@ OPERATOR = Caller()
 
 
 def new_key() -> tuple[str, str]:
-    """A key and its sha256: the key is shown once, the hash is what the profile keeps."""
+    """A key and its SHA-256: the key is shown once, and the profile keeps the hash."""
     token = PREFIX + secrets.token_urlsafe(32)
     return token, sha256_of(token)
 
 
 def sha256_of(token: str) -> str:
-    """A key's hash. A plain one is enough for 256 random bits."""
+    """A key's hash; unsalted SHA-256 is enough for 256 random bits."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a server bound to `host` is reached from this machine only."""
+    """True if a server bound to `host` can be reached from this machine only."""
     if host == "localhost":
         return True
     try:
@@ -62,14 +62,14 @@ def is_loopback(host: str) -> bool:
 
 
 class Access:
-    """The rules of one server. Profiles are read on each request: a new key opens at once, a removed one no more."""
+    """The access rules of one server. Profiles are read on each request, so key changes count at once."""
 
     def __init__(self, warehouse: Warehouse, host: str) -> None:
         self._warehouse = warehouse
         self.local = is_loopback(host)
 
     def check_binding(self, host: str) -> None:
-        """Raises BadInput when `host` is reached from elsewhere and no author has a key."""
+        """Raises BadInput if `host` can be reached from elsewhere and no author has a key."""
         if not self.local and not any(profile.api_keys for profile in self._warehouse.profiles()):
             raise BadInput(
                 f"listening on {host or 'every address'} lets other machines in, and no author has an API key: make "
@@ -77,9 +77,10 @@ class Access:
             )
 
     def caller(self, token: str | None) -> Caller:
-        """Who asks with this key. Raises WrongKey.
+        """Who sends this key. Raises WrongKey.
 
-        On this machine no key is needed, and as long as nobody has one, any will do: some clients cannot do without.
+        On this machine no key is needed. As long as no author has one, any key is accepted there, since some clients
+        insist on sending one.
         """
         if not token:
             if self.local:
@@ -90,10 +91,10 @@ class Access:
             return Caller(owner)
         if self.local and not any(profile.api_keys for profile in profiles):
             return OPERATOR
-        raise WrongKey("this API key opens nothing here: `twin key add ID` makes a new one")
+        raise WrongKey("this API key belongs to no author here: `twin key add ID` makes a new one")
 
-    def opens(self, author: str, token: str) -> bool:
-        """Whether this is one of the author's keys."""
+    def is_key_of(self, author: str, token: str) -> bool:
+        """True if this is one of the author's keys."""
         return self._owner(self._warehouse.profiles(), token) == author
 
     def profiles(self, caller: Caller) -> list[AuthorProfile]:
@@ -101,7 +102,7 @@ class Access:
         return [profile for profile in self._warehouse.profiles() if caller.may_use(profile.id)]
 
     def profile(self, caller: Caller, author: str) -> AuthorProfile:
-        """An author whom the caller may use. Raises NotThere, the same whether there is such an author or not."""
+        """An author whom the caller may use. Raises NotThere, with the same text whether the author exists or not."""
         found = next((profile for profile in self.profiles(caller) if profile.id == author), None)
         if found is None:
             raise NotThere(f"there is no author {author!r}, or this key may not use them: see /v1/models")
@@ -109,7 +110,7 @@ class Access:
 
     @staticmethod
     def _owner(profiles: list[AuthorProfile], token: str) -> str | None:
-        """Whose key it is; every key is compared, in constant time each."""
+        """Whose key it is; each comparison takes the same time for any key."""
         wanted = sha256_of(token)
         keys = [(key.sha256, profile.id) for profile in profiles for key in profile.api_keys]
         return next((owner for sha256, owner in keys if hmac.compare_digest(sha256, wanted)), None)

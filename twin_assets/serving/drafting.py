@@ -1,9 +1,9 @@
 """A draft, from request to stored interaction; plain Python that a notebook, the terminal, the API and the app share.
 
-A draft is a stream of events: what is being waited for, what it stands on, pieces of text, the finished draft. Whatever
-takes long before the first token (loading a model, reading a link) happens in a thread that reports, so that nobody
-waits in silence. Everything is looked up per request: a new version or new embeddings need no restart. What the model
-saw is kept in an interaction, and so is how it ended.
+A draft is a stream of events: what it waits for, what it is grounded in, pieces of text, the finished draft. Slow work
+before the first token (loading a model, reading a link) happens in a thread that reports, so that nobody waits in
+silence. Everything is looked up for each request, so a new version or new embeddings need no restart. An interaction
+keeps what the model was shown and how the draft ended.
 """
 
 import threading
@@ -30,12 +30,13 @@ from twin_assets.language.prompts import (
     write_instruction,
 )
 from twin_assets.language.recitation import Copied
+from twin_assets.operations.search import SearchResult, search_writing
 from twin_assets.orchestration.progress import Tell, silent
-from twin_assets.serving.context import Found, Linked, example_pieces, link_passages, retrieve, whole_documents
+from twin_assets.serving.context import MAX_PASSAGES, LinkedPages, example_pieces, link_passages, whole_documents
 from twin_assets.serving.copying import Originals, copied_text
-from twin_assets.serving.interactions import Record
-from twin_assets.serving.model_choice import Voice, choose_voice, earlier_voices
-from twin_assets.serving.writing import MAX_TRIES, Again, Waiting, Writing
+from twin_assets.serving.draft_writer import MAX_TRIES, DraftWriter, Retry, Waiting
+from twin_assets.serving.interactions import InteractionRecord
+from twin_assets.serving.model_choice import DraftingModel, choose_model, earlier_models
 from twin_assets.stores import Stores
 
 T = TypeVar("T")
@@ -43,15 +44,15 @@ T = TypeVar("T")
 PREVIEW_CHARACTERS = 200
 MAX_LINKS = 5
 HEARTBEAT_S = 2.0
-"""A status at least this often while a draft is being prepared."""
+"""The longest time without a status while a draft is being prepared, in seconds."""
 
 AS_LONG_AS_TRAINED = Sampling(max_new_tokens=1_000_000)
-"""A draft is as long as the model was taught answers to be, unless less is asked for."""
+"""The default sampling: a draft may be as long as the answers the model was trained on."""
 
 
 @dataclass(frozen=True)
-class Ask:
-    """What is asked for. version: None is production. category: the format. history: earlier (prompt, draft) turns."""
+class DraftSpec:
+    """What to draft. version: None means production. category: the format. history: earlier (prompt, draft) turns."""
 
     author: str
     prompt: str
@@ -65,14 +66,14 @@ class Ask:
 
 @dataclass(frozen=True)
 class Status:
-    """What the draft waits for."""
+    """What the draft is waiting for."""
 
     text: str
 
 
 @dataclass(frozen=True)
-class Basis:
-    """What the draft stands on, known before its first word."""
+class Grounding:
+    """What the draft is grounded in, known before its first word."""
 
     sources: "tuple[DraftSource, ...]"
     warnings: tuple[str, ...]
@@ -87,10 +88,10 @@ class Piece:
 
 @dataclass(frozen=True)
 class DraftSource:
-    """A passage that the model was shown. score: the search's; None for a linked page. text: its first characters.
+    """A passage that the model was shown. score: from the search; None for a linked page. text: its first characters.
 
-    copied_share: of the draft's words, those in runs of at least 8 that stand in the source's whole document, 0 to 1.
-    longest_run: the longest such run, in words. Both are 0 until there is a draft.
+    copied_share: the share of the draft's words, 0 to 1, that are in runs of at least 8 words copied from the source's
+    whole document. longest_run: the longest such run, in words. Both are 0 until the draft is finished.
     """
 
     title: str
@@ -103,16 +104,16 @@ class DraftSource:
 
     @property
     def copied_text(self) -> str:
-        """What the draft copies from it, in words."""
+        """How much the draft copies from this source, as a sentence."""
         return copied_text(self.copied_share, self.longest_run, f"“{self.title}”" if self.title else "this")
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A finished draft. id: of the interaction that was stored, to be rated and edited by.
+    """A finished draft. id: the stored interaction's, by which the draft is rated and edited.
 
-    prompt_tokens: of the prompt, which each of the `tries` read. draft_tokens: drawn in all tries together.
-    copied: what stands word for word in the author's own writing that was found for it.
+    prompt_tokens: the prompt's length, which each of the `tries` read. draft_tokens: generated in all tries together.
+    copied: what the draft copies word for word from the author's own writing that was found for it.
     """
 
     id: str
@@ -130,11 +131,11 @@ class Draft:
 
     @property
     def copied_text(self) -> str:
-        """What it copies from the author's own writing, in words."""
+        """How much the draft copies from the author's own writing, as a sentence."""
         return copied_text(self.copied.share, self.copied.longest_run, "the author's own writing that was found for it")
 
     def about(self) -> dict[str, Any]:
-        """Everything but the text and its counts, for JSON: the API's `twin` field."""
+        """Everything but the text and the token counts, for JSON: the API's `twin` field."""
         return {
             "interaction_id": self.id,
             "model_version": self.model_version,
@@ -147,16 +148,16 @@ class Draft:
         }
 
 
-Event = Status | Basis | Piece | Draft
+Event = Status | Grounding | Piece | Draft
 DraftStream = Generator[Event, None, None]
-"""Closing it ends the work; the interaction of a draft that was not finished is kept as cancelled."""
+"""The events of one draft; closing it stops the work and keeps the interaction as cancelled."""
 
 
 @dataclass(frozen=True)
 class _Prepared:
-    """All that a draft is made from. voice: which model does draft. query: what passages were looked for by."""
+    """All that a draft is made from. model: the one that is drafting. query: what the passages were searched with."""
 
-    voice: Voice
+    model: DraftingModel
     session: Session
     request: DraftRequest
     prompt: EncodedPrompt
@@ -168,110 +169,116 @@ class _Prepared:
 
 
 class Drafter:
-    """Drafts for every author with the few models that fit in memory. Safe to use from several threads."""
+    """Drafts for every author, with the few models that fit in memory. Safe to use from several threads."""
 
     def __init__(self, stores: Stores, backend: Backend | None = None) -> None:
-        """backend: what models run on; None is what the settings name."""
+        """backend: what the models run on; None takes what the settings name."""
         self._stores = stores
         self._backend = backend or open_backend(stores)
         self._places = threading.BoundedSemaphore(stores.settings.max_open_drafts)
 
-    def stream(self, ask: Ask, stop: threading.Event | None = None) -> DraftStream:
-        """The draft's events. `stop` ends it between two tokens, from any thread.
+    def stream(self, spec: DraftSpec, stop: threading.Event | None = None) -> DraftStream:
+        """The draft's events. Setting `stop`, from any thread, ends the draft between two tokens.
 
-        Raises BadInput and NotThere here, before the first event; what turns up later is raised by the stream: Busy
-        when too many drafts are under way.
+        Raises BadInput and NotThere here, before the first event. The stream itself raises what goes wrong later, such
+        as Busy when too many drafts are being written.
         """
-        if not ask.prompt.strip():
+        if not spec.prompt.strip():
             raise BadInput("the prompt is empty: say what to write about")
-        if len(ask.links) > MAX_LINKS:
-            raise BadInput(f"{len(ask.links)} links are too many: at most {MAX_LINKS}")
-        voice = choose_voice(self._stores, self._stores.warehouse.profile(ask.author), ask.version)
-        return self._events(ask, voice, stop or threading.Event())
+        if len(spec.links) > MAX_LINKS:
+            raise BadInput(f"{len(spec.links)} links are too many: give at most {MAX_LINKS}")
+        model = choose_model(self._stores, self._stores.warehouse.profile(spec.author), spec.version)
+        return self._events(spec, model, stop or threading.Event())
 
     def rate(self, author: str, interaction_id: str, rating: Literal["good", "bad"]) -> None:
-        """Keep what the author thinks of a draft. Raises NotThere."""
+        """Store what the author thinks of a draft. Raises NotThere."""
         self._stores.warehouse.change_interaction(author, interaction_id, {"rating": rating})
 
     def edit(self, author: str, interaction_id: str, text: str, consented: bool) -> None:
-        """Keep how the author would have it; it may be learned from only by consent. Raises NotThere."""
+        """Store how the author would word it; models may learn from it only if they consented. Raises NotThere."""
         changes = {"edited": text, "consented": consented}
         self._stores.warehouse.change_interaction(author, interaction_id, changes)
 
-    def _events(self, ask: Ask, voice: Voice, stop: threading.Event) -> DraftStream:
+    def _events(self, spec: DraftSpec, model: DraftingModel, stop: threading.Event) -> DraftStream:
         started = time.monotonic()
-        record = Record(self._stores.warehouse, _opened(ask, voice))
-        writing: Writing | None = None
-        holder = _Holder()
-        placed = self._places.acquire(blocking=False)
+        record = InteractionRecord(self._stores.warehouse, _interaction(spec, model))
+        writer: DraftWriter | None = None
+        holder = _SessionHolder()
+        has_place = self._places.acquire(blocking=False)
         try:
-            if not placed:
+            if not has_place:
                 most = self._stores.settings.max_open_drafts
                 raise Busy(
-                    f"as many drafts as may be ({most}) are being written or wait: try again in a moment",
+                    f"as many drafts as are allowed ({most}) are being written or waiting: try again in a moment",
                     retry_after_s=5,
                 )
-            prepared = yield from _reported(lambda tell: self._prepare(ask, voice, holder, tell))
-            record.saw(_seen(ask, prepared))
-            yield Basis(prepared.sources, prepared.warnings)
-            writing = _writing(ask, prepared, stop)
-            with closing(writing.pieces()) as pieces:
+            prepared = yield from _reported(lambda tell: self._prepare(spec, model, holder, tell))
+            record.add_context(_context_fields(spec, prepared))
+            yield Grounding(prepared.sources, prepared.warnings)
+            writer = _writer(spec, prepared, stop)
+            with closing(writer.pieces()) as pieces:
                 for piece in pieces:
-                    yield Piece(piece) if isinstance(piece, str) else _waiting(piece)
+                    yield Piece(piece) if isinstance(piece, str) else _status_of(piece)
             if stop.is_set():
-                record.cancelled(_written(writing, started))
+                record.cancelled(_written(writer, started))
                 return
-            draft = _finished(record.id, ask, prepared, writing)
+            draft = _finished(record.id, spec, prepared, writer)
             about = {"copied_share": draft.copied.share, "warnings": list(draft.warnings)}
-            record.done({**_written(writing, started), **about})
+            record.done({**_written(writer, started), **about})
         except (GeneratorExit, KeyboardInterrupt):
-            record.cancelled(_written(writing, started))
+            record.cancelled(_written(writer, started))
             raise
         except Exception as error:
-            record.failed(error, _written(writing, started))
+            record.failed(error, _written(writer, started))
             raise
         finally:
             holder.close()
-            if placed:
+            if has_place:
                 self._places.release()
         yield draft
 
-    def _prepare(self, ask: Ask, asked_voice: Voice, holder: "_Holder", tell: Tell) -> _Prepared:
-        voice, session = self._load(ask, asked_voice, tell)
+    def _prepare(self, spec: DraftSpec, requested: DraftingModel, holder: "_SessionHolder", tell: Tell) -> _Prepared:
+        model, session = self._load(spec, requested, tell)
         holder.hold(session)
-        tell("looking through what has been written")
-        query = " ".join([*(prompt for prompt, _ in ask.history[-1:]), ask.prompt])
-        found = retrieve(self._stores, ask.author, query)
-        linked = link_passages(ask.links, query, found.embedder, self._stores.settings, tell)
-        _, prompt_tokens = token_limits(voice.context_tokens, voice.answer_tokens, session.context_tokens)
+        tell("searching the author's writing")
+        query = " ".join([*(prompt for prompt, _ in spec.history[-1:]), spec.prompt])
+        found = search_writing(self._stores, spec.author, query, MAX_PASSAGES, quotable_only=True)
+        linked = link_passages(spec.links, query, found.embedder, self._stores.settings, tell)
+        _, prompt_tokens = token_limits(model.context_tokens, model.answer_tokens, session.context_tokens)
         examples: tuple[str, ...] = ()
-        if voice.manifest is None:
-            examples = example_pieces(self._stores, ask.author, ask.category, session.tokenizer, prompt_tokens)
+        if model.manifest is None:
+            examples = example_pieces(self._stores, spec.author, spec.category, session.tokenizer, prompt_tokens)
         request = DraftRequest(
-            instruction=write_instruction(ask.category, ask.prompt) if ask.category else ask.prompt,
+            instruction=write_instruction(spec.category, spec.prompt) if spec.category else spec.prompt,
             passages=(
-                *map(voice.passages.shortened, linked.passages),
-                *voice.passages.shown(hit.passage for hit in found.hits),
+                *map(model.passages.shortened, linked.passages),
+                *model.passages.shown(hit.passage for hit in found.hits),
             ),
-            history=ask.history,
+            history=spec.history,
             examples=examples,
         )
         prompt = encode_prompt(session.tokenizer, request, prompt_tokens)
-        sampling = ask.sampling.for_category(ask.category)
+        sampling = spec.sampling.for_category(spec.category)
         return _Prepared(
-            voice=voice,
+            model=model,
             session=session,
             request=request,
             prompt=prompt,
-            sampling=replace(sampling, max_new_tokens=min(sampling.max_new_tokens, voice.answer_tokens)),
+            sampling=replace(sampling, max_new_tokens=min(sampling.max_new_tokens, model.answer_tokens)),
             sources=_sources(prompt.kept_passages, found),
-            originals=self._originals(ask.author, prompt, found, linked),
+            originals=self._originals(spec.author, prompt, found, linked),
             query=query,
-            warnings=(*voice.warnings, *ask.warnings, *linked.warnings, *found.warnings, *_dropped(prompt, request)),
+            warnings=(
+                *model.warnings,
+                *spec.warnings,
+                *linked.warnings,
+                *found.warnings,
+                *_dropped(prompt, request),
+            ),
         )
 
-    def _originals(self, author: str, prompt: EncodedPrompt, found: Found, linked: Linked) -> Originals:
-        """What the draft will be compared with: shown passages, whole documents of the author's, example pieces."""
+    def _originals(self, author: str, prompt: EncodedPrompt, found: SearchResult, linked: LinkedPages) -> Originals:
+        """What the draft will be compared with: the passages shown, whole documents of the author's, the examples."""
         documents = whole_documents(self._stores, author, found.hits)
         by_source = {
             passage.chunk_id: (passage.text, *([documents[passage.chunk_id]] if passage.chunk_id in documents else []))
@@ -283,29 +290,29 @@ class Drafter:
         )
         return Originals(by_source, (*own, *prompt.kept_examples))
 
-    def _load(self, ask: Ask, voice: Voice, tell: Tell) -> tuple[Voice, Session]:
-        """The model that was asked for; where that is production and cannot be loaded, what was before it."""
+    def _load(self, spec: DraftSpec, model: DraftingModel, tell: Tell) -> tuple[DraftingModel, Session]:
+        """The requested model; if that is production and cannot be loaded, the version in production before it."""
         try:
-            return voice, self._session(voice, tell)
+            return model, self._session(model, tell)
         except Busy:
             raise
         except Exception as error:
-            if ask.version is not None:
+            if spec.version is not None:
                 raise
-            for earlier in earlier_voices(self._stores, voice, error):
+            for earlier in earlier_models(self._stores, model, error):
                 try:
                     return earlier, self._session(earlier, tell)
                 except Exception as another:
                     tell(f"{earlier.version} cannot be loaded either: {another}")
             raise
 
-    def _session(self, voice: Voice, tell: Tell) -> Session:
-        tell(f"loading {voice.base.name}" + (f" with {voice.manifest.id}" if voice.manifest else ""))
-        return self._backend.open(voice.manifest or voice.base, tell)
+    def _session(self, model: DraftingModel, tell: Tell) -> Session:
+        tell(f"loading {model.base.name}" + (f" with {model.manifest.id}" if model.manifest else ""))
+        return self._backend.open(model.manifest or model.base, tell)
 
 
-class _Holder:
-    """Holds a draft's session, which a thread opens, until the draft ends, which may be before the thread is done."""
+class _SessionHolder:
+    """Holds the session that a thread opens for a draft, until the draft ends; it may end before the thread does."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -313,7 +320,7 @@ class _Holder:
         self._closed = False
 
     def hold(self, session: Session) -> None:
-        """Keep it; one that comes after the end is closed at once."""
+        """Keep the session; if the draft has already ended, close it at once."""
         with self._lock:
             self._session = session
             closed = self._closed
@@ -321,7 +328,7 @@ class _Holder:
             session.close()
 
     def close(self) -> None:
-        """Let go of what is held, or will be."""
+        """Close the session that is held, and any that arrives later."""
         with self._lock:
             self._closed, session = True, self._session
         if session is not None:
@@ -339,32 +346,32 @@ def draft(
     sampling: Sampling = AS_LONG_AS_TRAINED,
     tell: Tell = silent,
 ) -> Draft:
-    """One finished draft; production, or the untrained base, unless a version is named. tell: hears of waiting."""
-    ask = Ask(author, prompt, version, category, tuple(links), sampling=sampling)
-    for event in Drafter(stores).stream(ask):
+    """One finished draft, by production or else the untrained base, unless a version is named."""
+    spec = DraftSpec(author, prompt, version, category, tuple(links), sampling=sampling)
+    for event in Drafter(stores).stream(spec):
         if isinstance(event, Status):
             tell(event.text)
     return cast(Draft, event)
 
 
 def _reported(work: Callable[[Tell], T]) -> Generator[Status, None, T]:
-    """Do `work` in a thread; what it tells comes at once, and every HEARTBEAT_S how long that has taken so far."""
-    said: Queue[str | None] = Queue()
+    """Do `work` in a thread; yield what it tells at once, and every HEARTBEAT_S how long that step has taken so far."""
+    told: Queue[str | None] = Queue()
     result: Future[T] = Future()
 
     def run() -> None:
         try:
-            result.set_result(work(said.put))
+            result.set_result(work(told.put))
         except BaseException as error:
             result.set_exception(error)
-        said.put(None)
+        told.put(None)
 
-    # A daemon: a server that is told to end does not wait for a model to load.
+    # A daemon thread, so that a server which is told to end does not wait for a model to load.
     threading.Thread(target=run, name="prepare-draft", daemon=True).start()
     latest, since = "preparing", time.monotonic()
     while True:
         try:
-            text = said.get(timeout=HEARTBEAT_S)
+            text = told.get(timeout=HEARTBEAT_S)
         except Empty:
             yield Status(f"{latest} … {time.monotonic() - since:.0f} s")
             continue
@@ -374,35 +381,35 @@ def _reported(work: Callable[[Tell], T]) -> Generator[Status, None, T]:
         yield Status(text)
 
 
-def _writing(ask: Ask, prepared: _Prepared, stop: threading.Event) -> Writing:
+def _writer(spec: DraftSpec, prepared: _Prepared, stop: threading.Event) -> DraftWriter:
     def draw(sampling: Sampling, on_token: Callable[[], None]) -> PieceStream:
         return prepared.session.stream(prepared.prompt, sampling, stop, on_token)
 
-    return Writing(draw, prepared.sampling, asked(prepared.request.instruction), ask.category, stop)
+    return DraftWriter(draw, prepared.sampling, asked(prepared.request.instruction), spec.category, stop)
 
 
-def _waiting(event: Again | Waiting) -> Status:
+def _status_of(event: Retry | Waiting) -> Status:
     if isinstance(event, Waiting):
-        return Status("the model begins to write")
+        return Status("the model is beginning to write")
     return Status(f"the model wrote next to nothing: trying again ({event.number} of {MAX_TRIES})")
 
 
-def _opened(ask: Ask, voice: Voice) -> Interaction:
+def _interaction(spec: DraftSpec, model: DraftingModel) -> Interaction:
     return Interaction(
         id=str(uuid.uuid4()),
-        author=ask.author,
-        model_version=voice.version,
-        prompt=ask.prompt,
+        author=spec.author,
+        model_version=model.version,
+        prompt=spec.prompt,
         outcome="open",
-        category=ask.category,
-        links=list(ask.links),
-        sampling=asdict(ask.sampling),
+        category=spec.category,
+        links=list(spec.links),
+        sampling=asdict(spec.sampling),
         prompt_version=PROMPT_VERSION,
     )
 
 
-def _seen(ask: Ask, prepared: _Prepared) -> dict[str, Any]:
-    """Fields of the interaction: what the model sees, from now on."""
+def _context_fields(spec: DraftSpec, prepared: _Prepared) -> dict[str, Any]:
+    """The fields of the interaction that say what the model is shown."""
     prompt = prepared.prompt
     scores = {source.chunk_id: source.score for source in prepared.sources}
     passages = [
@@ -410,13 +417,13 @@ def _seen(ask: Ask, prepared: _Prepared) -> dict[str, Any]:
         for one in prompt.kept_passages
     ]
     return {
-        "model_version": prepared.voice.version,
+        "model_version": prepared.model.version,
         "query": prepared.query,
         "instruction": prepared.request.instruction,
         "sources": [one.chunk_id for one in passages],
         "passages": [one.model_dump() for one in passages],
         "examples": list(prompt.kept_examples),
-        "history": [list(turn) for turn in ask.history[prompt.dropped_turns :]],
+        "history": [list(turn) for turn in spec.history[prompt.dropped_turns :]],
         "prompt_text": prompt.text,
         "prompt_tokens": len(prompt.ids),
         "sampling": asdict(prepared.sampling),
@@ -424,19 +431,19 @@ def _seen(ask: Ask, prepared: _Prepared) -> dict[str, Any]:
     }
 
 
-def _written(writing: Writing | None, started: float) -> dict[str, Any]:
-    """Fields of the interaction: what was written until now. started: by time.monotonic()."""
+def _written(writer: DraftWriter | None, started: float) -> dict[str, Any]:
+    """The fields of the interaction that say what has been written so far. started: by time.monotonic()."""
     total = {"total_ms": _ms(time.monotonic() - started)}
-    if writing is None:
+    if writer is None:
         return total
-    first = writing.first_token_s
+    first = writer.first_token_s
     return {
         **total,
         "first_token_ms": None if first is None else _ms(first - started),
-        "draft": writing.text,
-        "draft_tokens": writing.n_tokens,
-        "tries": writing.n_tries,
-        "finish_reason": writing.finish_reason,
+        "draft": writer.text,
+        "draft_tokens": writer.n_tokens,
+        "tries": writer.n_tries,
+        "finish_reason": writer.finish_reason,
     }
 
 
@@ -444,21 +451,21 @@ def _ms(seconds: float) -> float:
     return round(seconds * 1000, 1)
 
 
-def _finished(interaction_id: str, ask: Ask, prepared: _Prepared, writing: Writing) -> Draft:
-    voice, originals = prepared.voice, prepared.originals
+def _finished(interaction_id: str, spec: DraftSpec, prepared: _Prepared, writer: DraftWriter) -> Draft:
+    model, originals = prepared.model, prepared.originals
     return Draft(
         id=interaction_id,
-        author=ask.author,
-        text=writing.text,
-        sources=tuple(_compared(source, writing.text, originals) for source in prepared.sources),
-        model_version=voice.version,
-        dataset_version=voice.dataset_version,
-        warnings=(*prepared.warnings, *_emptiness(writing, voice)),
-        finish_reason=writing.finish_reason,
+        author=spec.author,
+        text=writer.text,
+        sources=tuple(_compared(source, writer.text, originals) for source in prepared.sources),
+        model_version=model.version,
+        dataset_version=model.dataset_version,
+        warnings=(*prepared.warnings, *_empty_draft_warning(writer, model)),
+        finish_reason=writer.finish_reason,
         prompt_tokens=len(prepared.prompt.ids),
-        draft_tokens=writing.n_tokens,
-        tries=writing.n_tries,
-        copied=originals.of_own(writing.text),
+        draft_tokens=writer.n_tokens,
+        tries=writer.n_tries,
+        copied=originals.of_own(writer.text),
     )
 
 
@@ -467,16 +474,16 @@ def _compared(source: DraftSource, text: str, originals: Originals) -> DraftSour
     return replace(source, copied_share=found.share, longest_run=found.longest_run)
 
 
-def _emptiness(writing: Writing, voice: Voice) -> list[str]:
-    if not writing.is_empty:
+def _empty_draft_warning(writer: DraftWriter, model: DraftingModel) -> list[str]:
+    if not writer.is_empty:
         return []
-    wrote = "next to nothing" if writing.text else "nothing"
-    tries = f"in {writing.n_tries} tries" if writing.n_tries > 1 else "at temperature 0, where every try is the same"
-    other = "a trained version" if voice.manifest is None else "another version"
+    wrote = "next to nothing" if writer.text else "nothing"
+    tries = f"in {writer.n_tries} tries" if writer.n_tries > 1 else "at temperature 0, where every try is the same"
+    other = "a trained version" if model.manifest is None else "another version"
     return [f"the model wrote {wrote} {tries}: ask in other words or at a higher temperature, or try {other}"]
 
 
-def _sources(kept: Sequence[Passage], found: Found) -> tuple[DraftSource, ...]:
+def _sources(kept: Sequence[Passage], found: SearchResult) -> tuple[DraftSource, ...]:
     scores = {hit.chunk_id: hit.score for hit in found.hits}
     return tuple(
         DraftSource(passage.title, passage.url, passage.chunk_id, scores.get(passage.chunk_id), _preview(passage.text))

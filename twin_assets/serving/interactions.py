@@ -1,7 +1,7 @@
-"""The record of one draft: opened when it is asked for, closed whatever happens, so that failures can be counted.
+"""The record of one draft: opened when a draft is requested and closed whatever happens, so that failures are counted.
 
-A process that is killed leaves its record `open`. An author who is erased meanwhile has none any more: closing it then
-writes nothing, and so nothing of theirs comes back.
+A process that is killed leaves its record `open`. When the author is erased in the meantime, the record is gone and
+closing it writes nothing, so that nothing of theirs comes back.
 """
 
 from collections.abc import Mapping
@@ -12,33 +12,33 @@ from twin_assets.errors import NotThere, TwinError
 from twin_assets.stores.warehouse import Warehouse
 
 
-class Record:
-    """An interaction that is being made."""
+class InteractionRecord:
+    """The stored interaction of a draft that is being written."""
 
     def __init__(self, warehouse: Warehouse, opened: Interaction) -> None:
-        """Write it down, as `open`."""
+        """Store the interaction, as `open`."""
         self._warehouse = warehouse
         self.id = opened.id
         self._author = opened.author
         warehouse.save_interaction(opened)
 
-    def saw(self, fields: Mapping[str, Any]) -> None:
-        """Add what the model is shown. Raises NotThere when the author was erased meanwhile."""
+    def add_context(self, fields: Mapping[str, Any]) -> None:
+        """Add what the model is shown. Raises NotThere if the author has been erased."""
         self._warehouse.change_interaction(self._author, self.id, dict(fields))
 
     def done(self, fields: Mapping[str, Any]) -> None:
-        """Close it with a whole draft. Raises NotThere when the author was erased meanwhile."""
+        """Close it with a finished draft. Raises NotThere if the author has been erased."""
         self._warehouse.profile(self._author)
         self._close("done", fields)
 
     def cancelled(self, fields: Mapping[str, Any]) -> None:
-        """Close it: nobody waits any more."""
+        """Close it because nobody is waiting for the draft."""
         self._close_if_there("cancelled", fields)
 
     def failed(self, error: Exception, fields: Mapping[str, Any]) -> None:
-        """Close it with what went wrong."""
-        said = str(error) if isinstance(error, TwinError) else f"{type(error).__name__}: {error}"
-        self._close_if_there("failed", {**fields, "error": said})
+        """Close it with the error."""
+        text = str(error) if isinstance(error, TwinError) else f"{type(error).__name__}: {error}"
+        self._close_if_there("failed", {**fields, "error": text})
 
     def _close_if_there(self, outcome: Literal["cancelled", "failed"], fields: Mapping[str, Any]) -> None:
         try:

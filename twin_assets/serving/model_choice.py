@@ -1,6 +1,7 @@
-"""Which model drafts: `<author>` is production, `<author>@<version>` that version, nothing trained yet the bare base.
+"""Which model drafts: `<author>` means production, or the untrained base before there is any; `<author>@<version>`
+means that version.
 
-Looked up anew for every request, so that a version promoted a moment ago answers the next one.
+This is looked up for every request, so that a version promoted a moment ago writes the next draft.
 """
 
 from collections.abc import Iterator
@@ -13,15 +14,15 @@ from twin_assets.stores import Stores
 
 HOSTED_CONTEXT_TOKENS = 8_192
 HOSTED_ANSWER_TOKENS = 2_048
-"""Of a chat provider's model, by the estimate of another model's tokenizer."""
+"""The limits for a chat provider's model, as counted by another model's tokenizer."""
 
 UNTRAINED = "untrained"
-"""What a draft of a bare base model is labelled with, and the version that asks for one."""
+"""The version by which the base model without an adapter is asked for, and the label of its drafts."""
 
 
 @dataclass(frozen=True)
-class Voice:
-    """What drafts for an author. context_tokens holds prompt and draft; answer_tokens is kept free for the draft."""
+class DraftingModel:
+    """A model that drafts for an author. context_tokens: prompt and draft; answer_tokens: the draft alone."""
 
     author: str
     version: str
@@ -34,18 +35,18 @@ class Voice:
 
     @property
     def dataset_version(self) -> str | None:
-        """What it was trained on."""
+        """The version of the dataset it was trained on; None if untrained."""
         return self.manifest.dataset.version if self.manifest else None
 
 
 def parse_model(model: str) -> tuple[str, str | None]:
-    """`<author>` or `<author>@<version>` as its two parts."""
+    """Split `<author>` or `<author>@<version>` into author and version."""
     author, _, version = model.partition("@")
     return author, version or None
 
 
-def choose_voice(stores: Stores, profile: AuthorProfile, version: str | None = None) -> Voice:
-    """What drafts for `profile` now. Raises NotThere for an unknown version, BadRecipe for a broken recipe."""
+def choose_model(stores: Stores, profile: AuthorProfile, version: str | None = None) -> DraftingModel:
+    """The model that drafts for `profile`. Raises NotThere for an unknown version, BadRecipe for a broken recipe."""
     if version == UNTRAINED:
         return _hosted(stores, profile) if stores.settings.generation == "chat" else _untrained(stores, profile)
     if version is not None:
@@ -56,24 +57,24 @@ def choose_voice(stores: Stores, profile: AuthorProfile, version: str | None = N
     return _trained(production) if production else _untrained(stores, profile)
 
 
-def earlier_voices(stores: Stores, voice: Voice, error: Exception) -> Iterator[Voice]:
-    """What drafted for the author before `voice`, the latest first, each with a warning that says so.
+def earlier_models(stores: Stores, model: DraftingModel, error: Exception) -> Iterator[DraftingModel]:
+    """The models that were in production before `model`, the latest first, each with a warning that says so.
 
-    error: why `voice` cannot be loaded.
+    error: why `model` cannot be loaded.
     """
-    manifest = voice.manifest
+    manifest = model.manifest
     while manifest is not None and (manifest := stores.models.production_before(manifest)) is not None:
         earlier = _trained(manifest)
-        said = (
-            f"version {voice.version} is in production and cannot be loaded ({error}): {manifest.version}, which was "
-            f"in production before, drafts instead; train {voice.version} again, or put another version into production"
+        warning = (
+            f"version {model.version} is in production and cannot be loaded ({error}): {manifest.version}, which was "
+            f"in production before, drafts instead; train {model.version} again, or put another version into production"
         )
-        yield replace(earlier, warnings=(said, *earlier.warnings))
+        yield replace(earlier, warnings=(warning, *earlier.warnings))
 
 
-def _trained(manifest: ModelManifest) -> Voice:
+def _trained(manifest: ModelManifest) -> DraftingModel:
     base = manifest.base
-    return Voice(
+    return DraftingModel(
         author=manifest.author,
         version=manifest.version,
         base=BaseSpec(name=base.name, revision=base.revision, precision=base.precision),
@@ -81,31 +82,31 @@ def _trained(manifest: ModelManifest) -> Voice:
         answer_tokens=manifest.recipe["answer_tokens"],
         passages=passage_limits(manifest.recipe),
         manifest=manifest,
-        warnings=tuple(_doubts(manifest)),
+        warnings=tuple(_version_warnings(manifest)),
     )
 
 
-def _doubts(manifest: ModelManifest) -> list[str]:
-    doubts = list(_plumbing(manifest.base.name))
+def _version_warnings(manifest: ModelManifest) -> list[str]:
+    warnings = list(_base_warnings(manifest.base.name))
     if manifest.stage == "rejected":
-        doubts.append(f"version {manifest.version} was rejected: {manifest.reason}")
+        warnings.append(f"version {manifest.version} was rejected: {manifest.reason}")
     if manifest.evaluation is None:
-        doubts.append(f"version {manifest.version} has not been evaluated")
+        warnings.append(f"version {manifest.version} has not been evaluated")
     if failed := [f"{gate.name} ({gate.text})" for gate in manifest.gates if not gate.passed]:
-        doubts.append(f"version {manifest.version} failed: {'; '.join(failed)}")
+        warnings.append(f"version {manifest.version} failed: {'; '.join(failed)}")
     if other_prompts := manifest.prompt_warning(PROMPT_VERSION):
-        doubts.append(other_prompts)
-    return doubts
+        warnings.append(other_prompts)
+    return warnings
 
 
-def _plumbing(base: str) -> list[str]:
-    """What a person must know of a base model that was made on this machine."""
+def _base_warnings(base: str) -> list[str]:
+    """The warning about a base model that was made on this machine."""
     if not base.startswith(DOCSTRINGS):
         return []
     return [f"plumbing: the base model {base} was made from documentation on this machine, and writes nonsense"]
 
 
-def _untrained(stores: Stores, profile: AuthorProfile) -> Voice:
+def _untrained(stores: Stores, profile: AuthorProfile) -> DraftingModel:
     first = profile.recipes[0] if profile.recipes else RecipeChoice(name=DEFAULT_RECIPE)
     base = untrained_base(first.name, stores.settings, first.overrides)
     versions = stores.models.versions(profile.id)
@@ -114,7 +115,7 @@ def _untrained(stores: Stores, profile: AuthorProfile) -> Voice:
         if versions
         else f"train one: `twin run {profile.id}`"
     )
-    return Voice(
+    return DraftingModel(
         author=profile.id,
         version=UNTRAINED,
         base=base.spec,
@@ -122,15 +123,15 @@ def _untrained(stores: Stores, profile: AuthorProfile) -> Voice:
         answer_tokens=base.answer_tokens,
         passages=base.passages,
         warnings=(
-            *_plumbing(base.spec.name),
+            *_base_warnings(base.spec.name),
             f"untrained: {base.spec.name} has learned nothing from {profile.name} and imitates what it is shown; "
             f"{way_out}",
         ),
     )
 
 
-def _hosted(stores: Stores, profile: AuthorProfile) -> Voice:
-    """A chat provider's model, which no adapter can be put on."""
+def _hosted(stores: Stores, profile: AuthorProfile) -> DraftingModel:
+    """A chat provider's model, which can have no adapter."""
     name = stores.settings.chat_model
     return replace(
         _untrained(stores, profile),

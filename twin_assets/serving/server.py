@@ -1,4 +1,4 @@
-"""API and app in one uvicorn process. What promotes and collects is handed in, with the project's Dagster instance."""
+"""API and app in one uvicorn process. Promotion and collection are passed in, as they need a Dagster instance."""
 
 import asyncio
 import logging
@@ -13,29 +13,29 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from twin_assets.errors import TwinError
 from twin_assets.operations.collector import Collector
 from twin_assets.serving.access import Access
-from twin_assets.serving.api.routes import build_api
-from twin_assets.serving.app.actions import Desk, Promote
-from twin_assets.serving.app.documents_actions import DocumentsDesk
-from twin_assets.serving.app.sources_actions import SourcesDesk
+from twin_assets.serving.api.application import build_api
+from twin_assets.serving.app.documents_actions import DocumentsActions
+from twin_assets.serving.app.draft_actions import DraftActions, Promote
+from twin_assets.serving.app.sources_actions import SourcesActions
 from twin_assets.serving.drafting import Drafter
-from twin_assets.serving.failures import BodyLimit, NothingFromOutside, OwnPagesOnly
+from twin_assets.serving.middleware import BodyLimit, SameOriginOnly, SecurityHeaders
 from twin_assets.stores import Stores
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
 SHUTDOWN_S = 1
-"""How long open streams may go on once the server is told to end; the app's page always has one open."""
+"""How long open streams may continue once the server is told to end; the app's page always keeps one open."""
 
 
-def _no_alarm_at_the_end(record: logging.LogRecord) -> bool:
-    """Whether a line of uvicorn's log is worth reading: that streams were cut off when the server ended is not."""
+def _is_worth_logging(record: logging.LogRecord) -> bool:
+    """False for uvicorn's complaints that streams were cut off when the server ended."""
     ended = record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError)
     return not ended and "timeout graceful shutdown" not in record.getMessage()
 
 
-def build_app(stores: Stores, host: str, promote: Promote, collecting: Collector) -> "FastAPI":
-    """The whole ASGI application, as it is served on `host`. Raises BadInput where keys are needed and missing."""
+def build_app(stores: Stores, host: str, promote: Promote, collector: Collector) -> "FastAPI":
+    """The whole ASGI application as it is served on `host`. Raises BadInput if it needs keys and there are none."""
     from twin_assets.serving.app.page import mount_app
 
     access = Access(stores.warehouse, host)
@@ -43,25 +43,25 @@ def build_app(stores: Stores, host: str, promote: Promote, collecting: Collector
     drafter = Drafter(stores)
     app = build_api(stores, drafter, access)
     if access.local:
-        # DNS rebinding: a page from elsewhere whose name has come to mean this machine keeps its own name as Host.
-        app.add_middleware(OwnPagesOnly)
+        # Against DNS rebinding: a foreign page whose name resolves to this machine still sends that name as Host.
+        app.add_middleware(SameOriginOnly)
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=[host, "localhost", "127.0.0.1", "[::1]"])
     app.add_middleware(BodyLimit)
-    app.add_middleware(NothingFromOutside)
-    desk, sources = Desk(stores, drafter, access, promote), SourcesDesk(collecting, access)
-    mount_app(app, desk, sources, DocumentsDesk(stores.warehouse, collecting, access), access)
+    app.add_middleware(SecurityHeaders)
+    drafts, sources = DraftActions(stores, drafter, access, promote), SourcesActions(collector, access)
+    mount_app(app, drafts, sources, DocumentsActions(stores, collector, access), access)
     return app
 
 
-def serve(stores: Stores, host: str, port: int, promote: Promote, collecting: Collector) -> None:
-    """Serve until told to end. Raises TwinError for an address that cannot be had, BadInput for one that needs keys."""
+def serve(stores: Stores, host: str, port: int, promote: Promote, collector: Collector) -> None:
+    """Serve until told to end. Raises TwinError if the address is taken, BadInput if it needs keys and has none."""
     import uvicorn
 
     Access(stores.warehouse, host).check_binding(host)
     with _listen(host, port) as listener:
-        app = build_app(stores, host, promote, collecting)
+        app = build_app(stores, host, promote, collector)
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=SHUTDOWN_S)
-        logging.getLogger("uvicorn.error").addFilter(_no_alarm_at_the_end)
+        logging.getLogger("uvicorn.error").addFilter(_is_worth_logging)
         shown = f"[{host}]" if ":" in host else host
         sys.stderr.write(f"the app: http://{shown}:{listener.getsockname()[1]}   its API: …/v1   (Ctrl-C ends it)\n")
         sys.stderr.flush()
@@ -77,6 +77,6 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         raise TwinError(
-            f"cannot listen on {host}:{port} ({reason}): end what runs there, or choose another port with "
+            f"cannot listen on {host}:{port} ({reason}): stop the program that uses it, or choose another port with "
             "`twin serve --port`"
         ) from error

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from twin_assets.documents import DEFAULT_RECIPE, Category
 from twin_assets.language.generation import Sampling
-from twin_assets.serving.drafting import Ask, Draft, Drafter
+from twin_assets.serving.drafting import Draft, Drafter, DraftSpec
 from twin_assets.serving.model_choice import UNTRAINED
 from twin_assets.settings import Settings
 from twin_assets.stores import Stores
@@ -107,7 +107,7 @@ def _print_drafts(stores: Stores, author: str) -> None:
 
 def _drafted(drafter: Drafter, author: str, subject: str, version: str, seed: int) -> Draft:
     sampling = Sampling(max_new_tokens=1_000_000, seed=seed)
-    ask = Ask(author, subject, version, Category.POST, sampling=sampling)
+    ask = DraftSpec(author, subject, version, Category.POST, sampling=sampling)
     [draft] = [event for event in drafter.stream(ask) if isinstance(event, Draft)]
     return draft
 

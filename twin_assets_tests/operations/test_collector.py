@@ -17,7 +17,7 @@ from twin_assets.collection.events import Found, Item
 from twin_assets.collection.sensors import crawl_due
 from twin_assets.content.web import WebClient
 from twin_assets.definitions import defs
-from twin_assets.documents import Category, Source, utcnow
+from twin_assets.documents import Category, Consent, Source, utcnow
 from twin_assets.errors import BadInput, BadSource, NotThere
 from twin_assets.operations import runs
 from twin_assets.operations.collection_status import Overview, Standing
@@ -38,7 +38,7 @@ def collector(project, dagster_instance):
 
 @pytest.fixture
 def ada(collector, project):
-    collector.add_author("ada", "Ada Example", "Ada Example")
+    collector.add_author("ada", "Ada Example", Consent(who="Ada Example"))
     return project.warehouse.profile("ada")
 
 
@@ -88,13 +88,13 @@ def test_a_profile_is_kept_with_its_consent_and_becomes_a_partition(ada, dagster
 @pytest.mark.parametrize(("author", "says"), [("ada", "is there already"), ("Ada L", "use 1 to 63"), ("", "use 1 to")])
 def test_an_id_that_is_taken_or_none_is_refused(collector, ada, author, says):
     with pytest.raises(BadInput, match=says):
-        collector.add_author(author, "Ada", "Ada")
+        collector.add_author(author, "Ada", Consent(who="Ada"))
 
 
 def test_an_id_whose_erasure_has_not_ended_is_refused(collector, ada, project):
     (project.settings.data_dir / "eve.erasing").write_text("[]")
     with pytest.raises(BadInput, match="the erasure of eve has not ended"):
-        collector.add_author("eve", "Eve", "Eve")
+        collector.add_author("eve", "Eve", Consent(who="Eve"))
 
 
 def test_the_place_tells_its_platform_and_a_choice_overrides_it(collector, ada, writing):
@@ -151,7 +151,7 @@ def test_a_source_goes_from_asked_for_to_collected_with_every_failure_named(
 ):
     source = collector.add_source("ada", Place(str(writing)), of_this_machine=True)
     assert only(collector.overview("ada")).phase == "never"
-    collector.ask("ada", [source.id])
+    collector.request_crawl("ada", source.id)
     before = collector.overview("ada")
     assert (only(before).phase, before.under_way, before.daemon_runs) == ("waiting", True, False)
     collect_what_is_asked_for(dagster_instance)
@@ -161,7 +161,7 @@ def test_a_source_goes_from_asked_for_to_collected_with_every_failure_named(
     assert [row["item"] for row in standing.crawl.failed] == ["broken.md"]
     (writing / "tide.md").unlink()
     (writing / "broken.md").unlink()
-    collector.ask("ada", [source.id])
+    collector.request_crawl("ada", source.id)
     collect_what_is_asked_for(dagster_instance)
     failed = only(collector.overview("ada"))
     assert failed.phase == "failed"
@@ -276,7 +276,7 @@ def test_what_was_refused_in_the_inbox_is_shown_with_the_reason(collector, ada, 
 
 def test_a_removed_source_is_gone_and_its_documents_stay(collector, ada, writing, dagster_instance, project):
     source = collector.add_source("ada", Place(str(writing)), of_this_machine=True)
-    collector.ask("ada", [source.id])
+    collector.request_crawl("ada", source.id)
     collect_what_is_asked_for(dagster_instance)
     collector.remove_source("ada", source.id)
     assert collector.overview("ada").sources == []

@@ -11,7 +11,7 @@ from twin_assets.collection.registry import crawlers
 from twin_assets.content.web import WebClient
 from twin_assets.documents import utcnow
 from twin_assets.errors import BadInput, BadSource, NotThere
-from twin_assets.operations.sources import add_source, remove_source
+from twin_assets.operations.sources import add_source, list_sources, remove_source, request_crawl
 from twin_assets_tests.conftest import raw
 
 FEED = "https://skerrow.example/feed.xml"
@@ -202,3 +202,28 @@ def test_removing_what_is_not_there_names_what_is(stores, ada):
 def test_an_unknown_author_is_an_error(stores, ada):
     with pytest.raises(NotThere, match="no author 'bob'"):
         add_source(stores, "bob", "blog", FEED)
+
+
+def test_a_crawl_is_requested_of_one_source_or_of_all_and_shown_until_it_begins(stores, ada):
+    first, second = (add_source(stores, "ada", "blog", f"https://{host}.example/feed.xml").id for host in ("a", "b"))
+    assert request_crawl(stores, "ada", second) == [second]
+    assert [(one.source.id, one.asked_at is not None) for one in list_sources(stores, "ada")] == [
+        (first, False),
+        (second, True),
+    ]
+    assert request_crawl(stores, "ada") == [first, second]
+    stores.warehouse.crawl_begins("ada", first)
+    stores.warehouse.save_crawl("ada", first, {"new": 3})
+    begun, waiting = list_sources(stores, "ada")
+    assert (begun.asked_at, begun.last_crawl["new"]) == (None, 3)
+    assert waiting.asked_at is not None
+    assert waiting.last_crawl is None
+
+
+def test_a_crawl_of_nothing_is_refused_naming_what_there_is(stores, ada):
+    with pytest.raises(NotThere, match="ada has no source yet: add one first"):
+        request_crawl(stores, "ada")
+    added = add_source(stores, "ada", "blog", FEED)
+    with pytest.raises(NotThere, match=rf"no source 'x' \(sources: {added.id}\)"):
+        request_crawl(stores, "ada", "x")
+    assert stores.warehouse.crawl_requests() == []

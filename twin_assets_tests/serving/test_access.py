@@ -35,8 +35,8 @@ def test_a_key_opens_its_own_author_and_nobody_else(stores, keys):
     caller = access.caller(keys["ada"])
     assert caller == Caller("ada")
     assert [profile.id for profile in access.profiles(caller)] == ["ada"]
-    assert access.opens("ada", keys["ada"])
-    assert not access.opens("ben", keys["ada"])
+    assert access.is_key_of("ada", keys["ada"])
+    assert not access.is_key_of("ben", keys["ada"])
 
 
 def test_another_author_looks_like_one_that_does_not_exist(stores, keys):
@@ -52,7 +52,7 @@ def test_another_author_looks_like_one_that_does_not_exist(stores, keys):
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
 @pytest.mark.parametrize("token", ["wrong", "twin_wrong", "é"])
 def test_a_wrong_key_opens_nothing_wherever_the_server_listens(stores, keys, host, token):
-    with pytest.raises(WrongKey, match="opens nothing"):
+    with pytest.raises(WrongKey, match="belongs to no author"):
         Access(stores.warehouse, host).caller(token)
 
 

@@ -1,185 +1,106 @@
-"""The shapes of OpenAI's chat completions, and what of them a draft can honour.
+"""Drafts in the shape of OpenAI's chat completions, whole or as a stream.
 
-See: https://platform.openai.com/docs/api-reference/chat. Ours beside theirs is the field `twin`: in a request the
-format and links, in an answer sources, versions and warnings. What is asked for and not honoured becomes a warning.
+A draft is made in worker threads, token by token, and ends when its client is gone. While it waits, a stream carries
+comments: clients skip them, and proxies take them as a sign that the connection is alive.
 """
 
+import json
+import threading
 import time
-from typing import Any, Literal
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Request
+from fastapi.concurrency import iterate_in_threadpool, run_in_threadpool
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from twin_assets.documents import Category
-from twin_assets.errors import BadInput
-from twin_assets.language.generation import Sampling
-from twin_assets.serving.drafting import AS_LONG_AS_TRAINED, MAX_LINKS, Ask, Draft
-from twin_assets.serving.model_choice import parse_model
+from twin_assets.serving.api.dependencies import CurrentCaller, State
+from twin_assets.serving.api.openai_chat import ChatRequest, Chunks, completion
+from twin_assets.serving.drafting import Draft, Drafter, DraftSpec, Event, Grounding, Piece, Status
+from twin_assets.serving.error_responses import error_response
 
-MAX_ANSWER_TOKENS = 8_192
-MAX_MESSAGES = 200
+router = APIRouter()
 
-HARMLESS = frozenset({"metadata", "prompt_cache_key", "safety_identifier", "service_tier", "store", "user"})
-"""Fields that change nothing about a draft."""
+QUIET_START_S = 3.0
+"""How long a stream waits for its first piece before it answers 200; an error until then gets a status of its own."""
 
-
-class TextPart(BaseModel):
-    """A part of a message; only text can be drafted from."""
-
-    type: Literal["text"]
-    text: str
-
-
-class Message(BaseModel):
-    """One turn of the chat."""
-
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
-
-    @property
-    def text(self) -> str:
-        """All of its text."""
-        return self.content if isinstance(self.content, str) else "\n".join(part.text for part in self.content)
+CLIENT_CLOSED = 499
+"""The status that nginx logs when a client has gone away; nobody receives it."""
 
 
-class StreamOptions(BaseModel):
-    """How a stream ends."""
-
-    include_usage: bool = False
-
-
-class TwinOptions(BaseModel):
-    """What OpenAI's request has no field for."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    format: Category | None = Field(default=None, description="article, post or code")
-    links: list[str] = Field(default_factory=list, max_length=MAX_LINKS, description="pages to draw on")
+@router.post("/v1/chat/completions", response_model=None)
+async def chat(caller: CurrentCaller, state: State, body: ChatRequest, request: Request) -> Response:
+    """Write a draft."""
+    spec = body.draft_spec()
+    await run_in_threadpool(state.access.profile, caller, spec.author)
+    if not body.stream:
+        return await _whole(state.drafter, spec, body.model, request)
+    include_usage = bool(body.stream_options and body.stream_options.include_usage)
+    return await _streamed(state.drafter, spec, Chunks(f"chatcmpl-{uuid.uuid4()}", body.model, include_usage))
 
 
-class ChatRequest(BaseModel):
-    """A request for a draft. model: `<author>` for the one in production, or `<author>@<version>`."""
-
-    model_config = ConfigDict(extra="allow")
-
-    model: str = Field(max_length=300)
-    messages: list[Message] = Field(min_length=1, max_length=MAX_MESSAGES)
-    stream: bool = False
-    stream_options: StreamOptions | None = None
-    temperature: float | None = Field(default=None, ge=0, le=2)
-    top_p: float | None = Field(default=None, gt=0, le=1)
-    max_tokens: int | None = Field(default=None, ge=1, le=MAX_ANSWER_TOKENS)
-    max_completion_tokens: int | None = Field(default=None, ge=1, le=MAX_ANSWER_TOKENS)
-    seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
-    n: Literal[1] | None = None
-    twin: TwinOptions = Field(default_factory=TwinOptions)
-
-    def ask(self) -> Ask:
-        """The request as drafting knows it. Raises BadInput when the chat does not end with the user."""
-        author, version = parse_model(self.model)
-        said = [message for message in self.messages if message.role in ("user", "assistant")]
-        if not said or said[-1].role != "user":
-            raise BadInput("the last message must be the user's: it says what to write")
-        return Ask(
-            author=author,
-            prompt=said[-1].text,
-            version=version,
-            category=self.twin.format,
-            links=tuple(self.twin.links),
-            history=_turns(said[:-1]),
-            sampling=self._sampling(),
-            warnings=tuple(self._not_honoured()),
-        )
-
-    def _sampling(self) -> Sampling:
-        usual = AS_LONG_AS_TRAINED
-        return Sampling(
-            max_new_tokens=self.max_completion_tokens or self.max_tokens or usual.max_new_tokens,
-            temperature=usual.temperature if self.temperature is None else self.temperature,
-            top_p=usual.top_p if self.top_p is None else self.top_p,
-            seed=self.seed,
-        )
-
-    def _not_honoured(self) -> list[str]:
-        warnings = []
-        if any(message.role in ("system", "developer") for message in self.messages):
-            warnings.append(
-                "system messages are not used: the model was taught to write from the user's prompt alone; say it there"
-            )
-        asked = self.model_extra or {}
-        if unknown := sorted(name for name, value in asked.items() if value and name not in HARMLESS):
-            warnings.append(f"not supported and not used: {', '.join(unknown)}")
-        return warnings
+@asynccontextmanager
+async def _drafting(drafter: Drafter, spec: DraftSpec) -> AsyncIterator[AsyncIterator[Event]]:
+    """The draft's events; leaving the context stops the work, between two tokens."""
+    stop = threading.Event()
+    stream = await run_in_threadpool(drafter.stream, spec, stop)
+    try:
+        yield iterate_in_threadpool(stream)
+    finally:
+        stop.set()
+        stream.close()
 
 
-def _turns(messages: list[Message]) -> tuple[tuple[str, str], ...]:
-    """Earlier messages as (prompt, draft) turns; messages of one side in a row are one."""
-    turns: list[tuple[str, str]] = []
-    prompt = ""
-    for message in messages:
-        if message.role == "user":
-            prompt = f"{prompt}\n\n{message.text}" if prompt else message.text
-        elif prompt:
-            turns.append((prompt, message.text))
-            prompt = ""
-        elif turns:
-            turns[-1] = (turns[-1][0], f"{turns[-1][1]}\n\n{message.text}")
-    return tuple(turns)
+async def _whole(drafter: Drafter, spec: DraftSpec, model: str, request: Request) -> Response:
+    async with _drafting(drafter, spec) as events:
+        async for event in events:
+            if isinstance(event, Draft):
+                return JSONResponse(completion(event, model))
+            if await request.is_disconnected():
+                break
+    return Response(status_code=CLIENT_CLOSED)
 
 
-def completion(draft: Draft, model: str) -> dict[str, Any]:
-    """A finished draft as a chat completion."""
-    return {
-        "id": f"chatcmpl-{draft.id}",
-        "object": "chat.completion",
-        "created": int(time.time()),
-        "model": model,
-        "choices": [
-            {
-                "index": 0,
-                "message": {"role": "assistant", "content": draft.text, "refusal": None},
-                "logprobs": None,
-                "finish_reason": draft.finish_reason,
-            }
-        ],
-        "usage": _usage(draft),
-        "twin": draft.about(),
-    }
+async def _streamed(drafter: Drafter, spec: DraftSpec, chunks: Chunks) -> Response:
+    """The response, once its stream has begun: an error before that is raised here."""
+    lines = _lines(drafter, spec, chunks)
+    first = await anext(lines)
+
+    async def body() -> AsyncIterator[str]:
+        yield first
+        async for line in lines:
+            yield line
+
+    return StreamingResponse(body(), media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
 
 
-def _usage(draft: Draft) -> dict[str, int]:
-    return {
-        "prompt_tokens": draft.prompt_tokens,
-        "completion_tokens": draft.draft_tokens,
-        "total_tokens": draft.prompt_tokens + draft.draft_tokens,
-    }
+async def _lines(drafter: Drafter, spec: DraftSpec, chunks: Chunks) -> AsyncIterator[str]:
+    """Server-sent events. An error before the first one is raised; a later one is sent as an event, as OpenAI does."""
+    sent = False
+    started = time.monotonic()
+    try:
+        async with _drafting(drafter, spec) as events:
+            async for event in events:
+                waiting = isinstance(event, Status) and time.monotonic() - started < QUIET_START_S
+                if waiting or isinstance(event, Grounding):
+                    continue
+                yield _event(event, chunks)
+                sent = True
+    except Exception as error:
+        if not sent:
+            raise
+        yield _data(error_response(error)[1])
 
 
-class Chunks:
-    """The chunks of one streamed completion: the first says whose turn it is, the last one carries `twin`."""
+def _event(event: Status | Piece | Draft, chunks: Chunks) -> str:
+    if isinstance(event, Status):
+        return f": {' '.join(event.text.split())}\n\n"
+    if isinstance(event, Piece):
+        return _data(chunks.piece(event.text))
+    return "".join(_data(chunk) for chunk in chunks.last(event)) + "data: [DONE]\n\n"
 
-    def __init__(self, stream_id: str, model: str, include_usage: bool) -> None:
-        self._head = {
-            "id": stream_id,
-            "object": "chat.completion.chunk",
-            "created": int(time.time()),
-            "model": model,
-        }
-        self._include_usage = include_usage
-        self._begun = False
 
-    def piece(self, text: str) -> dict[str, Any]:
-        """The next characters."""
-        return self._chunk({"content": text})
-
-    def last(self, draft: Draft) -> list[dict[str, Any]]:
-        """The end, and the usage in a chunk without choices when it was asked for."""
-        chunks = [self._chunk({}, draft.finish_reason)]
-        if self._include_usage:
-            chunks.append(self._head | {"choices": [], "usage": _usage(draft)})
-        chunks[-1]["twin"] = draft.about()
-        return chunks
-
-    def _chunk(self, delta: dict[str, str], finish_reason: str | None = None) -> dict[str, Any]:
-        role = {} if self._begun else {"role": "assistant"}
-        self._begun = True
-        return self._head | {"choices": [{"index": 0, "delta": role | delta, "finish_reason": finish_reason}]}
+def _data(chunk: dict[str, Any]) -> str:
+    return f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n"

@@ -1,4 +1,4 @@
-"""The HTML of an author's documents: a page of the list, and the one that was chosen. What anybody wrote is escaped."""
+"""The HTML of an author's documents: a page of the list, and the chosen document. What people wrote is escaped."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -10,20 +10,20 @@ from twin_assets.serving.app import fragments
 from twin_assets.stores.warehouse import ListedDocument
 
 BEGINNING = 1_500
-"""Characters of a document that its author sees here."""
+"""How many characters of a document its author sees here."""
 OPENING = 90
-"""Characters that stand for the title of what has none, such as a post."""
+"""How many characters stand in for the title of a document without one, such as a post."""
 MARKUP = 100_000
-"""Characters of HTML read for a beginning; the markup of a page may be many times its text."""
+"""How many characters of HTML are read to show a beginning; a page's markup may be many times as long as its text."""
 
 NOTHING_COLLECTED = '<p class="twin-quiet">Nothing is collected yet: see “Sources”.</p>'
-NOTHING_FITS = '<p class="twin-quiet">No document fits: ask for less.</p>'
+NO_MATCH = '<p class="twin-quiet">No document matches: change or clear a filter.</p>'
 NONE_CHOSEN = '<p class="twin-quiet">Choose a document to read how it begins and to say what it may be used for.</p>'
 HEAD = "".join(f"<th>{name}</th>" for name in ("title", "platform", "kind", "date", "visibility", "left out of"))
 
 
 def page(rows: Sequence[ListedDocument], openings: Mapping[str, str], chosen: str | None) -> str:
-    """One page of the list. openings: what stands for a title, by the id of each document that has none."""
+    """One page of the list. openings: the first words of each document without a title, by its id."""
     body = "".join(_row(row, row.title or openings.get(row.id, ""), row.id == chosen) for row in rows)
     return (
         f'<div class="twin-scroll"><table class="twin-models twin-documents"><thead><tr>{HEAD}</tr></thead>'
@@ -45,7 +45,7 @@ def _row(row: ListedDocument, title: str, chosen: bool) -> str:
 
 
 def heading(document: RawDocument, profile: AuthorProfile) -> str:
-    """Title with its link, where the document is from, and what its being private means."""
+    """The title with its link, where the document is from, and what it means if it is private."""
     facts = [document.platform, document.category, document.visibility]
     if document.published_at:
         facts.append(_date(document.published_at))
@@ -58,18 +58,18 @@ def heading(document: RawDocument, profile: AuthorProfile) -> str:
 
 
 def beginning(document: RawDocument) -> str:
-    """How the document begins, as its author wrote it."""
+    """The beginning of the document, as its author wrote it."""
     kind = "code" if document.category == Category.CODE else "prose"
     return f'<div class="twin-beginning {kind}">{escape(_cut(_text(document), BEGINNING))}</div>'
 
 
 def title_of(document: RawDocument) -> str:
-    """A document's title, or how it begins."""
+    """A document's title, or its first words."""
     return document.title or opening(document) or "untitled"
 
 
 def opening(document: RawDocument) -> str:
-    """The first words, on one line."""
+    """The first words of a document, on one line."""
     return _cut(" ".join(_text(document).split()), OPENING)
 
 

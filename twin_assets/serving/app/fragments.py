@@ -1,4 +1,4 @@
-"""Pieces of HTML that the app shows. What a model, a page or a person wrote is escaped; a link is http(s) or none."""
+"""Pieces of HTML that the app shows. What a model, a page or a person wrote is escaped; only http(s) links are kept."""
 
 import re
 from collections.abc import Sequence
@@ -6,26 +6,29 @@ from html import escape
 
 from twin_assets.content.web import host_of
 from twin_assets.documents import ModelManifest
+from twin_assets.operations.status import model_row
 from twin_assets.serving.drafting import DraftSource
 from twin_assets.serving.model_choice import UNTRAINED
 
-NOBODY = """<div class="twin-empty"><h2>No author yet</h2>
+NO_AUTHOR = """<div class="twin-empty"><h2>No author yet</h2>
 <p>An author is somebody whose own writing this twin learns from. Add one here, or in a terminal:</p>
 <pre>twin author add me --name "My Name" --consent "My Name"
 twin source add me blog https://example.org/feed.xml
 twin run me</pre>
 <p><code>make demo</code> does all of it with a sample author.</p></div>"""
 
-NO_SOURCES = '<p class="twin-quiet">What the draft draws on will stand here: title, link and the words themselves.</p>'
+NO_SOURCES = (
+    '<p class="twin-quiet">The sources of the draft will be listed here: title, link and the passage itself.</p>'
+)
 
 
 def status(text: str, kind: str = "") -> str:
-    """A line that says what is going on; kind: `busy`, `done` or `failed`."""
+    """A line that says what is going on. kind: `busy`, `done` or `failed`."""
     return f'<p class="twin-status {escape(kind)}" role="status">{escape(text)}</p>' if text else ""
 
 
 def warnings(texts: Sequence[str]) -> str:
-    """What to know before believing the draft; a draft of a bare base model bears a label."""
+    """What to know before trusting the draft; the warning that the model is untrained gets a label."""
     items = "".join(f"<li>{_labelled(text)}</li>" for text in texts)
     return f'<ul class="twin-warnings">{items}</ul>' if texts else ""
 
@@ -37,9 +40,9 @@ def _labelled(text: str) -> str:
 
 
 def sources(found: Sequence[DraftSource], copied: str = "") -> str:
-    """The passages that the model was shown, in its order, with what the draft copies from each.
+    """The passages that the model was shown, in that order, with how much the draft copies from each.
 
-    copied: one line on what it copies from all of the author's writing, once there is a draft.
+    copied: one line on how much it copies from all of the author's writing, once there is a draft.
     """
     if not found:
         return '<p class="twin-quiet">No passage was shown to the model.</p>'
@@ -57,7 +60,7 @@ def _copied_from(source: DraftSource) -> str:
 
 
 def linked(title: str, url: str) -> str:
-    """A title that leads to its page, whose host is named; without a link where the URL is none."""
+    """A title that links to its page, with the page's host; plain text if the URL is not http(s)."""
     if not host_of(url):
         return escape(title)
     shown = f'<a href="{escape(url)}" target="_blank" rel="noopener noreferrer">{escape(title)}</a>'
@@ -65,7 +68,7 @@ def linked(title: str, url: str) -> str:
 
 
 def models(versions: Sequence[ModelManifest]) -> str:
-    """Versions, newest first, with what they were judged by."""
+    """The versions, newest first, with their measures and gates."""
     if not versions:
         return (
             '<p class="twin-quiet">Nothing is trained yet: drafts come from the untrained base model. '
@@ -93,8 +96,8 @@ def _model_row(manifest: ModelManifest) -> str:
 
 
 def _bits(manifest: ModelManifest) -> str:
-    measured = (manifest.evaluation or {}).get("bits_per_byte") or {}
-    base, adapter = measured.get("base"), measured.get("adapter")
+    row = model_row(manifest)
+    base, adapter = row["bits_per_byte_base"], row["bits_per_byte_adapter"]
     if base is None or adapter is None:
         return '<span class="twin-quiet">not measured</span>'
     return f"{adapter:.3f}<small>base {base:.3f}</small>"

@@ -1,7 +1,7 @@
-"""The app's door where other machines can reach it: author and key, kept in a cookie and checked on every request.
+"""The app's login where other machines can reach it: author and key, kept in a cookie and checked on every request.
 
-The cookie holds the key itself and the server nothing, so that a key removed from the profile ends its sessions at
-once and a restart ends none.
+The cookie holds the key itself and the server stores no session, so that removing a key from the profile ends its
+sessions at once and a restart ends none.
 """
 
 from html import escape
@@ -38,17 +38,17 @@ p {{ color: #9b2c1d; margin: .75rem 0 0 }} small {{ color: #6b675f }}
 
 
 def add_login(app: FastAPI, access: Access) -> None:
-    """The login page and its way out."""
+    """Add the login page and the logout."""
 
     @app.get("/login", include_in_schema=False)
     async def page() -> Response:
         return HTMLResponse(PAGE.format(problem=""))
 
     @app.post("/login", include_in_schema=False)
-    async def enter(request: Request) -> Response:
+    async def log_in(request: Request) -> Response:
         fields = parse_qs((await request.body()).decode(errors="replace"))
         author, key = (fields.get(name, [""])[0].strip() for name in ("author", "key"))
-        if not await run_in_threadpool(access.opens, author, key):
+        if not await run_in_threadpool(access.is_key_of, author, key):
             problem = f"<p>This key does not open {escape(author) or 'anything'}.</p>"
             return HTMLResponse(PAGE.format(problem=problem), 401)
         response = RedirectResponse("/", 303)
@@ -59,17 +59,17 @@ def add_login(app: FastAPI, access: Access) -> None:
         return response
 
     @app.get("/logout", include_in_schema=False)
-    async def leave() -> Response:
+    async def log_out() -> Response:
         response = RedirectResponse("/login", 303)
         response.delete_cookie(COOKIE)
         return response
 
 
 async def logged_in(request: Request, access: Access) -> str | None:
-    """The author whose key the cookie holds. Somebody without one who opens the page is sent to log in."""
+    """The author whose key the cookie holds; None without one. Opening the page without one leads to the login."""
     author, _, key = request.cookies.get(COOKIE, "").partition(":")
-    opened = await run_in_threadpool(access.opens, author, key)
-    if opened:
+    valid = await run_in_threadpool(access.is_key_of, author, key)
+    if valid:
         return author
     if request.method == "GET" and request.url.path == "/":
         raise HTTPException(303, headers={"Location": "/login"})

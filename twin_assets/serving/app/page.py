@@ -1,8 +1,8 @@
-"""The app: Gradio in the API's process; tabs to draft, to say what is collected and what of it is used, and to decide
-which model drafts.
+"""The app: Gradio in the API's process, with tabs to draft, to manage sources, to say what documents are used for, and
+to decide which model drafts.
 
-Authors' names and drafts are in no part of the page that is the same for everybody: they are asked for once it is open,
-in the name of whoever opened it. Gradio's own API pages, run history and analytics are off, fonts are the system's.
+The page as it is served holds no author's name or draft: it asks for them once it is open, on behalf of whoever opened
+it. Gradio's own API pages, run history and analytics are off, and the fonts are the system's.
 """
 
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ from fastapi import FastAPI, Request
 from twin_assets.language.generation import Sampling
 from twin_assets.serving.access import Access, Caller
 from twin_assets.serving.app import fragments
-from twin_assets.serving.app.actions import PRODUCTION, Desk, Sheet, Wish, first
-from twin_assets.serving.app.documents_actions import DocumentsDesk
+from twin_assets.serving.app.documents_actions import DocumentsActions
 from twin_assets.serving.app.documents_tab import DocumentsTab
+from twin_assets.serving.app.draft_actions import PRODUCTION, Choices, DraftActions, DraftForm, DraftView
 from twin_assets.serving.app.login import add_login, logged_in
-from twin_assets.serving.app.sources_actions import SourcesDesk
+from twin_assets.serving.app.sources_actions import SourcesActions
 from twin_assets.serving.app.sources_tab import AuthorForm, SourcesTab
-from twin_assets.serving.failures import MAX_UPLOAD_BYTES
+from twin_assets.serving.middleware import MAX_UPLOAD_BYTES
 
 CSS = Path(__file__).parent / "look.css"
 CONCURRENT_DRAFTS = 4
@@ -30,7 +30,7 @@ SOURCES = "sources"
 FORMATS = [("as asked", "any"), ("article", "article"), ("post", "post"), ("code", "code")]
 
 HEAD = """<header class="twin-head"><h1>LLM Twin</h1><p>drafts in an author's own voice, from what they have already
-written</p>{way_out}</header>"""
+written</p>{logout}</header>"""
 
 Update = dict[str, Any]
 
@@ -77,8 +77,10 @@ def theme() -> gr.themes.Base:
     )
 
 
-def mount_app(api: FastAPI, desk: Desk, sources: SourcesDesk, documents: DocumentsDesk, access: Access) -> None:
-    """Put the app at `/` of the API; behind a login where other machines can reach it."""
+def mount_app(
+    api: FastAPI, drafts: DraftActions, sources: SourcesActions, documents: DocumentsActions, access: Access
+) -> None:
+    """Mount the app at `/` of the API, behind a login if other machines can reach it."""
 
     async def user(request: Request) -> str | None:
         return await logged_in(request, access)
@@ -87,7 +89,7 @@ def mount_app(api: FastAPI, desk: Desk, sources: SourcesDesk, documents: Documen
         add_login(api, access)
     gr.mount_gradio_app(
         api,
-        Page(desk, sources, documents, with_login=not access.local).blocks,
+        Page(drafts, sources, documents, with_login=not access.local).blocks,
         path="/",
         auth_dependency=None if access.local else user,
         theme=theme(),
@@ -102,19 +104,21 @@ def mount_app(api: FastAPI, desk: Desk, sources: SourcesDesk, documents: Documen
 
 
 class Page:
-    """Layout and wiring; what happens is the desks'."""
+    """The page's layout and wiring; what happens is in the actions of its tabs."""
 
-    def __init__(self, desk: Desk, sources: SourcesDesk, documents: DocumentsDesk, with_login: bool) -> None:
-        self._desk = desk
-        self._sources_desk = sources
-        # An upload that nobody took over is deleted within two days.
+    def __init__(
+        self, drafts: DraftActions, sources: SourcesActions, documents: DocumentsActions, with_login: bool
+    ) -> None:
+        self._drafts = drafts
+        self._source_actions = sources
+        # Gradio deletes an upload that no action took over within two days.
         with gr.Blocks(title="LLM Twin", analytics_enabled=False, delete_cache=(DAY_S, DAY_S)) as self.blocks:
-            gr.HTML(HEAD.format(way_out='<a href="/logout">log out</a>' if with_login else ""))
+            gr.HTML(HEAD.format(logout='<a href="/logout">log out</a>' if with_login else ""))
             self.stored = gr.State(None)
-            with gr.Column(visible=False) as self.nobody:
-                gr.HTML(fragments.NOBODY)
+            with gr.Column(visible=False) as self.no_author:
+                gr.HTML(fragments.NO_AUTHOR)
                 self.first_author = None if with_login else AuthorForm("first-author")
-            with gr.Column(visible=False) as self.room:
+            with gr.Column(visible=False) as self.workspace:
                 with gr.Row():
                     self.author = gr.Dropdown(label="Author", choices=[], interactive=True, elem_id="author")
                     self.version = gr.Dropdown(label="Model", choices=[("production", PRODUCTION)], value=PRODUCTION)
@@ -130,7 +134,7 @@ class Page:
             self._wire()
 
     def _who(self, request: gr.Request) -> Caller:
-        return self._desk.caller(request.username)
+        return self._drafts.caller(request.username)
 
     def _write(self) -> None:
         with gr.Row():
@@ -149,9 +153,13 @@ class Page:
                     )
                     with gr.Row():
                         self.temperature = gr.Slider(
-                            0, 1.5, value=Sampling().temperature, step=0.05, label="Temperature: 0 is the safest word"
+                            0,
+                            1.5,
+                            value=Sampling().temperature,
+                            step=0.05,
+                            label="Temperature: 0 always takes the likeliest word",
                         )
-                        self.seed = gr.Number(label="Seed: the same gives the same draft", precision=0, value=None)
+                        self.seed = gr.Number(label="Seed: the same seed gives the same draft", precision=0, value=None)
                 with gr.Row():
                     self.go = gr.Button("Draft", variant="primary", elem_id="go", scale=3)
                     self.stop = gr.Button("Stop", elem_id="stop", scale=1)
@@ -165,12 +173,12 @@ class Page:
                     buttons=["copy"],
                     elem_id="draft",
                 )
-                self._judge()
+                self._feedback()
             with gr.Column(scale=2, elem_classes="twin-side"):
                 gr.HTML("<h3>Drawn from</h3>")
                 self.drawn_from = gr.HTML(fragments.NO_SOURCES, elem_id="sources")
 
-    def _judge(self) -> None:
+    def _feedback(self) -> None:
         with gr.Row():
             self.good = gr.Button("Sounds like me", interactive=False, size="md", elem_id="good")
             self.bad = gr.Button("Not me", interactive=False, size="md", elem_id="bad")
@@ -178,7 +186,7 @@ class Page:
         self.consent = gr.Checkbox(
             label="Later versions may learn from this edit which wording I prefer", value=False, elem_id="consent"
         )
-        self.kept = gr.HTML(elem_id="kept")
+        self.feedback_status = gr.HTML(elem_id="kept")
 
     def _models(self) -> None:
         self.table = gr.HTML(elem_id="models")
@@ -188,58 +196,60 @@ class Page:
         with gr.Row():
             self.approve = gr.Button("Approve: draft with this version", variant="primary", elem_id="approve")
             self.reject = gr.Button("Reject: never promote it", elem_id="reject")
-        self.decided = gr.HTML(elem_id="decided")
+        self.decision_status = gr.HTML(elem_id="decided")
 
     def _wire(self) -> None:
-        # Private: the page calls them, and nothing else is meant to.
-        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        # Private: only the page calls these events.
+        event_options: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         choice = [self.version, self.table, self.candidate]
-        opened = [self.nobody, self.room, self.author, *choice]
-        self.blocks.load(self._open, None, opened, **quiet)
-        self.author.input(self._show_author, self.author, choice, **quiet)
-        self.author.input(self.sources.show, self.author, self.sources.shown, **quiet)
-        self.sources_tab.select(self.sources.show, self.author, self.sources.shown, **quiet)
-        self.sources.wire(quiet)
+        opened = [self.no_author, self.workspace, self.author, *choice]
+        self.blocks.load(self._open, None, opened, **event_options)
+        self.author.input(self._show_author, self.author, choice, **event_options)
+        self.author.input(self.sources.show, self.author, self.sources.shown, **event_options)
+        self.sources_tab.select(self.sources.show, self.author, self.sources.shown, **event_options)
+        self.sources.wire(event_options)
         for event in (self.author.input, self.documents_tab.select):
-            event(self.documents.show, self.documents.entered, self.documents.shown, **quiet)
-        self.documents.wire(quiet)
+            event(self.documents.show, self.documents.entered, self.documents.shown, **event_options)
+        self.documents.wire(event_options)
         for form in (self.first_author, self.sources.form):
             if form is not None:
-                outcome = [form.said, self.sources.said, self.tabs, *opened]
-                form.add.click(self._add_author, form.entered, outcome, **quiet).then(
-                    self.sources.show, self.author, self.sources.shown, **quiet
+                outcome = [form.message, self.sources.message, self.tabs, *opened]
+                form.add.click(self._add_author, form.entered, outcome, **event_options).then(
+                    self.sources.show, self.author, self.sources.shown, **event_options
                 )
-        self.models_tab.select(self._show_author, self.author, choice, **quiet)
+        self.models_tab.select(self._show_author, self.author, choice, **event_options)
 
-        sheet = [self.status, self.warnings, self.text, self.drawn_from, self.stored]
+        view = [self.status, self.warnings, self.text, self.drawn_from, self.stored]
         buttons = [self.good, self.bad, self.save]
         entered = [self.author, self.version, self.format, self.prompt, self.links, self.temperature, self.seed]
         drafting = gr.on(
             [self.go.click, self.prompt.submit],
             self._draft,
             entered,
-            [*sheet, *buttons, self.kept],
+            [*view, *buttons, self.feedback_status],
             concurrency_limit=CONCURRENT_DRAFTS,
-            **quiet,
+            **event_options,
         )
-        # Only once the draft has ended: what it last said could else come after "stopped".
-        self.stop.click(None, None, None, cancels=[drafting], **quiet).then(
-            lambda: fragments.status("stopped"), None, self.status, **quiet
+        # After the draft has ended: otherwise its last status could replace "stopped".
+        self.stop.click(None, None, None, cancels=[drafting], **event_options).then(
+            lambda: fragments.status("stopped"), None, self.status, **event_options
         )
 
-        self.good.click(self._rate_good, self.stored, self.kept, **quiet)
-        self.bad.click(self._rate_bad, self.stored, self.kept, **quiet)
-        self.save.click(self._save_edit, [self.stored, self.text, self.consent], self.kept, **quiet)
+        self.good.click(self._rate_good, self.stored, self.feedback_status, **event_options)
+        self.bad.click(self._rate_bad, self.stored, self.feedback_status, **event_options)
+        self.save.click(self._save_edit, [self.stored, self.text, self.consent], self.feedback_status, **event_options)
 
         decision = [self.author, self.candidate, self.reason]
         for button, decide in ((self.approve, self._approve), (self.reject, self._reject)):
-            button.click(decide, decision, self.decided, **quiet).then(self._show_author, self.author, choice, **quiet)
+            button.click(decide, decision, self.decision_status, **event_options).then(
+                self._show_author, self.author, choice, **event_options
+            )
 
     def _open(self, request: gr.Request) -> list[Update]:
-        return self._opened(first(self._desk.authors(self._who(request))), request)
+        return self._opened(_first_author(self._drafts.authors(self._who(request))), request)
 
     def _opened(self, author: str | None, request: gr.Request) -> list[Update]:
-        authors = self._desk.authors(self._who(request))
+        authors = self._drafts.authors(self._who(request))
         return [
             gr.update(visible=not authors),
             gr.update(visible=bool(authors)),
@@ -249,17 +259,17 @@ class Page:
 
     def _add_author(self, author: str, name: str, consent: str, agreed: bool, request: gr.Request) -> list[Any]:
         author = author.strip()
-        done = self._sources_desk.add_author(self._who(request), author, name, consent, agreed=agreed)
-        if not done.worked:
-            return [done.said, *[gr.skip()] * 8]
-        return ["", done.said, gr.update(selected=SOURCES), *self._opened(author, request)]
+        result = self._source_actions.add_author(self._who(request), author, name, consent, agreed=agreed)
+        if not result.worked:
+            return [result.message, *[gr.skip()] * 8]
+        return ["", result.message, gr.update(selected=SOURCES), *self._opened(author, request)]
 
     def _show_author(self, author: str | None, request: gr.Request) -> list[Update]:
         who = self._who(request)
-        candidates = self._desk.candidates(who, author)
+        candidates = self._drafts.candidates(who, author)
         return [
-            gr.update(choices=self._desk.versions(who, author), value=PRODUCTION),
-            gr.update(value=self._desk.models(who, author)),
+            gr.update(choices=self._drafts.versions(who, author), value=PRODUCTION),
+            gr.update(value=self._drafts.models(who, author)),
             gr.update(choices=candidates, value=candidates[0] if candidates else None),
         ]
 
@@ -274,25 +284,29 @@ class Page:
         seed: float | None,
         request: gr.Request,
     ) -> Iterator[tuple[Any, ...]]:
-        wish = Wish(author, version, format_, prompt, links, temperature, seed)
-        for sheet in self._desk.draft(self._who(request), wish):
-            yield (*_shown(sheet), *[gr.update(interactive=sheet.stored is not None)] * 3, "")
+        form = DraftForm(author, version, format_, prompt, links, temperature, seed)
+        for view in self._drafts.draft(self._who(request), form):
+            yield (*_shown(view), *[gr.update(interactive=view.stored is not None)] * 3, "")
 
     def _rate_good(self, stored: Any, request: gr.Request) -> str:
-        return self._desk.rate(self._who(request), stored, "good")
+        return self._drafts.rate(self._who(request), stored, "good")
 
     def _rate_bad(self, stored: Any, request: gr.Request) -> str:
-        return self._desk.rate(self._who(request), stored, "bad")
+        return self._drafts.rate(self._who(request), stored, "bad")
 
     def _save_edit(self, stored: Any, text: str, consented: bool, request: gr.Request) -> str:
-        return self._desk.save_edit(self._who(request), stored, text, consented)
+        return self._drafts.save_edit(self._who(request), stored, text, consented)
 
     def _approve(self, author: str | None, version: str | None, reason: str, request: gr.Request) -> Iterator[str]:
-        yield from self._desk.approve(self._who(request), author, version, reason)
+        yield from self._drafts.approve(self._who(request), author, version, reason)
 
     def _reject(self, author: str | None, version: str | None, reason: str, request: gr.Request) -> Iterator[str]:
-        yield from self._desk.reject(self._who(request), author, version, reason)
+        yield from self._drafts.reject(self._who(request), author, version, reason)
 
 
-def _shown(sheet: Sheet) -> tuple[Any, ...]:
-    return sheet.status, sheet.warnings, sheet.text, sheet.sources, sheet.stored
+def _shown(view: DraftView) -> tuple[Any, ...]:
+    return view.status, view.warnings, view.text, view.sources, view.stored
+
+
+def _first_author(authors: Choices) -> str | None:
+    return authors[0][1] if authors else None

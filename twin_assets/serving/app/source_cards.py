@@ -16,16 +16,16 @@ WHEN = [
 ]
 
 SHOWN_ITEMS = 50
-TAKEN_UP_WITHIN = timedelta(minutes=2)
-"""A request that a running daemon has not taken up by then deserves a look."""
+PICKED_UP_WITHIN = timedelta(minutes=2)
+"""The time within which a running daemon begins a requested crawl; after that, something is wrong."""
 
 PROOFS = {"token": "a token", "rel_me": "rel=me links"}
-PILLS = {"never": "not collected yet", "done": "collected"}
+PILLS = {"never": "not collected yet", "broken off": "interrupted", "done": "collected"}
 NO_SOURCE = '<p class="twin-quiet">No source yet: say below where the writing is.</p>'
 
 
 def overview(profile: AuthorProfile, shown: Overview, now: datetime, *, operator: bool) -> str:
-    """Consent, what waits for a daemon, each source, the inbox."""
+    """The author's consent, what is waiting for a daemon, each source, and the inbox."""
     cards = "".join(_card(one, now, shown.daemon_runs) for one in shown.sources)
     return f"{_consent(profile)}{_daemon(profile, shown, operator)}{cards or NO_SOURCE}{_inbox(shown, operator)}"
 
@@ -39,14 +39,14 @@ def _consent(profile: AuthorProfile) -> str:
 
 
 def _daemon(profile: AuthorProfile, shown: Overview, operator: bool) -> str:
-    """What to do where something waits for a daemon and none runs."""
+    """What to do if something is waiting for a daemon and none is running; empty otherwise."""
     waits = shown.inbox or any(one.phase == "waiting" or one.source.cron for one in shown.sources)
     if shown.daemon_runs or not waits:
         return ""
     start = "start one with <code>dagster dev</code>" if operator else "ask this server’s operator to start one"
     now = f" Without one, <code>twin collect {escape(profile.id)}</code> collects at once." if operator else ""
     return (
-        '<ul class="twin-warnings"><li>What is asked for, due or in the inbox waits for a Dagster daemon, and none is '
+        '<ul class="twin-warnings"><li>Requested and due crawls and the inbox wait for a Dagster daemon, and none is '
         f"running: {start}.{now}</li></ul>"
     )
 
@@ -62,7 +62,7 @@ def _card(one: Standing, now: datetime, daemon_runs: bool) -> str:
     if one.crawl and one.phase != "waiting":
         body += _items(one.crawl)
     if one.export:
-        body += f"<p>Last export read: {_counted(one.export)}</p>{_items(one.export)}"
+        body += f"<p>Last export read: {_export_text(one.export)}</p>{_items(one.export)}"
     if one.notice:
         body += f'<p class="twin-notice">{escape(one.notice[:1].upper() + one.notice[1:])}</p>'
     return f'<article class="twin-place" data-source="{escape(source.id)}">{head}{body}</article>'
@@ -75,34 +75,34 @@ def _when(cron: str | None) -> str:
 
 def _proof(proof: Proof | None) -> str:
     if proof is None:
-        return "unproven: the author’s consent alone vouches for it"
+        return "unproven: only the author’s consent says that it is theirs"
     return f"proven by {PROOFS[proof.kind]} on {escape(proof.url)} ({proof.at:%Y-%m-%d})"
 
 
 def _phase(one: Standing, now: datetime, daemon_runs: bool) -> str:
     """The sentence that says how the collection stands."""
     if one.phase == "waiting" and one.asked_at:
-        return f"<p>{_waits(now - one.asked_at, daemon_runs)}</p>"
+        return f"<p>{_waiting_text(now - one.asked_at, daemon_runs)}</p>"
     if one.crawl is None:
         return ""
     when = ago(one.crawl.at, now)
     if one.phase == "collecting":
-        return f"<p>Begun {when}: {_counts(one.crawl)} so far</p>"
+        return f"<p>Started {when}: {_counts(one.crawl)} so far</p>"
     if one.phase == "broken off":
-        return f"<p>Broken off, begun {when}, after {_counts(one.crawl)}: collect again, and it goes on from there.</p>"
+        return f"<p>Interrupted; started {when}, {_counts(one.crawl)}. Collect again, and it continues from there.</p>"
     error = f'<p class="twin-status failed">{escape(one.crawl.error)}</p>' if one.crawl.error else ""
     return f"{error}<p>Last crawl {when}: {_counts(one.crawl)}</p>"
 
 
-def _waits(waited: timedelta, daemon_runs: bool) -> str:
+def _waiting_text(waited: timedelta, daemon_runs: bool) -> str:
     if not daemon_runs:
-        return "Asked for; begins once a daemon runs."
-    if waited > TAKEN_UP_WITHIN:
-        return "Asked for and not begun in minutes: ask again, or see in the Dagster UI what its runs say."
-    return "Asked for; begins within half a minute."
+        return "Requested; starts once a daemon is running."
+    if waited > PICKED_UP_WITHIN:
+        return "Requested minutes ago and not started: ask again, or look at its runs in the Dagster UI."
+    return "Requested; starts within half a minute."
 
 
-def _counted(reading: Reading) -> str:
+def _export_text(reading: Reading) -> str:
     made = f" ({reading.at:%Y-%m-%d %H:%M})"
     return f"{escape(reading.file or 'archive')}{made}: {_counts(reading)}"
 
@@ -131,16 +131,16 @@ def _listed(items: Sequence[Mapping[str, str]], what: str, kind: str) -> str:
 
 
 def _inbox(shown: Overview, operator: bool) -> str:
-    waits = "".join(f"<li>{escape(name)} waits to be read</li>" for name in shown.inbox)
+    waits = "".join(f"<li>{escape(name)} is waiting to be read</li>" for name in shown.inbox)
     refused = "".join(f"<li><b>{escape(name)}</b> was refused: {escape(why)}</li>" for name, why in shown.refused)
     folder = f" <code>{escape(str(shown.inbox_folder))}</code>" if operator else ""
     if not waits and not refused:
-        return f'<p class="twin-quiet">Nothing waits in the inbox{folder}.</p>'
+        return f'<p class="twin-quiet">The inbox{folder} is empty.</p>'
     return f'<section class="twin-inbox"><h4>Inbox{folder}</h4><ul>{waits}{refused}</ul></section>'
 
 
 def ago(then: datetime, now: datetime) -> str:
-    """How long ago, in words."""
+    """How long ago that was, in words."""
     seconds = max(0, int((now - then).total_seconds()))
     for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
         if (n := seconds // size) > 0:

@@ -12,7 +12,7 @@ from twin_assets.documents import AuthorProfile, Category, Consent
 from twin_assets.errors import NotThere
 from twin_assets.serving.access import OPERATOR, Access, Caller
 from twin_assets.serving.app import document_list
-from twin_assets.serving.app.documents_actions import LEFT_OUT_OF, PER_PAGE, DocumentsDesk, Find
+from twin_assets.serving.app.documents_actions import LEFT_OUT_OF, PER_PAGE, DocumentsActions, FilterForm
 from twin_assets.serving.server import build_app
 from twin_assets.stores import Stores
 from twin_assets_tests.conftest import raw, setting
@@ -24,7 +24,7 @@ GAUGE = "ada:files:gauge"
 
 
 @pytest.fixture
-def desk(stores: Stores) -> DocumentsDesk:
+def actions(stores: Stores) -> DocumentsActions:
     """Of ada, who has written three things, and ben, who has written one."""
     for author, name in (("ada", "Ada Example"), ("ben", "Ben Other")):
         stores.warehouse.add_profile(AuthorProfile(id=author, name=name, consent=Consent(who=name)))
@@ -36,7 +36,7 @@ def desk(stores: Stores) -> DocumentsDesk:
             raw("secret", "Ben's own words.", author="ben"),
         ]
     )
-    return DocumentsDesk(stores.warehouse, collector(stores), Access(stores.warehouse, "127.0.0.1"))
+    return DocumentsActions(stores, collector(stores), Access(stores.warehouse, "127.0.0.1"))
 
 
 def instance_of(stores: Stores) -> dg.DagsterInstance:
@@ -46,22 +46,22 @@ def instance_of(stores: Stores) -> dg.DagsterInstance:
     return dg.DagsterInstance.local_temp(str(folder))
 
 
-def said(desk: DocumentsDesk, use: str, who: Caller = OPERATOR, document_id: str = GAUGE) -> str:
-    return unescape(desk.use_for(who, "ada", document_id, use).said)
+def said(actions: DocumentsActions, use: str, who: Caller = OPERATOR, document_id: str = GAUGE) -> str:
+    return unescape(actions.use_for(who, "ada", document_id, use).message)
 
 
 def left_out(stores: Stores, document_id: str = GAUGE) -> list[str]:
     return next(stores.warehouse.documents_by_id([document_id])).left_out
 
 
-def shown(desk: DocumentsDesk, **find: str) -> set[str]:
+def shown(actions: DocumentsActions, **fields: str) -> set[str]:
     """Which of ada's documents a search shows."""
-    html = desk.page(OPERATOR, "ada", Find(**find)).html
+    html = actions.page(OPERATOR, "ada", FilterForm(**fields)).html
     return {name for name in ("gauge", "post", "median") if f'data-document="ada:files:{name}"' in html}
 
 
 @pytest.mark.parametrize(
-    ("find", "names"),
+    ("fields", "names"),
     [
         ({}, {"gauge", "post", "median"}),
         ({"title": " gAUGe "}, {"gauge"}),
@@ -76,57 +76,57 @@ def shown(desk: DocumentsDesk, **find: str) -> set[str]:
         ({"left_out": "no"}, {"gauge", "post"}),
     ],
 )
-def test_documents_are_found_by_title_platform_kind_visibility_and_use(desk, stores, find, names):
+def test_documents_are_found_by_title_platform_kind_visibility_and_use(actions, stores, fields, names):
     stores.warehouse.leave_out("ada:files:median", ["quoting"])
-    assert shown(desk, **find) == names
+    assert shown(actions, **fields) == names
 
 
-def test_platforms_to_choose_from_are_those_of_the_authors_own_documents(desk):
-    assert [value for _, value in desk.platforms(OPERATOR, "ada")] == ["", "files", "x"]
-    assert [value for _, value in desk.platforms(BEN, "ben")] == ["", "files"]
-    assert [value for _, value in desk.platforms(OPERATOR, None)] == [""]
+def test_platforms_to_choose_from_are_those_of_the_authors_own_documents(actions):
+    assert [value for _, value in actions.platforms(OPERATOR, "ada")] == ["", "files", "x"]
+    assert [value for _, value in actions.platforms(BEN, "ben")] == ["", "files"]
+    assert [value for _, value in actions.platforms(OPERATOR, None)] == [""]
 
 
-def test_pages_are_of_25_newest_first_and_a_page_that_is_no_more_is_the_last_one(desk, stores):
+def test_pages_are_of_25_newest_first_and_a_page_that_is_no_more_is_the_last_one(actions, stores):
     first = datetime(2026, 1, 1, tzinfo=UTC)
     dated = [raw(f"d{n}", "text", published_at=first + timedelta(days=n)) for n in range(2 * PER_PAGE)]
     stores.warehouse.upsert_documents(dated)
-    newest = desk.page(OPERATOR, "ada", Find())
+    newest = actions.page(OPERATOR, "ada", FilterForm())
     assert newest.html.index(f'files:d{2 * PER_PAGE - 1}"') < newest.html.index(f'files:d{PER_PAGE}"')
     assert (newest.position, newest.has_newer, newest.has_older) == ("1 to 25 of 53", False, True)
-    last = desk.page(OPERATOR, "ada", Find(), number=99)
+    last = actions.page(OPERATOR, "ada", FilterForm(), number=99)
     assert (last.number, last.position, last.has_newer, last.has_older) == (2, "51 to 53 of 53", True, False)
-    assert desk.page(OPERATOR, "ada", Find(), number=-1) == newest
+    assert actions.page(OPERATOR, "ada", FilterForm(), number=-1) == newest
 
 
-def test_an_empty_list_says_why(desk, stores):
+def test_an_empty_list_says_why(actions, stores):
     stores.warehouse.bury(["ben:files:secret"])
-    assert "Nothing is collected yet" in desk.page(BEN, "ben", Find()).html
-    assert "No document fits" in desk.page(OPERATOR, "ada", Find(title="nowhere")).html
-    assert desk.page(OPERATOR, None, Find()).html == ""
+    assert "Nothing is collected yet" in actions.page(BEN, "ben", FilterForm()).html
+    assert "No document matches" in actions.page(OPERATOR, "ada", FilterForm(title="nowhere")).html
+    assert actions.page(OPERATOR, None, FilterForm()).html == ""
 
 
-def test_what_was_deleted_at_its_source_is_neither_listed_nor_chosen(desk, stores):
+def test_what_was_deleted_at_its_source_is_neither_listed_nor_chosen(actions, stores):
     stores.warehouse.bury([GAUGE])
-    assert shown(desk) == {"post", "median"}
-    assert "no such document" in desk.choose(OPERATOR, "ada", GAUGE).heading
-    assert "no such document" in said(desk, "nothing")
+    assert shown(actions) == {"post", "median"}
+    assert "no longer exists" in actions.choose(OPERATOR, "ada", GAUGE).heading
+    assert "no longer exists" in said(actions, "nothing")
 
 
-def test_a_post_without_a_title_is_listed_by_its_first_words(desk):
-    assert ">Fog again.</button>" in desk.page(OPERATOR, "ada", Find()).html
+def test_a_post_without_a_title_is_listed_by_its_first_words(actions):
+    assert ">Fog again.</button>" in actions.page(OPERATOR, "ada", FilterForm()).html
 
 
-def test_a_chosen_document_shows_its_link_its_use_and_at_most_1500_characters(desk, stores):
-    chosen = desk.choose(OPERATOR, "ada", GAUGE)
+def test_a_chosen_document_shows_its_link_its_use_and_at_most_1500_characters(actions, stores):
+    chosen = actions.choose(OPERATOR, "ada", GAUGE)
     assert 'href="https://skerrow.example/gauge"' in chosen.heading
     assert (chosen.id, chosen.use) == (GAUGE, "training and quoting")
     assert "I check the gauge by hand." in chosen.beginning
     stores.warehouse.upsert_documents([raw("gauge", "tide " * 1000)])
-    beginning = desk.choose(OPERATOR, "ada", GAUGE).beginning
+    beginning = actions.choose(OPERATOR, "ada", GAUGE).beginning
     assert beginning.count("tide") == 300
     assert "…</div>" in beginning
-    assert desk.choose(OPERATOR, "ada", None).id is None
+    assert actions.choose(OPERATOR, "ada", None).id is None
 
 
 def test_html_is_shown_as_text():
@@ -135,72 +135,72 @@ def test_html_is_shown_as_text():
 
 
 @pytest.mark.parametrize(("allowed", "says"), [(True, "and models learn from it"), (False, "do not learn from it")])
-def test_what_being_private_means_is_said(desk, stores, allowed, says):
+def test_what_being_private_means_is_said(actions, stores, allowed, says):
     stores.warehouse.change_profile("ada", setting(train_private=allowed))
-    assert says in desk.choose(OPERATOR, "ada", "ada:files:post").heading
-    assert "never quoted" not in desk.choose(OPERATOR, "ada", GAUGE).heading
+    assert says in actions.choose(OPERATOR, "ada", "ada:files:post").heading
+    assert "never quoted" not in actions.choose(OPERATOR, "ada", GAUGE).heading
 
 
-def test_what_others_wrote_is_shown_and_never_obeyed(desk, stores):
+def test_what_others_wrote_is_shown_and_never_obeyed(actions, stores):
     evil = raw(EVIL, EVIL, title=EVIL, url="javascript:alert(1)", platform=EVIL)
     stores.warehouse.upsert_documents([evil])
-    chosen = desk.choose(OPERATOR, "ada", evil.id)
-    page = desk.page(OPERATOR, "ada", Find()).html + chosen.heading + chosen.beginning
+    chosen = actions.choose(OPERATOR, "ada", evil.id)
+    page = actions.page(OPERATOR, "ada", FilterForm()).html + chosen.heading + chosen.beginning
     assert "<img" not in page
     assert "javascript:" not in page
 
 
 @pytest.mark.parametrize("use", LEFT_OUT_OF)
-def test_a_document_is_used_for_what_was_chosen_and_for_nothing_else(desk, stores, use):
+def test_a_document_is_used_for_what_was_chosen_and_for_nothing_else(actions, stores, use):
     for before in LEFT_OUT_OF.values():
         stores.warehouse.leave_out(GAUGE, list(before))
-        assert desk.use_for(OPERATOR, "ada", GAUGE, use).worked
+        assert actions.use_for(OPERATOR, "ada", GAUGE, use).worked
         assert set(left_out(stores)) == set(LEFT_OUT_OF[use])
-        assert desk.choose(OPERATOR, "ada", GAUGE).use == use
+        assert actions.choose(OPERATOR, "ada", GAUGE).use == use
 
 
-def test_what_happens_next_is_said_as_twin_says_it(desk):
-    training_only = said(desk, "training only")
+def test_what_happens_next_is_said_as_twin_says_it(actions):
+    training_only = said(actions, "training only")
     assert "“The Gauge” will be left out of quoting after the next features run" in training_only
     assert "start it: twin run ada --until instruction_dataset" in training_only
     assert "trained before" not in training_only
-    assert "keeps what it learned from it until you train again" in said(desk, "nothing")
-    assert "is so already: nothing changed" in said(desk, "nothing")
-    assert "will be used again for training and quoting" in said(desk, "training and quoting")
-    assert "choose what it may be used for" in said(desk, "everything")
+    assert "keeps what it learned from it until you train again" in said(actions, "nothing")
+    assert "“The Gauge” is already left out of quoting and training" in said(actions, "nothing")
+    assert "will be used again for training and quoting" in said(actions, "training and quoting")
+    assert "choose what it may be used for" in said(actions, "everything")
 
 
-def test_who_logged_in_from_elsewhere_is_sent_to_the_operator_for_the_run(desk):
-    assert "ask this server’s operator" in said(desk, "nothing", Caller("ada"))
+def test_who_logged_in_from_elsewhere_is_sent_to_the_operator_for_the_run(actions):
+    assert "ask this server’s operator" in said(actions, "nothing", Caller("ada"))
 
 
-def test_where_a_daemon_runs_it_starts_the_features(desk, stores):
+def test_where_a_daemon_runs_it_starts_the_features(actions, stores):
     with instance_of(stores) as instance:
         for daemon in instance.get_required_daemon_types():
             instance.add_daemon_heartbeat(DaemonHeartbeat(time.time(), daemon, None))
-    assert "the daemon starts it now" in said(desk, "nothing")
+    assert "the daemon starts it now" in said(actions, "nothing")
 
 
-def test_who_logged_in_as_one_author_sees_and_changes_nothing_of_another(desk, stores):
+def test_who_logged_in_as_one_author_sees_and_changes_nothing_of_another(actions, stores):
     with pytest.raises(NotThere):
-        desk.page(BEN, "ada", Find())
+        actions.page(BEN, "ada", FilterForm())
     with pytest.raises(NotThere):
-        desk.platforms(BEN, "ada")
+        actions.platforms(BEN, "ada")
     for author in ("ada", "ben"):
-        assert desk.choose(BEN, author, GAUGE).id is None
-        assert not desk.use_for(BEN, author, GAUGE, "nothing").worked
-    assert not desk.use_for(OPERATOR, "ben", GAUGE, "nothing").worked
+        assert actions.choose(BEN, author, GAUGE).id is None
+        assert not actions.use_for(BEN, author, GAUGE, "nothing").worked
+    assert not actions.use_for(OPERATOR, "ben", GAUGE, "nothing").worked
     assert left_out(stores) == []
-    assert "gauge" not in desk.page(BEN, "ben", Find(title="gauge")).html
+    assert "gauge" not in actions.page(BEN, "ben", FilterForm(title="gauge")).html
 
 
-def test_another_authors_document_and_none_get_the_same_answer(desk):
-    answers = {desk.choose(BEN, "ben", name).heading for name in (GAUGE, "ada:files:none", "ben:files:none")}
+def test_another_authors_document_and_none_get_the_same_answer(actions):
+    answers = {actions.choose(BEN, "ben", name).heading for name in (GAUGE, "ada:files:none", "ben:files:none")}
     assert len(answers) == 1
 
 
-def test_leaving_a_document_out_asks_for_the_features_run_that_it_takes(desk, stores):
-    assert desk.use_for(OPERATOR, "ada", GAUGE, "quoting only").worked
+def test_leaving_a_document_out_asks_for_the_features_run_that_it_takes(actions, stores):
+    assert actions.use_for(OPERATOR, "ada", GAUGE, "quoting only").worked
     with instance_of(stores) as instance:
         event = instance.get_latest_materialization_event(dg.AssetKey(["raw", "files"]))
     tags = event.asset_materialization.tags
@@ -208,7 +208,7 @@ def test_leaving_a_document_out_asks_for_the_features_run_that_it_takes(desk, st
 
 
 @pytest.mark.browser
-def test_in_a_browser_a_document_is_found_left_out_and_seen_to_be(chromium, desk, stores):
+def test_in_a_browser_a_document_is_found_left_out_and_seen_to_be(chromium, actions, stores):
     stores.warehouse.upsert_documents([raw(f"n{n}", f"Note {n}.", title=f"Note {n}") for n in range(30)])
     stores.warehouse.upsert_documents([raw("evil", EVIL, title=EVIL)])
     problems = []
@@ -240,7 +240,7 @@ def test_in_a_browser_a_document_is_found_left_out_and_seen_to_be(chromium, desk
         page.wait_for_selector("#use")
         assert page.get_by_label("quoting only").is_checked()
         page.get_by_label("training and quoting").check()
-        page.wait_for_selector("#documents >> text=No document fits")
+        page.wait_for_selector("#documents >> text=No document matches")
         assert page.title() == "LLM Twin"
         page.close()
     assert left_out(stores) == []

@@ -11,7 +11,7 @@ from twin_assets.errors import NotThere, TwinError
 from twin_assets.language.generation.engines.torch_engine import TorchEngine
 from twin_assets.serving.access import OPERATOR, Access, Caller
 from twin_assets.serving.app import fragments
-from twin_assets.serving.app.actions import Desk, Sheet, Wish
+from twin_assets.serving.app.draft_actions import DraftActions, DraftForm, DraftView
 from twin_assets.serving.drafting import Drafter, DraftSource
 from twin_assets.serving.server import build_app
 from twin_assets.stores import Stores
@@ -21,40 +21,40 @@ EVIL = "<img src=x onerror='document.title=1'> ${document.title=2} {{value}}"
 
 
 @pytest.fixture
-def desk(world: Stores) -> Desk:
+def actions(world: Stores) -> DraftActions:
     def promote(author: str, version: str, who: str, reason: str) -> None:
         world.models.promote(author, version, who, reason)
 
-    return Desk(world, Drafter(world), Access(world.warehouse, "127.0.0.1"), promote)
+    return DraftActions(world, Drafter(world), Access(world.warehouse, "127.0.0.1"), promote)
 
 
-def wish(**more: object) -> Wish:
-    return Wish(**{"author": "ada", "version": "", "format": "any", "prompt": "the gauge", "seed": 1} | more)
+def form(**more: object) -> DraftForm:
+    return DraftForm(**{"author": "ada", "version": "", "format": "any", "prompt": "the gauge", "seed": 1} | more)
 
 
-def last(sheets: Iterator[Sheet]) -> Sheet:
-    *_, sheet = sheets
-    return sheet
+def last(views: Iterator[DraftView]) -> DraftView:
+    *_, view = views
+    return view
 
 
-def test_sources_and_warnings_are_on_the_sheet_before_the_first_word(desk):
-    sheets = list(desk.draft(OPERATOR, wish()))
-    begun = next(sheet for sheet in sheets if "On gauge" in sheet.sources)
+def test_sources_and_warnings_are_shown_before_the_first_word(actions):
+    views = list(actions.draft(OPERATOR, form()))
+    begun = next(view for view in views if "On gauge" in view.sources)
     assert begun.text == ""
     assert "<b>untrained</b>" in begun.warnings
     assert begun.stored is None
-    assert sheets[-1].text
-    assert "words by untrained" in sheets[-1].status
+    assert views[-1].text
+    assert "words by untrained" in views[-1].status
 
 
-def test_a_finished_draft_is_rated_and_edited_by_consent(desk, world):
-    sheet = last(desk.draft(OPERATOR, wish()))
-    assert "rated bad" in desk.rate(OPERATOR, sheet.stored, "bad")
-    assert "did not agree" in desk.save_edit(OPERATOR, sheet.stored, "mine", consented=False)
-    assert "may learn" in desk.save_edit(OPERATOR, sheet.stored, "mine, again", consented=True)
+def test_a_finished_draft_is_rated_and_edited_by_consent(actions, world):
+    view = last(actions.draft(OPERATOR, form()))
+    assert "rated bad" in actions.rate(OPERATOR, view.stored, "bad")
+    assert "did not agree" in actions.save_edit(OPERATOR, view.stored, "mine", consented=False)
+    assert "may learn" in actions.save_edit(OPERATOR, view.stored, "mine, again", consented=True)
     [kept] = world.warehouse.interactions("ada")
     assert (kept.rating, kept.edited, kept.consented) == ("bad", "mine, again", True)
-    assert "no finished draft" in desk.rate(OPERATOR, None, "good")
+    assert "no finished draft" in actions.rate(OPERATOR, None, "good")
 
 
 @pytest.mark.parametrize(
@@ -67,36 +67,36 @@ def test_a_finished_draft_is_rated_and_edited_by_consent(desk, world):
         ({"prompt": "word " * 3000}, "shorten it"),
     ],
 )
-def test_what_goes_wrong_is_said_in_words(desk, wrong, said):
-    sheet = last(desk.draft(OPERATOR, wish(**wrong)))
-    assert said in sheet.status
-    assert "failed" in sheet.status
+def test_what_goes_wrong_is_said_in_words(actions, wrong, said):
+    view = last(actions.draft(OPERATOR, form(**wrong)))
+    assert said in view.status
+    assert "failed" in view.status
 
 
-def test_what_should_never_happen_is_logged_and_not_shown(desk, world, caplog):
+def test_what_should_never_happen_is_logged_and_not_shown(actions, world, caplog):
     path = world.settings.data_dir / "features" / "ada" / "embeddings.published.json"
     path.write_text("{")
-    assert "the server&#x27;s log says what" in last(desk.draft(OPERATOR, wish())).status
+    assert "the server&#x27;s log says what" in last(actions.draft(OPERATOR, form())).status
     assert "Traceback" in caplog.text
 
 
-def test_versions_are_listed_approved_and_rejected_with_a_reason(desk, world, parts):
-    assert desk.versions(OPERATOR, "ada")[0] == ("production: nothing yet, the untrained base", "")
+def test_versions_are_listed_approved_and_rejected_with_a_reason(actions, world, parts):
+    assert actions.versions(OPERATOR, "ada")[0] == ("production: nothing yet, the untrained base", "")
     gates = [Gate(name="recitation", value=0.4, limit=0.1, passed=False, text="40% <copied>")]
     parts.publish(world, "ada", "v1", gates=gates, evaluation={"bits_per_byte": {"base": 2.5, "adapter": 2.25}})
     parts.publish(world, "ada", "v2")
-    table = desk.models(OPERATOR, "ada")
+    table = actions.models(OPERATOR, "ada")
     assert "2.250" in table
     assert "✗ recitation<small>40% &lt;copied&gt;</small>" in table
-    assert desk.candidates(OPERATOR, "ada") == ["v2", "v1"]
-    assert "say why" in list(desk.approve(OPERATOR, "ada", "v2", " "))[-1]
-    assert "is in production" in list(desk.approve(OPERATOR, "ada", "v2", "reads like me"))[-1]
+    assert actions.candidates(OPERATOR, "ada") == ["v2", "v1"]
+    assert "give a reason" in list(actions.approve(OPERATOR, "ada", "v2", " "))[-1]
+    assert "is in production" in list(actions.approve(OPERATOR, "ada", "v2", "reads like me"))[-1]
     production = world.models.production("ada")
     assert (production.version, production.reason) == ("v2", "reads like me")
     assert production.promoted_by
-    assert desk.versions(OPERATOR, "ada")[0] == ("production: v2", "")
-    assert "is in production: roll back" in list(desk.reject(OPERATOR, "ada", "v2", "no"))[-1]
-    assert "is rejected" in list(desk.reject(OPERATOR, "ada", "v1", "copies"))[-1]
+    assert actions.versions(OPERATOR, "ada")[0] == ("production: v2", "")
+    assert "is in production: roll back" in list(actions.reject(OPERATOR, "ada", "v2", "no"))[-1]
+    assert "is rejected" in list(actions.reject(OPERATOR, "ada", "v1", "copies"))[-1]
     assert world.models.version("ada", "v1").stage == "rejected"
 
 
@@ -104,24 +104,24 @@ def test_a_promotion_that_fails_says_why(world):
     def promote(*_: str) -> None:
         raise TwinError("the gate is shut")
 
-    desk = Desk(world, Drafter(world), Access(world.warehouse, "127.0.0.1"), promote)
-    assert "the gate is shut" in list(desk.approve(OPERATOR, "ada", "v1", "x"))[-1]
+    actions = DraftActions(world, Drafter(world), Access(world.warehouse, "127.0.0.1"), promote)
+    assert "the gate is shut" in list(actions.approve(OPERATOR, "ada", "v1", "x"))[-1]
 
 
 def test_who_logged_in_as_one_author_can_do_nothing_to_another(world, parts):
     parts.publish(world, "ada", "v1")
-    desk = Desk(world, Drafter(world), Access(world.warehouse, "0.0.0.0"), pytest.fail)
-    ben = desk.caller("ben")
+    actions = DraftActions(world, Drafter(world), Access(world.warehouse, "0.0.0.0"), pytest.fail)
+    ben = actions.caller("ben")
     assert ben == Caller("ben")
-    assert desk.authors(ben) == [("Ben Other (ben)", "ben")]
-    for refused in (desk.versions, desk.models, desk.candidates):
+    assert actions.authors(ben) == [("Ben Other (ben)", "ben")]
+    for refused in (actions.versions, actions.models, actions.candidates):
         with pytest.raises(NotThere):
             refused(ben, "ada")
-    assert "there is no author" in last(desk.draft(ben, wish())).status
-    assert "there is no author" in list(desk.approve(ben, "ada", "v1", "mine now"))[-1]
-    assert "there is no author" in list(desk.reject(ben, "ada", "v1", "mine now"))[-1]
-    assert "there is no author" in desk.rate(ben, ("ada", "some-id"), "good")
-    assert desk.authors(desk.caller(None)) == []
+    assert "there is no author" in last(actions.draft(ben, form())).status
+    assert "there is no author" in list(actions.approve(ben, "ada", "v1", "mine now"))[-1]
+    assert "there is no author" in list(actions.reject(ben, "ada", "v1", "mine now"))[-1]
+    assert "there is no author" in actions.rate(ben, ("ada", "some-id"), "good")
+    assert actions.authors(actions.caller(None)) == []
 
 
 def test_what_others_wrote_is_shown_and_never_obeyed():
@@ -141,8 +141,8 @@ def test_a_source_says_how_much_of_the_draft_stands_in_it():
     assert "word for word" not in fragments.sources([DraftSource("t", "", "c", 0.1, "x")])
 
 
-def test_a_finished_sheet_says_what_the_draft_copies(desk):
-    assert "of the draft is word for word from the author" in last(desk.draft(OPERATOR, wish())).sources
+def test_a_finished_view_says_what_the_draft_copies(actions):
+    assert "of the draft is word for word from the author" in last(actions.draft(OPERATOR, form())).sources
 
 
 @pytest.mark.browser

@@ -21,8 +21,8 @@ from twin_assets.operations.collection_status import Overview, Phase, Reading, S
 from twin_assets.operations.collector import Place
 from twin_assets.serving.access import OPERATOR, Access, Caller, new_key
 from twin_assets.serving.app import source_cards
-from twin_assets.serving.app.sources_actions import EVERY, SourcesDesk
-from twin_assets.serving.failures import BodyLimit
+from twin_assets.serving.app.sources_actions import ALL_SOURCES, SourcesActions
+from twin_assets.serving.middleware import BodyLimit
 from twin_assets.serving.server import build_app
 from twin_assets.stores import Stores
 from twin_assets_tests.conftest import setting
@@ -47,8 +47,8 @@ def two_authors(stores: Stores) -> Stores:
 
 
 @pytest.fixture
-def desk(two_authors: Stores) -> SourcesDesk:
-    return SourcesDesk(collector(two_authors), Access(two_authors.warehouse, "127.0.0.1"))
+def actions(two_authors: Stores) -> SourcesActions:
+    return SourcesActions(collector(two_authors), Access(two_authors.warehouse, "127.0.0.1"))
 
 
 @pytest.fixture
@@ -59,72 +59,72 @@ def zipped(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_operator_adds_an_author_who_states_that_the_writing_is_theirs(desk, stores):
+def test_the_operator_adds_an_author_who_states_that_the_writing_is_theirs(actions, stores):
     for name, who, agreed, says in (
         ("", "Eve", True, "give the author"),
         ("Eve", "Eve", False, "tick the statement"),
         ("Eve", " ", True, "tick the statement"),
     ):
-        refused = desk.add_author(OPERATOR, "eve", name, who, agreed=agreed)
-        assert says in unescape(refused.said)
+        refused = actions.add_author(OPERATOR, "eve", name, who, agreed=agreed)
+        assert says in unescape(refused.message)
         assert not refused.worked
-    assert desk.add_author(OPERATOR, "eve", "Eve", "Eve Example", agreed=True).worked
+    assert actions.add_author(OPERATOR, "eve", "Eve", "Eve Example", agreed=True).worked
     assert stores.warehouse.profile("eve").consent.who == "Eve Example"
-    assert "Eve Example stated on" in desk.show(OPERATOR, "eve").html
+    assert "Eve Example stated on" in actions.show(OPERATOR, "eve").html
 
 
-def test_nobody_else_adds_an_author(desk, stores):
-    assert "only the operator" in desk.add_author(BEN, "eve", "Eve", "Eve", agreed=True).said
+def test_nobody_else_adds_an_author(actions, stores):
+    assert "only the operator" in actions.add_author(BEN, "eve", "Eve", "Eve", agreed=True).message
     assert [profile.id for profile in stores.warehouse.profiles()] == ["ada", "ben"]
 
 
-def test_who_logged_in_as_one_author_sees_and_changes_nothing_of_another(desk, stores, zipped):
-    desk.add_source(OPERATOR, "ada", BLOG)
+def test_who_logged_in_as_one_author_sees_and_changes_nothing_of_another(actions, stores, zipped):
+    actions.add_source(OPERATOR, "ada", BLOG)
     [source] = stores.warehouse.profile("ada").sources
     with pytest.raises(NotThere):
-        desk.show(BEN, "ada")
+        actions.show(BEN, "ada")
     for refused in (
-        desk.add_source(BEN, "ada", BLOG),
-        desk.remove(BEN, "ada", source.id),
-        desk.collect(BEN, "ada", EVERY),
-        desk.receive(BEN, "ada", zipped, own_files=True),
+        actions.add_source(BEN, "ada", BLOG),
+        actions.remove(BEN, "ada", source.id),
+        actions.collect(BEN, "ada", ALL_SOURCES),
+        actions.receive(BEN, "ada", zipped, own_files=True),
     ):
-        assert "there is no author" in refused.said
+        assert "there is no author" in refused.message
     assert stores.warehouse.profile("ada").sources == [source]
     assert stores.warehouse.crawl_requests() == []
     assert not inbox.inbox_of(stores, "ada").exists()
 
 
-def test_who_logged_in_names_no_folder_and_no_secret_of_the_server(desk, stores, tmp_path):
+def test_who_logged_in_names_no_folder_and_no_secret_of_the_server(actions, stores, tmp_path):
     (tmp_path / "writing").mkdir()
-    assert desk.add_source(OPERATOR, "ben", Place(str(tmp_path / "writing"))).worked
-    assert "give a URL or a handle" in desk.add_source(BEN, "ben", Place(str(tmp_path / "writing"))).said
-    assert "ask its operator" in desk.add_source(BEN, "ben", Place(BLOG.where, token_env="MONGODB_URI")).said
-    assert desk.add_source(BEN, "ben", BLOG).worked
+    assert actions.add_source(OPERATOR, "ben", Place(str(tmp_path / "writing"))).worked
+    assert "give a URL or a handle" in actions.add_source(BEN, "ben", Place(str(tmp_path / "writing"))).message
+    assert "ask its operator" in actions.add_source(BEN, "ben", Place(BLOG.where, token_env="MONGODB_URI")).message
+    assert actions.add_source(BEN, "ben", BLOG).worked
     assert {source.token_env for source in stores.warehouse.profile("ben").sources} == {None}
 
 
-def test_one_source_or_all_of_them_are_asked_for(desk, stores):
-    assert "no such source" in desk.collect(OPERATOR, "ada", EVERY).said
+def test_one_source_or_all_of_them_are_asked_for(actions, stores):
+    assert "ada has no source yet: add one" in actions.collect(OPERATOR, "ada", ALL_SOURCES).message
     for where in (BLOG.where, "https://other.example/"):
-        desk.add_source(OPERATOR, "ada", Place(where))
+        actions.add_source(OPERATOR, "ada", Place(where))
     first, second = (source.id for source in stores.warehouse.profile("ada").sources)
-    assert "asked for blog" in desk.collect(OPERATOR, "ada", second).said
+    assert "requested a crawl of blog" in actions.collect(OPERATOR, "ada", second).message
     assert [request["source_id"] for request in stores.warehouse.crawl_requests()] == [second]
-    assert "2 sources" in desk.collect(OPERATOR, "ada", EVERY).said
+    assert "2 sources" in actions.collect(OPERATOR, "ada", ALL_SOURCES).message
     assert {request["source_id"] for request in stores.warehouse.crawl_requests()} == {first, second}
-    shown = desk.show(OPERATOR, "ada")
+    shown = actions.show(OPERATOR, "ada")
     assert shown.under_way
-    assert [value for _, value in shown.sources] == [EVERY, first, second]
+    assert [value for _, value in shown.sources] == [ALL_SOURCES, first, second]
 
 
-def test_a_removed_source_is_no_longer_listed_and_its_documents_are_said_to_stay(desk, stores):
-    desk.add_source(OPERATOR, "ada", BLOG)
-    assert "choose one" in desk.remove(OPERATOR, "ada", EVERY).said
+def test_a_removed_source_is_no_longer_listed_and_its_documents_are_said_to_stay(actions, stores):
+    actions.add_source(OPERATOR, "ada", BLOG)
+    assert "choose one" in actions.remove(OPERATOR, "ada", ALL_SOURCES).message
     [source] = stores.warehouse.profile("ada").sources
-    assert "the documents that came from it stay" in desk.remove(OPERATOR, "ada", source.id).said
-    assert "No source yet" in desk.show(OPERATOR, "ada").html
-    assert "choose an author" in desk.remove(OPERATOR, None, source.id).said
+    assert "the documents that came from it stay" in actions.remove(OPERATOR, "ada", source.id).message
+    assert "No source yet" in actions.show(OPERATOR, "ada").html
+    assert "choose an author" in actions.remove(OPERATOR, None, source.id).message
 
 
 def shown(
@@ -174,14 +174,14 @@ def test_a_request_that_a_daemon_leaves_lying_sends_to_the_runs():
 
 
 def test_the_inbox_and_its_refusals_are_shown_and_the_folder_to_the_operator_only():
-    assert "a.zip waits to be read" in shown(waits=["a.zip"])
+    assert "a.zip is waiting to be read" in shown(waits=["a.zip"])
     assert "b.zip</b> was refused: is no zip" in shown()
     assert "/data/inbox/ada" in shown()
     assert "/data/inbox/ada" not in shown(operator=False)
 
 
 def test_whether_a_source_is_proven_to_be_the_authors_is_said():
-    assert "unproven: the author’s consent" in shown(standing())
+    assert "unproven: only the author’s consent" in shown(standing())
     proven = Source(id="b", platform="blog", where="x", proof=Proof(kind="token", url="https://x.example/about"))
     assert "proven by a token on https://x.example/about" in shown(Standing(proven))
 

@@ -1,62 +1,55 @@
-"""What the app's buttons do, as plain functions from what a person entered to what they see; no layout.
+"""The actions of the Write and Models tabs: functions from what a person entered to what they see, without layout.
 
-Every function asks `access` again: what a browser sends may be anything. An error becomes words in the status line.
+Every action checks access itself, since a browser may send anything. An error is shown in the status line.
 """
 
 import getpass
-import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 from twin_assets.documents import Category
-from twin_assets.errors import BadInput, TwinError
+from twin_assets.errors import BadInput
 from twin_assets.language.generation import Sampling
+from twin_assets.operations import approval
 from twin_assets.serving.access import OPERATOR, Access, Caller
 from twin_assets.serving.app import fragments
-from twin_assets.serving.drafting import AS_LONG_AS_TRAINED, Ask, Basis, Draft, Drafter, Piece, Status
+from twin_assets.serving.app.outcomes import error_text
+from twin_assets.serving.drafting import AS_LONG_AS_TRAINED, Draft, Drafter, DraftSpec, Grounding, Piece, Status
 from twin_assets.serving.model_choice import UNTRAINED
 from twin_assets.stores import Stores
 
-log = logging.getLogger(__name__)
-
 Promote = Callable[[str, str, str, str], None]
-"""promote(author, version, who, reason): executes `production_model`, the only place that moves the alias."""
+"""promote(author, version, who, reason) runs `production_model`, the only asset that changes what is in production."""
 
 PRODUCTION = ""
-"""The value of the choice that follows production."""
+"""The value of the choice that always means the version in production."""
 
 REFRESH_S = 0.1
+"""The shortest time between two updates of the text while a draft is being written, in seconds."""
 
 Choices = list[tuple[str, str]]
-Stored = tuple[str, str] | None
-"""(author, interaction id) of the draft on the desk."""
+StoredDraft = tuple[str, str] | None
+"""(author, interaction id) of the finished draft that the page shows, if there is one."""
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """What the page shows of one draft. stored: set once it is finished and may be rated."""
+class DraftView:
+    """What the page shows of one draft. stored: set once the draft is finished and can be rated."""
 
     status: str
     warnings: str = ""
     text: str = ""
     sources: str = fragments.NO_SOURCES
-    stored: Stored = None
+    stored: StoredDraft = None
 
 
 @dataclass(frozen=True)
-class Done:
-    """What became of something a person asked for. said: a status line."""
-
-    said: str
-    worked: bool
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What a person entered."""
+class DraftForm:
+    """What a person entered to have something drafted."""
 
     author: str | None
     version: str | None
@@ -66,12 +59,12 @@ class Wish:
     temperature: float = Sampling().temperature
     seed: float | None = None
 
-    def ask(self) -> Ask:
-        """As drafting knows it. Raises BadInput."""
+    def draft_spec(self) -> DraftSpec:
+        """The same as a DraftSpec. Raises BadInput without an author."""
         if not self.author:
             raise BadInput("choose an author first")
         seed = int(self.seed) if self.seed is not None else None
-        return Ask(
+        return DraftSpec(
             author=self.author,
             prompt=self.prompt or "",
             version=self.version or None,
@@ -81,8 +74,8 @@ class Wish:
         )
 
 
-class Desk:
-    """The app's actions for one server."""
+class DraftActions:
+    """The two tabs' actions, for one server."""
 
     def __init__(self, stores: Stores, drafter: Drafter, access: Access, promote: Promote) -> None:
         self._stores = stores
@@ -91,15 +84,15 @@ class Desk:
         self._promote = promote
 
     def caller(self, username: str | None) -> Caller:
-        """Who sits at the page: whoever logged in, or the operator where no login is asked for."""
+        """Who is using the page: whoever logged in, or the operator if the server needs no login."""
         return OPERATOR if self._access.local else Caller(username or "")
 
     def authors(self, who: Caller) -> Choices:
-        """Whom the page may draft for."""
+        """The authors whom the caller may draft for."""
         return [(f"{profile.name} ({profile.id})", profile.id) for profile in self._access.profiles(who)]
 
     def versions(self, who: Caller, author: str | None) -> Choices:
-        """What may draft, production first."""
+        """What the author's drafts can be written with, production first."""
         if not author:
             return [("production", PRODUCTION)]
         self._access.profile(who, author)
@@ -110,72 +103,69 @@ class Desk:
         return [(first, PRODUCTION), *rest, ("the untrained base", UNTRAINED)]
 
     def candidates(self, who: Caller, author: str | None) -> list[str]:
-        """Versions that can be approved or rejected, newest first."""
+        """The versions that can be approved or rejected, newest first."""
         if not author:
             return []
         self._access.profile(who, author)
         return [manifest.version for manifest in reversed(self._stores.models.versions(author))]
 
     def models(self, who: Caller, author: str | None) -> str:
-        """The table of versions."""
+        """The table of the author's versions, as HTML."""
         if not author:
             return ""
         self._access.profile(who, author)
         return fragments.models(self._stores.models.versions(author))
 
-    def draft(self, who: Caller, wish: Wish) -> Iterator[Sheet]:
-        """The sheet as it fills; closing the iterator ends the work."""
-        sheet = Sheet(fragments.status("starting …", "busy"))
-        yield sheet
+    def draft(self, who: Caller, form: DraftForm) -> Iterator[DraftView]:
+        """The draft as it is written, one view after another; closing the iterator stops the work."""
+        view = DraftView(fragments.status("starting …", "busy"))
+        yield view
         started = shown = time.monotonic()
         try:
-            ask = wish.ask()
-            self._access.profile(who, ask.author)
-            with closing(self._drafter.stream(ask)) as events:
+            spec = form.draft_spec()
+            self._access.profile(who, spec.author)
+            with closing(self._drafter.stream(spec)) as events:
                 for event in events:
                     if isinstance(event, Status):
-                        sheet = replace(sheet, status=fragments.status(f"{event.text} …", "busy"))
-                    elif isinstance(event, Basis):
-                        sheet = replace(
-                            sheet,
-                            status=fragments.status("reading what to draw on …", "busy"),
+                        view = replace(view, status=fragments.status(f"{event.text} …", "busy"))
+                    elif isinstance(event, Grounding):
+                        view = replace(
+                            view,
+                            status=fragments.status("reading the sources …", "busy"),
                             warnings=fragments.warnings(event.warnings),
                             sources=fragments.sources(event.sources),
                         )
                     elif isinstance(event, Piece):
                         writing = fragments.status("writing …", "busy")
-                        sheet = replace(sheet, status=writing, text=sheet.text + event.text)
+                        view = replace(view, status=writing, text=view.text + event.text)
                         if time.monotonic() - shown < REFRESH_S:
                             continue
                     else:
-                        sheet = _finished(event, time.monotonic() - started)
+                        view = _finished(event, time.monotonic() - started)
                     shown = time.monotonic()
-                    yield sheet
+                    yield view
         except Exception as error:
-            yield replace(sheet, status=fragments.status(in_words(error), "failed"))
+            yield replace(view, status=fragments.status(error_text(error), "failed"))
 
-    def rate(self, who: Caller, stored: Stored, rating: Literal["good", "bad"]) -> str:
-        """Keep a rating; the status line."""
+    def rate(self, who: Caller, stored: StoredDraft, rating: Literal["good", "bad"]) -> str:
+        """Store a rating; returns the status line."""
         return self._kept(who, stored, lambda author, key: self._drafter.rate(author, key, rating), f"rated {rating}")
 
-    def save_edit(self, who: Caller, stored: Stored, text: str, consented: bool) -> str:
-        """Keep the author's own version; the status line."""
-        said = "your edit is saved; " + (
+    def save_edit(self, who: Caller, stored: StoredDraft, text: str, consented: bool) -> str:
+        """Store the author's edit; returns the status line."""
+        message = "your edit is saved; " + (
             "later versions may learn from it" if consented else "nothing will be learned from it, as you did not agree"
         )
-        return self._kept(who, stored, lambda author, key: self._drafter.edit(author, key, text, consented), said)
+        return self._kept(who, stored, lambda author, key: self._drafter.edit(author, key, text, consented), message)
 
     def approve(self, who: Caller, author: str | None, version: str | None, reason: str) -> Iterator[str]:
-        """Put a version into production; status lines."""
+        """Put a version into production; yields status lines."""
         yield from self._decide(who, author, version, reason, "promoting", "is in production", self._promote)
 
     def reject(self, who: Caller, author: str | None, version: str | None, reason: str) -> Iterator[str]:
-        """Mark a version so that it is never promoted; status lines."""
-
-        def mark(author: str, version: str, name: str, reason: str) -> None:
-            self._stores.models.reject(author, version, name, reason)
-
-        yield from self._decide(who, author, version, reason, "rejecting", "is rejected", mark)
+        """Mark a version so that it is never promoted; yields status lines."""
+        reject = partial(approval.reject, self._stores)
+        yield from self._decide(who, author, version, reason, "rejecting", "is rejected", reject)
 
     def _decide(
         self, who: Caller, author: str | None, version: str | None, reason: str, doing: str, done: str, act: Promote
@@ -184,15 +174,15 @@ class Desk:
             if not author or not version:
                 raise BadInput("choose a version first")
             if not reason.strip():
-                raise BadInput("say why: the reason is kept with the version")
+                raise BadInput("give a reason: it is kept with the version")
             self._access.profile(who, author)
-            yield fragments.status(f"{doing} {author}@{version} … (some seconds)", "busy")
+            yield fragments.status(f"{doing} {author}@{version} … (this takes some seconds)", "busy")
             act(author, version, who.author or getpass.getuser(), reason.strip())
             yield fragments.status(f"{author}@{version} {done}", "done")
         except Exception as error:
-            yield fragments.status(in_words(error), "failed")
+            yield fragments.status(error_text(error), "failed")
 
-    def _kept(self, who: Caller, stored: Stored, keep: Callable[[str, str], None], said: str) -> str:
+    def _kept(self, who: Caller, stored: StoredDraft, keep: Callable[[str, str], None], message: str) -> str:
         try:
             if stored is None:
                 raise BadInput("there is no finished draft yet")
@@ -200,38 +190,17 @@ class Desk:
             self._access.profile(who, author)
             keep(author, interaction_id)
         except Exception as error:
-            return fragments.status(in_words(error), "failed")
-        return fragments.status(said, "done")
+            return fragments.status(error_text(error), "failed")
+        return fragments.status(message, "done")
 
 
-def _finished(draft: Draft, seconds: float) -> Sheet:
+def _finished(draft: Draft, seconds: float) -> DraftView:
     words = len(draft.text.split())
-    cut = ", cut off at the longest this model writes" if draft.finish_reason == "length" else ""
-    return Sheet(
+    cut = ", cut off at this model's longest length" if draft.finish_reason == "length" else ""
+    return DraftView(
         status=fragments.status(f"{words} words by {draft.model_version} in {seconds:.0f} s{cut}", "done"),
         warnings=fragments.warnings(draft.warnings),
         text=draft.text,
         sources=fragments.sources(draft.sources, draft.copied_text),
         stored=(draft.author, draft.id),
     )
-
-
-def done(act: Callable[[], str]) -> Done:
-    """What became of `act`, which says so itself when it works."""
-    try:
-        return Done(fragments.status(act(), "done"), worked=True)
-    except Exception as error:
-        return Done(fragments.status(in_words(error), "failed"), worked=False)
-
-
-def in_words(error: Exception) -> str:
-    """An error as a person may see it: ours in its own words, any other in the log."""
-    if isinstance(error, TwinError):
-        return str(error)
-    log.error("the app failed", exc_info=error)
-    return "something failed that should not have; the server's log says what"
-
-
-def first(choices: Sequence[tuple[str, str]]) -> str | None:
-    """The value that a list of choices begins with."""
-    return choices[0][1] if choices else None

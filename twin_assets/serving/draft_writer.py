@@ -1,8 +1,8 @@
-"""One draft out of a few tries: a try that comes to next to nothing is drawn again, with the next seed.
+"""Write one draft in up to three tries: if a try gives next to nothing, the next one uses the next seed.
 
-Nobody sees it: the beginning is held back until it is clearly one of a draft, a dozen words or the like, and without
-its echo of what was asked. Price: the first words come together, some tokens later. What was let go is never taken
-back, so a reader never gets two drafts in one.
+The reader sees none of this. The beginning of a try is held back until it clearly begins a draft, after about a dozen
+words, and without any echo of the request. The price is that the first words arrive together, some tokens later. What
+was released is never taken back, so a reader never gets two drafts in one.
 """
 
 import threading
@@ -19,47 +19,47 @@ from twin_assets.language.generation import PieceStream, Sampling
 MAX_TRIES = 3
 
 HEARTBEAT_S = 2.0
-"""While a beginning is held back, a sign of life at least this often: clients that are gone are noticed by it."""
+"""The longest time without an event while a beginning is held back, in seconds; clients that left are noticed by it."""
 
 Draw = Callable[[Sampling, Callable[[], None]], Iterator[str]]
-"""draw(sampling, on_token): the pieces of one try; on_token is called for each of its tokens."""
+"""draw(sampling, on_token) yields the pieces of one try, and calls on_token for each of its tokens."""
 
 
 @dataclass(frozen=True)
-class Again:
-    """The last try came to next to nothing, and this one begins. number: 2 or more."""
+class Retry:
+    """The last try gave next to nothing, and try `number`, 2 or higher, begins."""
 
     number: int
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """The model writes, and what it has written is still held back."""
+    """The model is writing, and what it has written is still held back."""
 
 
-Event = str | Again | Waiting
-"""A piece of the draft, or what it waits for; no piece comes before the last wait."""
+Event = str | Retry | Waiting
+"""A piece of the draft, or what the draft is waiting for; the first piece comes after the last wait."""
 
 
 @dataclass(frozen=True)
-class _Held:
-    """All of a try that was not let go, without an echo. was_cut: it ended at the longest that was allowed."""
+class _Attempt:
+    """The text of a try that was held back to its end, without an echo. was_cut: it reached the length limit."""
 
     text: str
     was_cut: bool
 
 
-class Writing:
-    """A draft as it is written. Its fields say how far it has come, also when it ends early.
+class DraftWriter:
+    """Writes a draft. Its fields say how far the draft has come, even if it ends early.
 
-    text: what was let go. n_tokens: of all tries. first_token_s: when the first of them came, by time.monotonic().
-    was_cut: it ended at the longest that was allowed. is_empty: every try came to next to nothing.
+    text: what was released. n_tokens: the number of tokens in all tries. first_token_s: when the first of them came, by
+    time.monotonic(). was_cut: the draft reached the length limit. is_empty: every try gave next to nothing.
     """
 
     def __init__(
         self, draw: Draw, sampling: Sampling, asked: Sequence[str], category: Category | None, stop: threading.Event
     ) -> None:
-        """asked: what a draft may echo. stop: ends the work between two tokens, in any try."""
+        """asked: wordings of the request that a draft may echo. stop: ends the work between two tokens, in any try."""
         self._draw = draw
         self._sampling = sampling
         self._asked = asked
@@ -74,29 +74,29 @@ class Writing:
 
     @property
     def finish_reason(self) -> Literal["stop", "length"]:
-        """As OpenAI calls it."""
+        """Why the draft ended, in OpenAI's terms."""
         return "length" if self.was_cut else "stop"
 
     def pieces(self) -> Generator[Event, None, None]:
-        """The draft, piece by piece; the best of the tries, all of it at once, when each one is nearly empty.
+        """The draft, piece by piece; if every try is nearly empty, the longest of them in one piece.
 
-        Greedy drawing has one try: another one would be the same.
+        Greedy sampling has one try, since another one would be the same.
         """
-        best = _Held("", was_cut=False)
+        best = _Attempt("", was_cut=False)
         for number in range(1 if self._sampling.temperature <= 0 else MAX_TRIES):
             if number:
-                yield Again(number + 1)
-            held = yield from self._try(number)
-            if held is None or self._stop.is_set():
+                yield Retry(number + 1)
+            attempt = yield from self._attempt(number)
+            if attempt is None or self._stop.is_set():
                 return
-            best = max(best, held, key=lambda one: len(one.text))
+            best = max(best, attempt, key=lambda one: len(one.text))
         self.is_empty = True
         self.was_cut = best.was_cut
         if best.text:
-            yield self._let_go(best.text)
+            yield self._release(best.text)
 
-    def _try(self, number: int) -> Generator[Event, None, _Held | None]:
-        """One try; what it held back to its end, or None when it was let go."""
+    def _attempt(self, number: int) -> Generator[Event, None, _Attempt | None]:
+        """One try: yields its pieces and returns None, or returns what it held back to its end."""
         seed = self._sampling.seed
         sampling = self._sampling if seed is None else replace(self._sampling, seed=seed + number)
         before = self.n_tokens
@@ -105,12 +105,12 @@ class Writing:
         with closing(cast(PieceStream, self._draw(sampling, self._count))) as drawn:
             for piece in trimmed(drawn):
                 if released:
-                    yield self._let_go(piece)
+                    yield self._release(piece)
                     continue
                 held += piece
                 if not is_nearly_empty(held, self._asked, self._category) and not may_be_echo(held, self._asked):
                     released = True
-                    yield self._let_go(without_echo(held, self._asked))
+                    yield self._release(without_echo(held, self._asked))
                 elif time.monotonic() - since >= HEARTBEAT_S:
                     since = time.monotonic()
                     yield Waiting()
@@ -118,11 +118,11 @@ class Writing:
         if released:
             return None
         if self.was_cut and has_own_words(held, self._asked):
-            yield self._let_go(without_echo(held, self._asked))
+            yield self._release(without_echo(held, self._asked))
             return None
-        return _Held(without_echo(held, self._asked), self.was_cut)
+        return _Attempt(without_echo(held, self._asked), self.was_cut)
 
-    def _let_go(self, piece: str) -> str:
+    def _release(self, piece: str) -> str:
         self.text += piece
         return piece
 
@@ -133,7 +133,7 @@ class Writing:
 
 
 def trimmed(pieces: Iterator[str]) -> Iterator[str]:
-    """The pieces without white space around the whole."""
+    """The pieces, without white space before the first and after the last word."""
     held, begun = "", False
     for piece in pieces:
         held += piece if begun else piece.lstrip()

@@ -15,8 +15,8 @@ from fastapi.testclient import TestClient
 from twin_assets.documents import ApiKey, ModelManifest, Source
 from twin_assets.language.generation.engines.torch_engine import TorchEngine
 from twin_assets.serving.access import Access, new_key
-from twin_assets.serving.api.chat import ChatRequest, Message
-from twin_assets.serving.api.routes import build_api
+from twin_assets.serving.api.application import build_api
+from twin_assets.serving.api.openai_chat import ChatRequest, Message
 from twin_assets.serving.drafting import Drafter
 from twin_assets.serving.server import build_app
 from twin_assets.stores import Stores
@@ -105,12 +105,16 @@ def test_what_is_not_honoured_is_said(client):
 
 def test_earlier_messages_become_turns_whatever_their_order():
     def ask(*messages: tuple[str, str]):
-        return ChatRequest(model="ada", messages=[Message(role=role, content=text) for role, text in messages]).ask()
+        return ChatRequest(
+            model="ada", messages=[Message(role=role, content=text) for role, text in messages]
+        ).draft_spec()
 
     chat = ask(("assistant", "hi"), ("user", "a"), ("user", "b"), ("assistant", "c"), ("assistant", "d"), ("user", "e"))
     assert chat.history == (("a\n\nb", "c\n\nd"),)
     assert chat.prompt == "e"
-    parts = ChatRequest(model="ada@v1", messages=[{"role": "user", "content": [{"type": "text", "text": "x"}]}]).ask()
+    parts = ChatRequest(
+        model="ada@v1", messages=[{"role": "user", "content": [{"type": "text", "text": "x"}]}]
+    ).draft_spec()
     assert (parts.author, parts.version, parts.prompt) == ("ada", "v1", "x")
 
 
@@ -180,7 +184,7 @@ def test_the_openai_client_raises_its_own_errors(client):
 
 
 def test_an_error_in_the_middle_of_a_stream_is_sent_and_raised_by_the_client(client, shared, url, monkeypatch):
-    monkeypatch.setattr("twin_assets.serving.api.routes.PATIENCE_S", 0.0)
+    monkeypatch.setattr("twin_assets.serving.api.chat.QUIET_START_S", 0.0)
     body = {"model": "ada", "messages": [{"role": "user", "content": words(2000)}], "stream": True}
     lines = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=30).text.splitlines()
     assert any(line.startswith(": ") for line in lines)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from twin_assets.documents import Category
 from twin_assets.language.generation import Sampling
-from twin_assets.serving import writing as module
-from twin_assets.serving.writing import MAX_TRIES, Again, Waiting, Writing, trimmed
+from twin_assets.serving import draft_writer as module
+from twin_assets.serving.draft_writer import MAX_TRIES, DraftWriter, Retry, Waiting, trimmed
 
 ASKED = ("Write a post: why I check the tide gauge by hand",)
 WHOLE = "I check it by hand because the float sticks when the salt dries, and it always does. Nobody else has looked."
@@ -39,15 +39,15 @@ class Model:
 
 def writing(model: Model, category: Category | None = None, stop: threading.Event | None = None, **sampling: object):
     drawn = Sampling(**{"seed": 3} | sampling)
-    return Writing(model.draw, drawn, ASKED, category, stop or threading.Event())
+    return DraftWriter(model.draw, drawn, ASKED, category, stop or threading.Event())
 
 
-def written(one: Writing) -> tuple[str, list[int]]:
+def written(one: DraftWriter) -> tuple[str, list[int]]:
     """The pieces together, and the numbers of the tries that began again."""
     pieces = list(one.pieces())
     text = "".join(piece for piece in pieces if isinstance(piece, str))
     assert text == one.text
-    return text, [piece.number for piece in pieces if isinstance(piece, Again)]
+    return text, [piece.number for piece in pieces if isinstance(piece, Retry)]
 
 
 @pytest.mark.parametrize("nothing", ["", "#tides", "Rope.", ASKED[0], f"{ASKED[0]}\n\n#tides https://example.org"])
