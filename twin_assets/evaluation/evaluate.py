@@ -37,9 +37,9 @@ from twin_assets.language.prompts import (
     DraftRequest,
     EncodedPrompt,
     asked,
+    context_limits,
     encode_example,
     encode_prompt,
-    passage_limits,
     token_limits,
     windows,
 )
@@ -97,7 +97,7 @@ def evaluate(
     found.likelihoods = likelihoods(by_cluster(scored))
     found.n_too_long = len(held_out.rows) - len(scored)
     tell("scoring where a turn ends")
-    found.endings = endings(models, held_out.rows, *_token_limits(manifest, models), passage_limits(manifest.recipe))
+    found.endings = endings(models, held_out.rows, *_token_limits(manifest, models), context_limits(manifest.recipe))
     found.drafts, prompts = _draft(models, manifest, draft_rows(held_out.rows, options.n_drafts), options, tell)
     if found.drafts:
         tell("comparing the drafts with the training texts")
@@ -115,7 +115,7 @@ def _token_limits(manifest: ModelManifest, models: Models) -> tuple[int, int]:
 
 def _request(manifest: ModelManifest, row: Row) -> DraftRequest:
     """The request of a row, showing as many passages as in the version's training and drafting."""
-    return DraftRequest.from_row(row, passage_limits(manifest.recipe))
+    return DraftRequest.from_row(row, context_limits(manifest.recipe))
 
 
 def _score(models: Models, manifest: ModelManifest, rows: Sequence[Row], tell: Tell) -> Iterator[ScoredRow]:

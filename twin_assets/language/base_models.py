@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from twin_assets.documents import DEFAULT_RECIPE
 from twin_assets.errors import BadRecipe
 from twin_assets.language.packaged_base import HUB_NAME, PACKAGE, packaged_base, packaged_file
-from twin_assets.language.prompts import PassageLimits, passage_limits
+from twin_assets.language.prompts import ContextLimits, context_limits
 from twin_assets.orchestration.progress import Tell, silent
 from twin_assets.settings import Settings
 from twin_assets.stores.models import sha256_of_files
@@ -67,7 +67,7 @@ class UntrainedBase:
     spec: BaseSpec
     context_tokens: int
     answer_tokens: int
-    passages: PassageLimits
+    context: ContextLimits
 
 
 def recipe_files(settings: Settings) -> dict[str, Path]:
@@ -107,7 +107,7 @@ def untrained_base(recipe: str, settings: Settings, overrides: Mapping[str, Any]
     """A recipe's base model, with the recipe's limits on context, answer and passages."""
     content = read_recipe(recipe, settings, overrides)
     base = BaseSpec.model_validate(content["base"])
-    return UntrainedBase(base, content["context_tokens"], content["answer_tokens"], passage_limits(content))
+    return UntrainedBase(base, content["context_tokens"], content["answer_tokens"], context_limits(content))
 
 
 def resolve_base(spec: BaseSpec, settings: Settings, tell: Tell = silent) -> ResolvedBase:

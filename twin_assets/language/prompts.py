@@ -220,35 +220,41 @@ class Passage:
     text: str
 
 
-class PassageLimits(BaseModel):
-    """How much retrieved text a prompt shows, in training and in drafting; a part of a recipe."""
+class ContextLimits(BaseModel):
+    """How much of the author's writing a prompt shows, in training and in drafting; a section of a recipe.
+
+    A small model that is shown much patches its text together from it and loses its subject.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    most: int = Field(default=3, ge=0, description="The most passages to show; the best come first.")
-    bytes: int | None = Field(
-        default=None, gt=0, description="The most bytes to show of each, from its beginning; unset: all of it."
+    passages: int = Field(default=3, ge=0, description="The most retrieved passages to show; the best come first.")
+    passage_bytes: int | None = Field(
+        default=None, gt=0, description="The most bytes to show of each passage, from its beginning; unset: all of it."
+    )
+    examples: int = Field(
+        default=3, ge=0, description="The most pieces to show to an untrained base model, for the author's voice."
     )
 
     def shown(self, passages: Iterable[Passage]) -> tuple[Passage, ...]:
         """The first passages, each shortened to the limit. passages: best first."""
-        return tuple(self.shortened(passage) for passage in islice(passages, self.most))
+        return tuple(self.shortened(passage) for passage in islice(passages, self.passages))
 
     def shortened(self, passage: Passage) -> Passage:
         """The beginning of a passage, cut between paragraphs or sentences if possible, as chunks are."""
-        if self.bytes is None or len(passage.text.encode()) <= self.bytes:
+        if self.passage_bytes is None or len(passage.text.encode()) <= self.passage_bytes:
             return passage
-        first = next(Chunker(Utf8Bytes(), self.bytes).chunks(passage.text, Category.ARTICLE))
+        first = next(Chunker(Utf8Bytes(), self.passage_bytes).chunks(passage.text, Category.ARTICLE))
         return replace(passage, text=first.text.strip())
 
 
-DEFAULT_PASSAGE_LIMITS = PassageLimits()
+DEFAULT_CONTEXT_LIMITS = ContextLimits()
 """The limits of a recipe that names none."""
 
 
-def passage_limits(recipe: Mapping[str, Any]) -> PassageLimits:
+def context_limits(recipe: Mapping[str, Any]) -> ContextLimits:
     """The passage limits of a recipe, as its YAML or a manifest holds it; the defaults if it names none."""
-    return PassageLimits.model_validate(recipe.get("passages", {}))
+    return ContextLimits.model_validate(recipe.get("context", {}))
 
 
 @dataclass(frozen=True)
@@ -261,7 +267,7 @@ class DraftRequest:
     examples: tuple[str, ...] = ()
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any], limits: PassageLimits = DEFAULT_PASSAGE_LIMITS) -> "DraftRequest":
+    def from_row(cls, row: Mapping[str, Any], limits: ContextLimits = DEFAULT_CONTEXT_LIMITS) -> "DraftRequest":
         """The request in a row of `instruction_dataset`. limits: the recipe's passage limits."""
         return cls(row["instruction"], limits.shown(Passage(**passage) for passage in row["passages"]))
 

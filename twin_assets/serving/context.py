@@ -29,7 +29,6 @@ LINK_TIMEOUT_S = 10.0
 MAX_LINK_BYTES = 5_000_000
 MAX_LINK_CHUNKS = 200
 
-MAX_EXAMPLES = 3
 EXAMPLE_CANDIDATES = 12
 EXAMPLE_BYTES = 1_000
 EXAMPLE_SHARE = 3
@@ -100,12 +99,20 @@ def _best_parts(link: str, title: str, text: str, query: str, embedder: Embedder
 
 
 def example_pieces(
-    stores: Stores, author: str, category: Category | None, tokenizer: "PreTrainedTokenizerBase", room_tokens: int
+    stores: Stores,
+    author: str,
+    category: Category | None,
+    tokenizer: "PreTrainedTokenizerBase",
+    room_tokens: int,
+    most: int,
 ) -> tuple[str, ...]:
     """The beginnings of a few of the author's newest pieces of `category`, for a model that was not trained on them.
 
     Without a category: posts and articles. room_tokens: the prompt's length; the examples take a share of it.
+    most: how many pieces at most.
     """
+    if most <= 0:
+        return ()
     table = stores.features.table(author, "cleaned_documents")
     kinds = (category,) if category else (Category.POST, Category.ARTICLE)
     where = f"quotable = true AND category IN ({', '.join(repr(str(kind)) for kind in kinds)})"
@@ -123,7 +130,7 @@ def example_pieces(
         if piece and length <= room:
             chosen.append(piece)
             room -= length
-        if len(chosen) == MAX_EXAMPLES:
+        if len(chosen) == most:
             break
     return tuple(chosen)
 

@@ -247,12 +247,14 @@ class Drafter:
         _, prompt_tokens = token_limits(model.context_tokens, model.answer_tokens, session.context_tokens)
         examples: tuple[str, ...] = ()
         if model.manifest is None:
-            examples = example_pieces(self._stores, spec.author, spec.category, session.tokenizer, prompt_tokens)
+            examples = example_pieces(
+                self._stores, spec.author, spec.category, session.tokenizer, prompt_tokens, model.context.examples
+            )
         request = DraftRequest(
             instruction=write_instruction(spec.category, spec.prompt) if spec.category else spec.prompt,
             passages=(
-                *map(model.passages.shortened, linked.passages),
-                *model.passages.shown(hit.passage for hit in found.hits),
+                *map(model.context.shortened, linked.passages),
+                *model.context.shown(hit.passage for hit in found.hits),
             ),
             history=spec.history,
             examples=examples,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from twin_assets.documents import DEFAULT_RECIPE, AuthorProfile, ModelManifest, RecipeChoice
 from twin_assets.language.base_models import DOCSTRINGS, BaseSpec, untrained_base
-from twin_assets.language.prompts import DEFAULT_PASSAGE_LIMITS, PROMPT_VERSION, PassageLimits, passage_limits
+from twin_assets.language.prompts import DEFAULT_CONTEXT_LIMITS, PROMPT_VERSION, ContextLimits, context_limits
 from twin_assets.stores import Stores
 
 HOSTED_CONTEXT_TOKENS = 8_192
@@ -29,7 +29,7 @@ class DraftingModel:
     base: BaseSpec
     context_tokens: int
     answer_tokens: int
-    passages: PassageLimits = DEFAULT_PASSAGE_LIMITS
+    context: ContextLimits = DEFAULT_CONTEXT_LIMITS
     manifest: ModelManifest | None = None
     warnings: tuple[str, ...] = ()
 
@@ -80,7 +80,7 @@ def _trained(manifest: ModelManifest) -> DraftingModel:
         base=BaseSpec(name=base.name, revision=base.revision, precision=base.precision),
         context_tokens=manifest.recipe["context_tokens"],
         answer_tokens=manifest.recipe["answer_tokens"],
-        passages=passage_limits(manifest.recipe),
+        context=context_limits(manifest.recipe),
         manifest=manifest,
         warnings=tuple(_version_warnings(manifest)),
     )
@@ -121,7 +121,7 @@ def _untrained(stores: Stores, profile: AuthorProfile) -> DraftingModel:
         base=base.spec,
         context_tokens=base.context_tokens,
         answer_tokens=base.answer_tokens,
-        passages=base.passages,
+        context=base.context,
         warnings=(
             *_base_warnings(base.spec.name),
             f"untrained: {base.spec.name} has learned nothing from {profile.name} and imitates what it is shown; "
@@ -137,6 +137,7 @@ def _hosted(stores: Stores, profile: AuthorProfile) -> DraftingModel:
         _untrained(stores, profile),
         context_tokens=HOSTED_CONTEXT_TOKENS,
         answer_tokens=HOSTED_ANSWER_TOKENS,
+        context=DEFAULT_CONTEXT_LIMITS,
         warnings=(
             f"written by {name}, in the provider's own chat template: it has learned nothing from {profile.name} and "
             "imitates what it is shown",

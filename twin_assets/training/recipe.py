@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from twin_assets.documents import digest
 from twin_assets.errors import BadRecipe
 from twin_assets.language.base_models import BaseSpec, read_recipe
-from twin_assets.language.prompts import PassageLimits
+from twin_assets.language.prompts import ContextLimits
 from twin_assets.settings import Settings
 
 
@@ -73,7 +73,7 @@ class Recipe(_Section):
     base: BaseSpec
     context_tokens: int = Field(ge=64, description="Longest sequence trained on and drafted in.")
     answer_tokens: int = Field(ge=16, description="The part of it that a draft may take; the rest is for the prompt.")
-    passages: PassageLimits = PassageLimits()
+    context: ContextLimits = ContextLimits()
     lora: Lora = Lora()
     training: Training = Training()
     evaluation: dict[str, int] = Field(

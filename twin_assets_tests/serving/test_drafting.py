@@ -25,7 +25,7 @@ from twin_assets.stores.features import Changes
 from twin_assets_tests.collection.site import Page, Site, article
 from twin_assets_tests.conftest import setting
 from twin_assets_tests.language.generation.completions_server import serving
-from twin_assets_tests.serving.world import ANSWER_TOKENS, WRITING, Parts, mute, open_world, words, write
+from twin_assets_tests.serving.world import ANSWER_TOKENS, RECIPE, WRITING, Parts, mute, open_world, words, write
 
 PROMPT = "why I check the tide gauge by hand"
 SEEDED = Sampling(max_new_tokens=16, seed=3)
@@ -433,6 +433,25 @@ def test_an_interaction_keeps_what_the_model_saw(production, drafter, site):
     assert kept.closed_at >= kept.created_at
 
 
+@pytest.mark.parametrize("most", [0, 1])
+def test_an_untrained_model_is_shown_as_many_examples_as_its_recipe_says(world, drafter, most):
+    overrides = {"context": {"passages": 1, "examples": most}}
+    choice = RecipeChoice(name=RECIPE, overrides=overrides)
+    world.warehouse.change_profile("ada", setting(recipes=[choice]))
+    made = finished(drafter, DraftSpec("ada", PROMPT, sampling=SEEDED))
+    [kept] = world.warehouse.interactions("ada")
+    assert (len(kept.examples), len(made.sources)) == (most, 1)
+
+
+def test_a_chat_provider_is_shown_more_than_the_small_model_of_the_authors_recipe(by_chat):
+    choice = RecipeChoice(name=RECIPE, overrides={"context": {"passages": 1, "examples": 0}})
+    by_chat.warehouse.change_profile("ada", setting(recipes=[choice]))
+    made = finished(Drafter(by_chat), DraftSpec("ada", PROMPT, sampling=SEEDED))
+    [kept] = by_chat.warehouse.interactions("ada")
+    assert len(kept.examples) > 1
+    assert len(made.sources) > 1
+
+
 def test_examples_that_an_untrained_model_was_shown_are_kept(world, drafter):
     finished(drafter, DraftSpec("ada", PROMPT, sampling=SEEDED))
     [kept] = world.warehouse.interactions("ada")
@@ -524,7 +543,7 @@ def test_a_version_that_learned_from_other_prompts_is_warned_about(world, parts,
 
 def test_a_version_is_shown_as_much_as_its_recipe_says_and_that_is_kept(world, parts, drafter):
     recipe = {"context_tokens": 1000, "answer_tokens": 40}
-    parts.publish(world, "ada", "v1", recipe=recipe | {"passages": {"most": 1, "bytes": 60}})
+    parts.publish(world, "ada", "v1", recipe=recipe | {"context": {"passages": 1, "passage_bytes": 60}})
     parts.publish(world, "ada", "v2", recipe=recipe)
     little, all_of_it = (
         finished(drafter, DraftSpec("ada", PROMPT, version, sampling=SEEDED)) for version in ("v1", "v2")

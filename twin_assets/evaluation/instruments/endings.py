@@ -12,7 +12,7 @@ from typing import Any
 from twin_assets.errors import BadInput
 from twin_assets.evaluation.models import NAMES, Models
 from twin_assets.evaluation.result import Ending
-from twin_assets.language.prompts import DraftRequest, PassageLimits, Window, encode_example
+from twin_assets.language.prompts import ContextLimits, DraftRequest, Window, encode_example
 
 MAX_ROWS = 12
 """The most rows to score. Each takes two forward passes by each model: over its prompt and over its whole text."""
@@ -28,7 +28,7 @@ class _Row:
 
 
 def endings(
-    models: Models, rows: Sequence[dict[str, Any]], context: int, prompt_tokens: int, limits: PassageLimits
+    models: Models, rows: Sequence[dict[str, Any]], context: int, prompt_tokens: int, limits: ContextLimits
 ) -> list[Ending]:
     """Score base and adapter on the first row of each cluster, and summarize by category."""
     scored = list(_score(models, rows, context, prompt_tokens, limits))
@@ -47,7 +47,7 @@ def endings(
 
 
 def _score(
-    models: Models, rows: Sequence[dict[str, Any]], context: int, prompt_tokens: int, limits: PassageLimits
+    models: Models, rows: Sequence[dict[str, Any]], context: int, prompt_tokens: int, limits: ContextLimits
 ) -> Iterator[_Row]:
     first = {row["cluster_id"]: row for row in reversed(rows)}
     for row in list(reversed(first.values()))[:MAX_ROWS]:

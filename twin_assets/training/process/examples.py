@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from twin_assets.documents import digest
 from twin_assets.errors import BadInput
 from twin_assets.language.prompts import (
-    DEFAULT_PASSAGE_LIMITS,
+    DEFAULT_CONTEXT_LIMITS,
+    ContextLimits,
     DraftRequest,
-    PassageLimits,
     Window,
     encode_example,
     windows,
@@ -88,7 +88,7 @@ def encode_rows(
     context_tokens: int,
     prompt_tokens: int,
     max_windows: int | None = None,
-    limits: PassageLimits = DEFAULT_PASSAGE_LIMITS,
+    limits: ContextLimits = DEFAULT_CONTEXT_LIMITS,
 ) -> Encoded:
     """Encode rows, in the order of their ids. Each answer token is learned exactly once.
 

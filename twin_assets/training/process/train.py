@@ -116,7 +116,7 @@ def _fit(job: TrainingJob, dataset: TableHandle) -> _Trained:
     started, recipe = time.monotonic(), job.recipe
     context, prompt = job.token_limits
     rows = dataset.rows(COLUMNS, "split = 'train'")
-    examples = encode_rows(rows, job.tokenizer, context, prompt, limits=recipe.passages)
+    examples = encode_rows(rows, job.tokenizer, context, prompt, limits=recipe.context)
     if not examples.windows.n_learned:
         raise NotEnoughWriting(
             f"no training example fits recipe {recipe.name} ({examples.n_rows} rows, {examples.n_too_long} too long): "
@@ -124,7 +124,7 @@ def _fit(job: TrainingJob, dataset: TableHandle) -> _Trained:
         )
     job.tell(f"{examples.n_rows} examples in {len(examples.windows)} windows of at most {context} tokens")
     n = recipe.training.validation_windows
-    validation = encode_rows(validation_rows(dataset, n), job.tokenizer, context, prompt, n, recipe.passages)
+    validation = encode_rows(validation_rows(dataset, n), job.tokenizer, context, prompt, n, recipe.context)
     checkpoint = last_checkpoint(job.checkpoints)
     trainer = make_trainer(job, examples, validation, is_new=checkpoint is None)
     if checkpoint:

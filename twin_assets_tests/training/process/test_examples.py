@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twin_assets.errors import BadRecipe
-from twin_assets.language.prompts import DraftRequest, Passage, PassageLimits, encode_prompt, token_limits
+from twin_assets.language.prompts import ContextLimits, DraftRequest, Passage, encode_prompt, token_limits
 from twin_assets.training.process.examples import (
     IGNORED,
     as_dataset,
@@ -94,7 +94,7 @@ def test_a_short_base_gives_the_trainer_the_room_that_the_api_has(tokenizer):
 
 def test_a_recipe_that_shows_little_trains_on_what_the_api_shows(tokenizer):
     passages = [{"chunk_id": str(n), "title": "T", "url": "", "text": f"A rope {n} keeps. " * 20} for n in range(3)]
-    one, limits = row(1, "train") | {"passages": passages}, PassageLimits(most=2, bytes=100)
+    one, limits = row(1, "train") | {"passages": passages}, ContextLimits(passages=2, passage_bytes=100)
     api = encode_prompt(tokenizer, DraftRequest.from_row(one, limits), 384)
     [window] = encode_rows([one], tokenizer, 512, 384, limits=limits).windows
     assert window.ids[: len(api.ids)] == api.ids
