@@ -121,7 +121,7 @@ def author_add(author_id: str, name: str, consent: str) -> None:
 @plain_errors
 def author_list(as_json: bool) -> None:
     """List authors."""
-    profiles = stores().warehouse.profiles()
+    profiles = stores().warehouse.profiles.all()
     if as_json:
         put_all({"id": profile.id, "name": profile.name, "sources": len(profile.sources)} for profile in profiles)
         return
@@ -138,7 +138,9 @@ def author_list(as_json: bool) -> None:
 def author_show(author_id: str, as_json: bool) -> None:
     """Show an author's profile; keys are shown by their label only."""
     profile = (
-        stores().warehouse.profile(author_id).model_dump(mode="json", exclude={"api_keys": {"__all__": {"sha256"}}})
+        stores()
+        .warehouse.profiles.get(author_id)
+        .model_dump(mode="json", exclude={"api_keys": {"__all__": {"sha256"}}})
     )
     if as_json:
         put(profile)
@@ -188,7 +190,7 @@ def author_set(
             wanted = dict.fromkeys(recipes)
             profile.recipes = [RecipeChoice(name=one, overrides=profile.overrides(one)) for one in wanted]
 
-    opened.warehouse.change_profile(author_id, change)
+    opened.warehouse.profiles.change(author_id, change)
     with runs.dagster_instance() as instance:
         runs.register(instance, opened)
         if train_private is not None and usage.train_private(instance, opened, author_id, train_private):
@@ -272,10 +274,10 @@ def _pairs(options: tuple[str, ...]) -> dict[str, str]:
 def source_list(author_id: str, as_json: bool) -> None:
     """List an author's sources with the outcome of their last crawl."""
     opened = stores()
-    crawls = opened.warehouse.crawls(author_id)
+    crawls = opened.warehouse.crawls.for_author(author_id)
     rows = [
         source.model_dump() | {"last_crawl": crawls.get(source.id)}
-        for source in opened.warehouse.profile(author_id).sources
+        for source in opened.warehouse.profiles.get(author_id).sources
     ]
     if as_json:
         put_all(rows)
@@ -300,7 +302,7 @@ def source_token(author_id: str, source_id: str) -> None:
     from twin_assets.operations.ownership import ownership_token
     from twin_assets.operations.sources import source_of
 
-    profile = stores().warehouse.profile(author_id)
+    profile = stores().warehouse.profiles.get(author_id)
     click.echo(ownership_token(profile, source_of(profile, source_id)))
     say(f"write it anywhere into the page's text, such as the bio; then: twin source prove {author_id} {source_id}")
 
@@ -350,7 +352,7 @@ def key_add(author_id: str, label: str) -> None:
 
     token, sha256 = new_key()
     made = ApiKey(label=label, sha256=sha256)
-    stores().warehouse.change_profile(author_id, lambda profile: profile.api_keys.append(made))
+    stores().warehouse.profiles.change(author_id, lambda profile: profile.api_keys.append(made))
     say(f"this key opens {author_id} and nobody else, and is not shown again:")
     click.echo(token)
 
@@ -361,7 +363,7 @@ def key_add(author_id: str, label: str) -> None:
 @plain_errors
 def key_list(author_id: str, as_json: bool) -> None:
     """List an author's keys by label and age; the keys themselves are not kept."""
-    keys = stores().warehouse.profile(author_id).api_keys
+    keys = stores().warehouse.profiles.get(author_id).api_keys
     if as_json:
         put_all({"label": one.label, "created_at": one.created_at} for one in keys)
         return
@@ -383,7 +385,7 @@ def key_remove(author_id: str, label: str) -> None:
             raise BadInput(f"{author_id} has no key labelled {label!r} (labels: {known})")
         profile.api_keys = kept
 
-    stores().warehouse.change_profile(author_id, remove)
+    stores().warehouse.profiles.change(author_id, remove)
     say(f"removed {label}: what used it is locked out")
 
 
@@ -415,7 +417,7 @@ def run(author_id: str, recipes: tuple[str, ...], until: str, as_json: bool) -> 
     from twin_assets.operations import runs
 
     opened = stores()
-    chosen = recipes or tuple(choice.name for choice in opened.warehouse.profile(author_id).recipes)
+    chosen = recipes or tuple(choice.name for choice in opened.warehouse.profiles.get(author_id).recipes)
     with runs.dagster_instance() as instance:
         finish(runs.run_graph(instance, opened, author_id, chosen, until, tell_outcome), as_json)
 
@@ -507,7 +509,7 @@ def search(author_id: str, query: str, k: int, category: str | None, as_json: bo
     from twin_assets.language.search import search as find
 
     opened = stores()
-    opened.warehouse.profile(author_id)
+    opened.warehouse.profiles.get(author_id)
     table = opened.features.table(author_id, "embeddings")
     table.pinned  # noqa: B018  raises when there is nothing to search
     embedder, reranker = load_embedder(opened.settings), load_reranker(opened.settings)
@@ -545,7 +547,7 @@ def models(author_id: str, as_json: bool) -> None:
     from twin_assets.operations.status import model_row, models_text
 
     opened = stores()
-    opened.warehouse.profile(author_id)
+    opened.warehouse.profiles.get(author_id)
     rows = [model_row(manifest) for manifest in opened.models.versions(author_id)]
     put_all(rows) if as_json else click.echo(models_text(rows))
 

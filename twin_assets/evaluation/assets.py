@@ -59,7 +59,7 @@ def recipe_now(stores: Stores, manifest: ModelManifest) -> Mapping[str, object]:
     Where the recipe or the author's profile is gone, it is judged as it was.
     """
     try:
-        overrides = stores.warehouse.profile(manifest.author).overrides(manifest.recipe_name)
+        overrides = stores.warehouse.profiles.get(manifest.author).overrides(manifest.recipe_name)
         return read_recipe(manifest.recipe_name, stores.settings, overrides)
     except (BadRecipe, NotThere):
         return manifest.recipe

@@ -97,7 +97,7 @@ def cleaned_documents_asset(raw_keys: list[dg.AssetKey]) -> dg.AssetsDefinition:
         stores, author = open_stores(), author_of(context)
         with stores.features.writing(author, "cleaned_documents"):
             current = stores.features.table(author, "cleaned_documents")
-            profile = stores.warehouse.profile(author)
+            profile = stores.warehouse.profiles.get(author)
             with memo(stores.settings.memo(author, "cleaned_documents")) as known:
                 update = cleaning_changes(stores.warehouse, profile, current, context.log.info, known)
             rows = update.changes.upserts

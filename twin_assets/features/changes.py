@@ -75,7 +75,7 @@ def cleaning_changes(
     that gave no row the last time, which would otherwise be cleaned each time.
     """
     known, made_by = known or Memo(), made_by_cleaning()
-    stored = warehouse.fingerprints(profile.id)
+    stored = warehouse.documents.fingerprints(profile.id)
     alive = {
         row["_id"]: digest([row["content_hash"], sorted(row["left_out"]), profile.train_private], 32)
         for row in stored
@@ -128,7 +128,7 @@ def _cleaned(
     rows: list[dict[str, Any]] = []
     left_out: dict[str, str] = {}
     masked: Counter[str] = Counter()
-    for document in warehouse.documents_by_id(stale):
+    for document in warehouse.documents.by_id(stale):
         public = document.visibility == "public"
         cleaned = cleaned_row(
             document,

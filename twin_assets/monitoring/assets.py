@@ -38,14 +38,14 @@ def monitoring_report(context: dg.AssetExecutionContext) -> Iterator[dg.Material
     """How fresh the sources are, how drafts are used and rated, how old the production model is."""
     stores, author, now = open_stores(), author_of(context), utcnow()
     report = monitor(
-        stores.warehouse.profile(author),
-        stores.warehouse.crawls(author),
+        stores.warehouse.profiles.get(author),
+        stores.warehouse.crawls.for_author(author),
         stores.features.table(author, "cleaned_documents").rows(COLUMNS),
-        stores.warehouse.interactions(author),
+        stores.warehouse.interactions.for_author(author),
         stores.models.production(author),
         now,
     )
-    stores.warehouse.save_monitoring_report(author, now.date().isoformat(), report.model_dump())
+    stores.warehouse.monitoring_reports.save(author, now.date().isoformat(), report.model_dump())
     _collect_old_datasets(stores, author)
     yield dg.MaterializeResult(
         metadata=_metadata(report), check_results=[_sources_healthy(report), _sources_fresh(report)]

@@ -18,7 +18,7 @@ from twin_assets.stores import open_stores
 def monitoring_daily(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
     """The run key keeps a second evaluation of the same day from asking twice."""
     day = context.scheduled_execution_time.date().isoformat()
-    profiles = open_stores().warehouse.profiles()
+    profiles = open_stores().warehouse.profiles.all()
     # One author whose partition is missing would fail the tick, and so everybody's reports.
     add_partitions(context.instance, [profile.id for profile in profiles], [])
     for profile in profiles:

@@ -47,7 +47,7 @@ def add_author(stores: Stores, author: str, name: str, consent: Consent) -> Auth
     if erasure.is_being_erased(stores, author):
         raise BadInput(f"the erasure of {author} has not ended: run `twin author erase {author}` first")
     profile = AuthorProfile(id=author, name=name, consent=consent, recipes=[RecipeChoice(name=DEFAULT_RECIPE)])
-    stores.warehouse.add_profile(profile)
+    stores.warehouse.profiles.add(profile)
     return profile
 
 
@@ -146,7 +146,7 @@ class Collector:
     def ask(self, author: str, source_ids: Sequence[str]) -> None:
         """Ask the crawl sensor for these sources now."""
         for source_id in source_ids:
-            self._stores.warehouse.ask_for_crawl(author, source_id)
+            self._stores.warehouse.crawl_requests.add(author, source_id)
 
     def leave_out(self, author: str, document_id: str, uses: Collection[Use]) -> LeftOut:
         """Leave a document out of these uses and no others. Raises NotThere."""
@@ -157,16 +157,17 @@ class Collector:
     def overview(self, author: str) -> Overview:
         """How the author's sources stand, what waits in the inbox, whether a daemon is there to read it."""
         warehouse = self._stores.warehouse
-        asked = {row["source_id"]: row["asked_at"] for row in warehouse.crawl_requests() if row["author"] == author}
-        crawls = warehouse.crawls(author)
+        asked = {row["source_id"]: row["asked_at"] for row in warehouse.crawl_requests.all() if row["author"] == author}
+        crawls = warehouse.crawls.for_author(author)
         exports = {
-            row["source_id"]: row for row in sorted(warehouse.imports(author), key=lambda row: row["imported_at"])
+            row["source_id"]: row
+            for row in sorted(warehouse.imports.for_author(author), key=lambda row: row["imported_at"])
         }
         folder = inbox.inbox_of(self._stores, author)
         with self._open_instance() as instance:
             standings = [
                 self._standing(instance, author, one, crawls.get(one.id), exports.get(one.id), asked.get(one.id))
-                for one in warehouse.profile(author).sources
+                for one in warehouse.profiles.get(author).sources
             ]
             daemon_runs = runs.daemon_runs(instance)
         lying = sorted(path.name for path in inbox.lying(self._stores, author))

@@ -53,7 +53,7 @@ def add_source(
         source = before.model_copy(update={name: value for name, value in given.items() if value is not None})
         profile.sources = [*(other for other in profile.sources if other.id != source_id), source]
 
-    return stores.warehouse.change_profile(author, add).sources[-1]
+    return stores.warehouse.profiles.change(author, add).sources[-1]
 
 
 def source_of(profile: AuthorProfile, source_id: str) -> Source:
@@ -72,7 +72,7 @@ def remove_source(stores: "Stores", author: str, source_id: str) -> None:
         source_of(profile, source_id)
         profile.sources = [source for source in profile.sources if source.id != source_id]
 
-    stores.warehouse.change_profile(author, remove)
+    stores.warehouse.profiles.change(author, remove)
 
 
 def _check_cron(cron: str) -> None:

@@ -186,17 +186,17 @@ class Drafter:
             raise BadInput("the prompt is empty: say what to write about")
         if len(ask.links) > MAX_LINKS:
             raise BadInput(f"{len(ask.links)} links are too many: at most {MAX_LINKS}")
-        voice = choose_voice(self._stores, self._stores.warehouse.profile(ask.author), ask.version)
+        voice = choose_voice(self._stores, self._stores.warehouse.profiles.get(ask.author), ask.version)
         return self._events(ask, voice, stop or threading.Event())
 
     def rate(self, author: str, interaction_id: str, rating: Literal["good", "bad"]) -> None:
         """Keep what the author thinks of a draft. Raises NotThere."""
-        self._stores.warehouse.change_interaction(author, interaction_id, {"rating": rating})
+        self._stores.warehouse.interactions.change(author, interaction_id, {"rating": rating})
 
     def edit(self, author: str, interaction_id: str, text: str, consented: bool) -> None:
         """Keep how the author would have it; it may be learned from only by consent. Raises NotThere."""
         changes = {"edited": text, "consented": consented}
-        self._stores.warehouse.change_interaction(author, interaction_id, changes)
+        self._stores.warehouse.interactions.change(author, interaction_id, changes)
 
     def _events(self, ask: Ask, voice: Voice, stop: threading.Event) -> DraftStream:
         started = time.monotonic()

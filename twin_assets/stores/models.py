@@ -118,7 +118,7 @@ class ModelRegistry:
     def publish(self, manifest: ModelManifest) -> None:
         """Make a version exist: its files are in place. Publishing it again changes nothing."""
         if self.get(manifest.author, manifest.version) is None:
-            self._warehouse.save_manifest(manifest)
+            self._warehouse.manifests.save(manifest)
 
     def get(self, author: str, version: str) -> ModelManifest | None:
         """A version, or None."""
@@ -134,11 +134,11 @@ class ModelRegistry:
 
     def versions(self, author: str, recipe: str | None = None) -> list[ModelManifest]:
         """Versions, oldest first; the alias alone says which one is in production."""
-        alias = self._warehouse.alias(author)
+        alias = self._warehouse.aliases.find(author)
         moves = alias["history"] if alias else []
         return [
             _staged(manifest, moves).model_copy(update={"path": str(self._place(manifest))})
-            for manifest in self._warehouse.manifests(author)
+            for manifest in self._warehouse.manifests.for_author(author)
             if recipe in (None, manifest.recipe_name)
         ]
 
@@ -171,7 +171,7 @@ class ModelRegistry:
 
     def productions(self, author: str) -> list[ModelManifest]:
         """What is in production and what was before it, each once, the latest first; rejected versions are left out."""
-        alias = self._warehouse.alias(author)
+        alias = self._warehouse.aliases.find(author)
         known = {manifest.version: manifest for manifest in self.versions(author)}
         moved = dict.fromkeys(move["version"] for move in reversed(alias["history"] if alias else []))
         found = [known[version] for version in moved if version in known]
@@ -199,7 +199,7 @@ class ModelRegistry:
 
     def _decided_at(self, author: str) -> datetime | None:
         """When a person last moved the alias, or anybody moved it back to a version that had been there before."""
-        alias = self._warehouse.alias(author)
+        alias = self._warehouse.aliases.find(author)
         moves = alias["history"] if alias else []
         for n, move in reversed(list(enumerate(moves))):
             if move["who"] != AUTOMATIC or any(earlier["version"] == move["version"] for earlier in moves[:n]):
@@ -229,7 +229,7 @@ class ModelRegistry:
 
     def evaluated(self, manifest: ModelManifest, evaluation: dict[str, object], gates: list[Gate]) -> ModelManifest:
         """Write an evaluation and its verdict beside a version. Raises NotThere."""
-        self._warehouse.save_evaluation(manifest, evaluation, gates)
+        self._warehouse.manifests.save_evaluation(manifest, evaluation, gates)
         return self.version(manifest.author, manifest.version)
 
     def promote(self, author: str, version: str, who: str, reason: str) -> ModelManifest:
@@ -239,7 +239,7 @@ class ModelRegistry:
             raise TwinError(f"{author}@{version} was rejected ({manifest.reason}): promote another version")
         if manifest.stage == "production":
             return manifest
-        self._warehouse.move_alias(author, version, who, reason)
+        self._warehouse.aliases.move(author, version, who, reason)
         return self.version(author, version)
 
     def reject(self, author: str, version: str, who: str, reason: str) -> ModelManifest:
@@ -247,7 +247,7 @@ class ModelRegistry:
         manifest = self.version(author, version)
         if manifest.stage == "production":
             raise TwinError(f"{author}@{version} is in production: roll back to another version first")
-        self._warehouse.set_stage(manifest, "rejected", who, reason)
+        self._warehouse.manifests.set_stage(manifest, "rejected", who, reason)
         return self.version(author, version)
 
     def newest_dataset(self, author: str, recipe: str) -> DatasetRef | None:
@@ -287,7 +287,7 @@ class ModelRegistry:
 
     def dataset_tables(self, author: str) -> set[str]:
         """The immutable tables that any version names: what it was trained on is kept as long as it is."""
-        manifests = self._warehouse.manifests(author)
+        manifests = self._warehouse.manifests.for_author(author)
         pairs = {manifest.preference_pairs.table for manifest in manifests if manifest.preference_pairs}
         return {manifest.dataset.table for manifest in manifests} | pairs
 

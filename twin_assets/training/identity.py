@@ -32,7 +32,7 @@ class _NotHere(Exception):
 
 def resolved_recipe(stores: Stores, author: str, name: str) -> Recipe:
     """A recipe with the author's overrides. Raises BadRecipe."""
-    return load_recipe(name, stores.settings, stores.warehouse.profile(author).overrides(name))
+    return load_recipe(name, stores.settings, stores.warehouse.profiles.get(author).overrides(name))
 
 
 def pinned_revision(spec: BaseSpec) -> str | None:

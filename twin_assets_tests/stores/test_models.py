@@ -23,13 +23,13 @@ def test_the_alias_alone_says_what_is_in_production(stores):
         stores.models.publish(manifest(version))
     stores.models.promote("ada", "v1", "me", "first")
     # A run killed right after moving the alias: the stages were never written.
-    stores.warehouse.move_alias("ada", "v2", "you", "second")
+    stores.warehouse.aliases.move("ada", "v2", "you", "second")
     assert [(m.version, m.stage, m.promoted_by, m.reason) for m in stores.models.versions("ada")] == [
         ("v1", "archived", "you", "replaced by v2"),
         ("v2", "production", "you", "second"),
     ]
     again = stores.models.promote("ada", "v2", "me", "a second click")
-    assert (again.promoted_at, again.reason) == (stores.warehouse.alias("ada")["at"], "second")
+    assert (again.promoted_at, again.reason) == (stores.warehouse.aliases.find("ada")["at"], "second")
 
 
 def test_rollback_is_promoting_an_earlier_version(stores):
@@ -39,7 +39,7 @@ def test_rollback_is_promoting_an_earlier_version(stores):
     stores.models.promote("ada", "v1", "me", "v2 rambles")
     production = stores.models.production("ada")
     assert (production.version, production.reason) == ("v1", "v2 rambles")
-    assert [entry["version"] for entry in stores.warehouse.alias("ada")["history"]] == ["v1", "v2", "v1"]
+    assert [entry["version"] for entry in stores.warehouse.aliases.find("ada")["history"]] == ["v1", "v2", "v1"]
 
 
 def test_publishing_again_changes_nothing(stores):
@@ -208,7 +208,7 @@ def test_a_version_is_found_by_all_that_it_was_made_from(stores):
 
 def test_a_manifest_of_earlier_code_still_loads(stores):
     stores.models.publish(manifest("v1"))
-    stores.warehouse._db["model_manifests"].update_one({}, {"$unset": {"preference_pairs": ""}})
+    stores.warehouse.connection.db["model_manifests"].update_one({}, {"$unset": {"preference_pairs": ""}})
     [old] = stores.models.versions("ada")
     assert old.preference_pairs is None
     assert old.prompt_warning("1") is None

@@ -107,7 +107,7 @@ def build_api(stores: Stores, drafter: Drafter, access: Access) -> FastAPI:
             known = ", ".join(one.id for one in profile.sources) or "none yet"
             raise NotThere(f"{author} has no source {source or 'to collect from'} (sources: {known})")
         for source_id in asked:
-            stores.warehouse.ask_for_crawl(author, source_id)
+            stores.warehouse.crawl_requests.add(author, source_id)
         return {"object": "list", "data": [row for row in _source_rows(stores, profile) if row["id"] in asked]}
 
     @api.post("/v1/chat/completions", response_model=None)
@@ -151,9 +151,11 @@ def _model_rows(stores: Stores, profile: AuthorProfile) -> list[dict[str, Any]]:
 def _source_rows(stores: Stores, profile: AuthorProfile) -> list[dict[str, Any]]:
     """Each source with its last crawl; the name of its token's variable is the operator's affair."""
     asked = {
-        one["source_id"]: one["asked_at"] for one in stores.warehouse.crawl_requests() if one["author"] == profile.id
+        one["source_id"]: one["asked_at"]
+        for one in stores.warehouse.crawl_requests.all()
+        if one["author"] == profile.id
     }
-    crawls = stores.warehouse.crawls(profile.id)
+    crawls = stores.warehouse.crawls.for_author(profile.id)
     return [
         {
             **source.model_dump(mode="json", include={"id", "platform", "where", "cron"}),

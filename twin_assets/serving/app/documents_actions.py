@@ -90,7 +90,7 @@ class DocumentsDesk:
         known: list[str] = []
         if author:
             self._access.profile(who, author)
-            known = self._warehouse.platforms(author)
+            known = self._warehouse.documents.platforms(author)
         return [("every platform", ANY), *((name, name) for name in known)]
 
     def page(self, who: Caller, author: str | None, find: Find, number: int = 0, chosen: str | None = None) -> Listed:
@@ -99,13 +99,13 @@ class DocumentsDesk:
             return Listed()
         self._access.profile(who, author)
         wanted = find.filter()
-        total = self._warehouse.count_listed(author, wanted)
+        total = self._warehouse.documents.count(author, wanted)
         if total == 0:
             nothing = wanted == DocumentFilter()
             return Listed(document_list.NOTHING_COLLECTED if nothing else document_list.NOTHING_FITS)
         number = min(max(number, 0), (total - 1) // PER_PAGE)
         first = number * PER_PAGE
-        rows = self._warehouse.list_documents(author, wanted, skip=first, limit=PER_PAGE)
+        rows = self._warehouse.documents.page(author, wanted, skip=first, limit=PER_PAGE)
         last = first + len(rows)
         return Listed(
             html=document_list.page(rows, self._openings(rows), chosen),
@@ -117,7 +117,7 @@ class DocumentsDesk:
 
     def _openings(self, rows: Sequence[ListedDocument]) -> dict[str, str]:
         untitled = [row.id for row in rows if not row.title]
-        return {found.id: document_list.opening(found) for found in self._warehouse.documents_by_id(untitled)}
+        return {found.id: document_list.opening(found) for found in self._warehouse.documents.by_id(untitled)}
 
     def choose(self, who: Caller, author: str | None, document_id: str | None) -> Chosen:
         """How a document begins, and what it may be used for."""
@@ -150,7 +150,7 @@ class DocumentsDesk:
     def _document(self, who: Caller, author: str | None, document_id: str | None) -> RawDocument:
         """One of the author's documents that is still there. Raises NotThere."""
         profile = self._access.profile(who, author or "")
-        found = next(self._warehouse.documents_by_id([document_id or ""]), None)
+        found = next(self._warehouse.documents.by_id([document_id or ""]), None)
         if found is None or found.author != profile.id or found.deleted_at is not None:
             raise NotThere("there is no such document any more: look at the list again")
         return found

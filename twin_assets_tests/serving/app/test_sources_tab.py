@@ -42,7 +42,7 @@ def uploads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def two_authors(stores: Stores) -> Stores:
     for author, name in (("ada", "Ada Example"), ("ben", "Ben Other")):
-        stores.warehouse.add_profile(AuthorProfile(id=author, name=name, consent=Consent(who=name)))
+        stores.warehouse.profiles.add(AuthorProfile(id=author, name=name, consent=Consent(who=name)))
     return stores
 
 
@@ -69,18 +69,18 @@ def test_the_operator_adds_an_author_who_states_that_the_writing_is_theirs(desk,
         assert says in unescape(refused.said)
         assert not refused.worked
     assert desk.add_author(OPERATOR, "eve", "Eve", "Eve Example", agreed=True).worked
-    assert stores.warehouse.profile("eve").consent.who == "Eve Example"
+    assert stores.warehouse.profiles.get("eve").consent.who == "Eve Example"
     assert "Eve Example stated on" in desk.show(OPERATOR, "eve").html
 
 
 def test_nobody_else_adds_an_author(desk, stores):
     assert "only the operator" in desk.add_author(BEN, "eve", "Eve", "Eve", agreed=True).said
-    assert [profile.id for profile in stores.warehouse.profiles()] == ["ada", "ben"]
+    assert [profile.id for profile in stores.warehouse.profiles.all()] == ["ada", "ben"]
 
 
 def test_who_logged_in_as_one_author_sees_and_changes_nothing_of_another(desk, stores, zipped):
     desk.add_source(OPERATOR, "ada", BLOG)
-    [source] = stores.warehouse.profile("ada").sources
+    [source] = stores.warehouse.profiles.get("ada").sources
     with pytest.raises(NotThere):
         desk.show(BEN, "ada")
     for refused in (
@@ -90,8 +90,8 @@ def test_who_logged_in_as_one_author_sees_and_changes_nothing_of_another(desk, s
         desk.receive(BEN, "ada", zipped, own_files=True),
     ):
         assert "there is no author" in refused.said
-    assert stores.warehouse.profile("ada").sources == [source]
-    assert stores.warehouse.crawl_requests() == []
+    assert stores.warehouse.profiles.get("ada").sources == [source]
+    assert stores.warehouse.crawl_requests.all() == []
     assert not inbox.inbox_of(stores, "ada").exists()
 
 
@@ -101,18 +101,18 @@ def test_who_logged_in_names_no_folder_and_no_secret_of_the_server(desk, stores,
     assert "give a URL or a handle" in desk.add_source(BEN, "ben", Place(str(tmp_path / "writing"))).said
     assert "ask its operator" in desk.add_source(BEN, "ben", Place(BLOG.where, token_env="MONGODB_URI")).said
     assert desk.add_source(BEN, "ben", BLOG).worked
-    assert {source.token_env for source in stores.warehouse.profile("ben").sources} == {None}
+    assert {source.token_env for source in stores.warehouse.profiles.get("ben").sources} == {None}
 
 
 def test_one_source_or_all_of_them_are_asked_for(desk, stores):
     assert "no such source" in desk.collect(OPERATOR, "ada", EVERY).said
     for where in (BLOG.where, "https://other.example/"):
         desk.add_source(OPERATOR, "ada", Place(where))
-    first, second = (source.id for source in stores.warehouse.profile("ada").sources)
+    first, second = (source.id for source in stores.warehouse.profiles.get("ada").sources)
     assert "asked for blog" in desk.collect(OPERATOR, "ada", second).said
-    assert [request["source_id"] for request in stores.warehouse.crawl_requests()] == [second]
+    assert [request["source_id"] for request in stores.warehouse.crawl_requests.all()] == [second]
     assert "2 sources" in desk.collect(OPERATOR, "ada", EVERY).said
-    assert {request["source_id"] for request in stores.warehouse.crawl_requests()} == {first, second}
+    assert {request["source_id"] for request in stores.warehouse.crawl_requests.all()} == {first, second}
     shown = desk.show(OPERATOR, "ada")
     assert shown.under_way
     assert [value for _, value in shown.sources] == [EVERY, first, second]
@@ -121,7 +121,7 @@ def test_one_source_or_all_of_them_are_asked_for(desk, stores):
 def test_a_removed_source_is_no_longer_listed_and_its_documents_are_said_to_stay(desk, stores):
     desk.add_source(OPERATOR, "ada", BLOG)
     assert "choose one" in desk.remove(OPERATOR, "ada", EVERY).said
-    [source] = stores.warehouse.profile("ada").sources
+    [source] = stores.warehouse.profiles.get("ada").sources
     assert "the documents that came from it stay" in desk.remove(OPERATOR, "ada", source.id).said
     assert "No source yet" in desk.show(OPERATOR, "ada").html
     assert "choose an author" in desk.remove(OPERATOR, None, source.id).said
@@ -204,7 +204,7 @@ def test_an_upload_may_be_larger_than_a_request_but_not_without_end(two_authors)
 
 def test_from_elsewhere_nobody_uploads_without_a_login(two_authors):
     key, sha256 = new_key()
-    two_authors.warehouse.change_profile("ada", setting(api_keys=[ApiKey(label="k", sha256=sha256)]))
+    two_authors.warehouse.profiles.change("ada", setting(api_keys=[ApiKey(label="k", sha256=sha256)]))
     app = build_app(two_authors, "0.0.0.0", pytest.fail, collector(two_authors))
     remote = TestClient(app, base_url="http://twin.example")
     files = {"files": ("a.zip", b"PK")}
@@ -278,4 +278,4 @@ def test_in_a_browser_an_author_and_a_source_are_added_and_what_was_collected_is
         page.wait_for_selector(".twin-place >> text=notes.zip, uploaded")
         page.close()
     assert problems == []
-    assert {document.external_id for document in project.warehouse.documents("ada")} == {"tide.md"}
+    assert {document.external_id for document in project.warehouse.documents.for_author("ada")} == {"tide.md"}
