@@ -106,7 +106,7 @@ def evaluation_report(
         evaluation = _measure(context, stores, manifest, options)
     found = gates(evaluation, limits_of(recipe))
     evaluation = evaluation.model_copy(update={"verdict": verdict(found)})
-    stores.models.evaluated(manifest, evaluation.for_manifest(), found)
+    stores.models.save_evaluation(manifest, evaluation.for_manifest(), found)
     context.log.info(f"{manifest.version}: {evaluation.verdict}")
     if warning := manifest.prompt_warning(PROMPT_VERSION):
         context.log.warning(warning)

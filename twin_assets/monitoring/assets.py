@@ -53,12 +53,12 @@ def monitoring_report(context: dg.AssetExecutionContext) -> Iterator[dg.Material
 
 
 def _collect_old_datasets(stores: Stores, author: str) -> None:
-    """Delete datasets that nobody needs, also of an author whose writing no longer changes: see `collect_snapshots`.
+    """Delete datasets that nobody needs, also of an author whose writing no longer changes: see `delete_old_snapshots`.
 
     A dataset run does the same, but the last one comes too early: what it replaces may be read for a day.
     """
     with stores.features.writing(author, "instruction_dataset"):
-        stores.features.collect_snapshots(author, "instruction_dataset", stores.models.dataset_tables(author))
+        stores.features.delete_old_snapshots(author, "instruction_dataset", stores.models.dataset_tables(author))
 
 
 def _metadata(report: MonitoringReport) -> dict[str, dg.MetadataValue | int | float]:

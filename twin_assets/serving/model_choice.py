@@ -62,7 +62,7 @@ def earlier_voices(stores: Stores, voice: Voice, error: Exception) -> Iterator[V
     error: why `voice` cannot be loaded.
     """
     manifest = voice.manifest
-    while manifest is not None and (manifest := stores.models.production_before(manifest)) is not None:
+    while manifest is not None and (manifest := stores.models.previous_production(manifest)) is not None:
         earlier = _trained(manifest)
         said = (
             f"version {voice.version} is in production and cannot be loaded ({error}): {manifest.version}, which was "

@@ -173,7 +173,7 @@ def _publish(
             metrics=result.metrics(),
         )
         stores.models.publish(manifest)
-        stores.models.collect_orphans(author)
+        stores.models.delete_orphans(author)
     return manifest
 
 

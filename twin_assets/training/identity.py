@@ -67,7 +67,7 @@ def identity_of(recipe: Recipe, dataset: Publication, base_revision: str | None,
 
 def trained_version(stores: Stores, author: str, recipe: Recipe, identity: Identity) -> ModelManifest | None:
     """The version of the registry with this identity, also one that was made when recipes had fewer keys."""
-    return stores.models.trained(author, recipe.name, identity, recipe_hash_of)
+    return stores.models.find_trained(author, recipe.name, identity, recipe_hash_of)
 
 
 def recipe_hash_of(manifest: ModelManifest) -> str:

@@ -104,7 +104,7 @@ def evaluated(
         stores.warehouse.manifests.save(manifest.model_copy(update=whole))
     gates = [Gate(name=name, value=1.0, limit=1.0, passed=passed, text="") for name in LIMITS]
     bits = {"adapter": adapter_bits, **rows} if rows else None
-    return stores.models.evaluated(manifest, {"made_by": Options().made_by, "bits_per_byte": bits}, gates)
+    return stores.models.save_evaluation(manifest, {"made_by": Options().made_by, "bits_per_byte": bits}, gates)
 
 
 def promote(instance: dg.DagsterInstance, **config: str) -> dict[str, Any]:

@@ -360,7 +360,7 @@ def test_an_evaluation_and_a_rejection_written_at_once_both_stay(stores):
     for n in range(10):
         stores.models.publish(manifest(f"v{n}"))
         at_once(
-            partial(stores.models.evaluated, manifest(f"v{n}"), {"bits": {"base": 1.5, "adapter": None}}, [GATE]),
+            partial(stores.models.save_evaluation, manifest(f"v{n}"), {"bits": {"base": 1.5, "adapter": None}}, [GATE]),
             partial(stores.models.reject, "ada", f"v{n}", "me", "it leaks"),
         )
     kept = stores.models.versions("ada")
@@ -373,7 +373,7 @@ def test_an_evaluation_and_a_rejection_written_at_once_both_stay(stores):
 def test_a_stage_is_moved_without_what_was_read_of_the_version_before(stores):
     stores.models.publish(manifest("v1"))
     read = stores.models.version("ada", "v1")
-    stores.models.evaluated(read, {"bits": 1.5}, [GATE])
+    stores.models.save_evaluation(read, {"bits": 1.5}, [GATE])
     stores.warehouse.manifests.set_stage(read, "rejected", "me", "")
     assert stores.models.version("ada", "v1").passed
 
@@ -384,7 +384,7 @@ def test_a_version_that_was_erased_is_not_brought_back_by_what_was_read_before(s
     stores.models.erase("ada")
     stores.warehouse.manifests.set_stage(read, "rejected", "me", "")
     with pytest.raises(NotThere, match="no model version 'v1'"):
-        stores.models.evaluated(read, {"bits": 1.5}, [GATE])
+        stores.models.save_evaluation(read, {"bits": 1.5}, [GATE])
     assert stores.models.versions("ada") == []
 
 
