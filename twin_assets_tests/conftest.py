@@ -39,12 +39,12 @@ def project(monkeypatch: pytest.MonkeyPatch, stores: Stores) -> Iterator[Stores]
 @pytest.fixture
 def ada(stores: Stores) -> AuthorProfile:
     profile = AuthorProfile(id="ada", name="Ada Example", consent=Consent(who="Ada Example"))
-    stores.warehouse.add_profile(profile)
+    stores.warehouse.profiles.add(profile)
     return profile
 
 
 def setting(**values: object) -> Callable[[AuthorProfile], None]:
-    """A change of a profile to these values, for `Warehouse.change_profile`."""
+    """A change of a profile to these values, for `warehouse.profiles.change`."""
 
     def change(profile: AuthorProfile) -> None:
         for name, value in values.items():

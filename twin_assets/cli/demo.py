@@ -66,7 +66,7 @@ def _prepare(stores: Stores, author: str, sources: list[str], recipe: str) -> No
         raise TwinError(f'say where {author} writes: make demo AUTHOR={author} SOURCE="https://… folder archive.zip"')
     wanted = [(platform_for(where), where) for where in sources] or [("files", str(SAMPLE / SAMPLE_AUTHOR))]
     try:
-        stores.warehouse.profile(author)
+        stores.warehouse.profiles.get(author)
     except NotThere:
         name = SAMPLE_NAME if author == SAMPLE_AUTHOR else author
         add_author(stores, author, name, Consent(who=f"{name}, by running make demo"), recipe)
@@ -75,7 +75,7 @@ def _prepare(stores: Stores, author: str, sources: list[str], recipe: str) -> No
         if recipe not in [choice.name for choice in profile.recipes]:
             profile.recipes = [*profile.recipes, RecipeChoice(name=recipe)]
 
-    stores.warehouse.change_profile(author, subscribe)
+    stores.warehouse.profiles.change(author, subscribe)
     for platform, where in wanted:
         add_source(stores, author, platform, where)
 

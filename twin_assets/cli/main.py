@@ -117,7 +117,7 @@ def author_add(author_id: str, name: str, consent: str) -> None:
 @one_line_errors
 def author_list(as_json: bool) -> None:
     """List authors."""
-    profiles = stores().warehouse.profiles()
+    profiles = stores().warehouse.profiles.all()
     if as_json:
         print_json_lines(
             {"id": profile.id, "name": profile.name, "sources": len(profile.sources)} for profile in profiles
@@ -136,7 +136,9 @@ def author_list(as_json: bool) -> None:
 def author_show(author_id: str, as_json: bool) -> None:
     """Show an author's profile; API keys are shown by their label only."""
     profile = (
-        stores().warehouse.profile(author_id).model_dump(mode="json", exclude={"api_keys": {"__all__": {"sha256"}}})
+        stores()
+        .warehouse.profiles.get(author_id)
+        .model_dump(mode="json", exclude={"api_keys": {"__all__": {"sha256"}}})
     )
     if as_json:
         print_json(profile)
@@ -186,7 +188,7 @@ def author_set(
             wanted = dict.fromkeys(recipes)
             profile.recipes = [RecipeChoice(name=one, overrides=profile.overrides(one)) for one in wanted]
 
-    opened.warehouse.change_profile(author_id, change)
+    opened.warehouse.profiles.change(author_id, change)
     with runs.dagster_instance() as instance:
         runs.register(instance, opened)
         if train_private is not None and usage.train_private(instance, opened, author_id, train_private):
@@ -295,7 +297,7 @@ def source_token(author_id: str, source_id: str) -> None:
     from twin_assets.operations.ownership import ownership_token
     from twin_assets.operations.sources import source_of
 
-    profile = stores().warehouse.profile(author_id)
+    profile = stores().warehouse.profiles.get(author_id)
     click.echo(ownership_token(profile, source_of(profile, source_id)))
     say(f"put it anywhere in the page's text, such as the bio; then: twin source prove {author_id} {source_id}")
 
@@ -345,7 +347,7 @@ def key_add(author_id: str, label: str) -> None:
 
     token, sha256 = new_key()
     made = ApiKey(label=label, sha256=sha256)
-    stores().warehouse.change_profile(author_id, lambda profile: profile.api_keys.append(made))
+    stores().warehouse.profiles.change(author_id, lambda profile: profile.api_keys.append(made))
     say(f"this key gives access to {author_id} and no other author, and is not shown again:")
     click.echo(token)
 
@@ -356,7 +358,7 @@ def key_add(author_id: str, label: str) -> None:
 @one_line_errors
 def key_list(author_id: str, as_json: bool) -> None:
     """List an author's keys by label and age; the keys themselves are not stored."""
-    keys = stores().warehouse.profile(author_id).api_keys
+    keys = stores().warehouse.profiles.get(author_id).api_keys
     if as_json:
         print_json_lines({"label": one.label, "created_at": one.created_at} for one in keys)
         return
@@ -378,7 +380,7 @@ def key_remove(author_id: str, label: str) -> None:
             raise BadInput(f"{author_id} has no key labelled {label!r} (labels: {known})")
         profile.api_keys = kept
 
-    stores().warehouse.change_profile(author_id, remove)
+    stores().warehouse.profiles.change(author_id, remove)
     say(f"removed {label}: it no longer works")
 
 
@@ -410,7 +412,7 @@ def run(author_id: str, recipes: tuple[str, ...], until: str, as_json: bool) -> 
     from twin_assets.operations import runs
 
     opened = stores()
-    chosen = recipes or tuple(choice.name for choice in opened.warehouse.profile(author_id).recipes)
+    chosen = recipes or tuple(choice.name for choice in opened.warehouse.profiles.get(author_id).recipes)
     with runs.dagster_instance() as instance:
         report_outcomes(runs.run_graph(instance, opened, author_id, chosen, until, tell_outcome), as_json)
 
@@ -492,7 +494,7 @@ def search(author_id: str, query: str, k: int, category: str | None, as_json: bo
     from twin_assets.operations.search import search_writing
 
     opened = stores()
-    opened.warehouse.profile(author_id)
+    opened.warehouse.profiles.get(author_id)
     opened.features.table(author_id, "embeddings").pinned  # noqa: B018  raises when there is nothing to search
     found = search_writing(opened, author_id, query, k, category, quotable_only=False)
     for warning in found.warnings:
@@ -531,7 +533,7 @@ def models(author_id: str, as_json: bool) -> None:
     from twin_assets.operations.status import model_row, models_text
 
     opened = stores()
-    opened.warehouse.profile(author_id)
+    opened.warehouse.profiles.get(author_id)
     rows = [model_row(manifest) for manifest in opened.models.versions(author_id)]
     print_json_lines(rows) if as_json else click.echo(models_text(rows))
 

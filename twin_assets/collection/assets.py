@@ -58,7 +58,7 @@ def raw_asset(crawler: Crawler) -> dg.AssetsDefinition:
             )
         yield dg.MaterializeResult(
             metadata=_metadata(stores, author, platform, reports),
-            data_version=dg.DataVersion(stores.warehouse.raw_data_version(author, platform)),
+            data_version=dg.DataVersion(stores.warehouse.documents.data_version(author, platform)),
         )
         if failed:
             raise dg.Failure(_failures(failed), allow_retries=False)
@@ -68,7 +68,7 @@ def raw_asset(crawler: Crawler) -> dg.AssetsDefinition:
 
 def _alive(stores: Stores, author: str, platform: str) -> int:
     """How many documents of the platform are no tombstones."""
-    return sum(row["deleted_at"] is None for row in stores.warehouse.fingerprints(author, platform))
+    return sum(row["deleted_at"] is None for row in stores.warehouse.documents.fingerprints(author, platform))
 
 
 def _crawl_all(
@@ -81,13 +81,13 @@ def _crawl_all(
         for failure in report.failed[:SHOWN_FAILURES]:
             context.log.warning(f"{failure['item']} {failure['reason']}")
         yield report
-    for source in stores.warehouse.profile(author).sources:
+    for source in stores.warehouse.profiles.get(author).sources:
         if source.platform == crawler.platform and (notice := archive_notice(stores, author, source)):
             context.log.info(f"{source.id}: {notice}")
 
 
 def _reports(context: dg.AssetExecutionContext, stores: Stores, author: str, crawler: Crawler) -> Iterator[CrawlReport]:
-    sources = [s for s in stores.warehouse.profile(author).sources if s.platform == crawler.platform]
+    sources = [s for s in stores.warehouse.profiles.get(author).sources if s.platform == crawler.platform]
     if not sources:
         context.log.info(f"{author} has no {crawler.platform} source: nothing to do")
     with WebClient(stores.settings, stores.settings.web_cache(author)) as http:
@@ -155,7 +155,7 @@ def _metadata(
 
 
 def _preview(stores: Stores, author: str, platform: str) -> str:
-    rows = stores.warehouse.newest_documents(author, platform, SHOWN_DOCUMENTS)
+    rows = stores.warehouse.documents.newest(author, platform, SHOWN_DOCUMENTS)
     names = ("title", "category", "published_at", "url")
     return table(names, [[row.get(name) for name in names] for row in rows]) if rows else "Nothing collected yet."
 
@@ -171,7 +171,7 @@ def _sources_table(reports: list[CrawlReport]) -> str:
 
 
 def _archives_table(stores: Stores, author: str, platform: str) -> str:
-    sources = [source for source in stores.warehouse.profile(author).sources if source.platform == platform]
+    sources = [source for source in stores.warehouse.profiles.get(author).sources if source.platform == platform]
     notices = [[source.id, notice] for source in sources if (notice := archive_notice(stores, author, source))]
     return table(["source", "export"], notices) if notices else "Nothing here comes by an export archive."
 

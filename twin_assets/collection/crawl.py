@@ -78,9 +78,9 @@ def crawl(
     report = CrawlReport(source.id, source.platform, source.where)
 
     def keep_report() -> None:
-        warehouse.save_crawl(author, source.id, vars(report))
+        warehouse.crawls.save(author, source.id, vars(report))
 
-    warehouse.crawl_begins(author, source.id)
+    warehouse.crawl_requests.remove(author, source.id)
     keep_report()
     before = http.requests
     try:
@@ -91,7 +91,7 @@ def crawl(
                     read_archive(author, source, crawler, archive, warehouse, report, tell)
         else:
             consumer = _Consumer(author, source, warehouse, report, tell)
-            events = crawler.collect(source, warehouse.crawl_state(author, source.id), http)
+            events = crawler.collect(source, warehouse.crawl_states.load(author, source.id), http)
             consumer.consume(_noting(events, keep_report))
     except BadInput as error:  # a source that cannot be read, or a token that is not set
         report.error = str(error)
@@ -126,7 +126,7 @@ def read_archive(
     for refused in archive.refused:
         consumer.take(Failed(refused.name, refused.reason))
     consumer.consume(crawler.import_archive(source, archive))
-    warehouse.save_import(author, source.id, archive.made_at, {**vars(report), "file": archive.path.name})
+    warehouse.imports.save(author, source.id, archive.made_at, {**vars(report), "file": archive.path.name})
 
 
 class _Consumer:
@@ -142,7 +142,7 @@ class _Consumer:
     ) -> None:
         self._author, self._source, self._warehouse = author, source, warehouse
         self._report, self._tell = report, tell
-        self._known: dict[str, KnownDocument] = warehouse.known_documents(author, source.id)
+        self._known: dict[str, KnownDocument] = warehouse.documents.known(author, source.id)
         self._named: set[str] = set()
         self._found_ids: set[str] = set()
         self._gone: set[str] = set()
@@ -179,7 +179,7 @@ class _Consumer:
                 # The crawl goes on from this state and will not say again what it called deleted.
                 self._bury()
                 if self._report.archived_at is None:
-                    self._warehouse.save_crawl_state(self._author, self._source.id, state)
+                    self._warehouse.crawl_states.save(self._author, self._source.id, state)
             case ListingComplete():
                 self._report.complete = True
 
@@ -193,7 +193,7 @@ class _Consumer:
     def _bury(self) -> None:
         if self._gone:
             at = self._report.archived_at or utcnow()
-            self._report.gone += self._warehouse.bury(sorted(self._gone), at)
+            self._report.gone += self._warehouse.documents.mark_deleted(sorted(self._gone), at)
             for name in self._gone & self._known.keys():
                 self._known[name] = self._known[name].model_copy(update={"deleted_at": at})
             self._gone.clear()
@@ -260,7 +260,7 @@ class _Consumer:
 
     def _flush(self) -> None:
         if self._waiting:
-            self._warehouse.upsert_documents(self._waiting)
+            self._warehouse.documents.upsert(self._waiting)
             self._waiting = []
             done = self._report
             self._tell(f"{self._source.id}: {done.new} new, {done.changed} changed, {done.unchanged} unchanged …")

@@ -115,7 +115,7 @@ def archive_notice(stores: Stores, author: str, source: Source) -> str | None:
     crawler = crawlers().get(source.platform)
     if not isinstance(crawler, ArchiveCrawler) or not crawler.needs_archives(source):
         return None
-    last = stores.warehouse.last_archive(author, source.id)
+    last = stores.warehouse.imports.last_archived_at(author, source.id)
     if last is None:
         return f"no export of {source.platform} has been read yet. {crawler.archive_steps}"
     age = datetime.now(UTC) - last
@@ -131,7 +131,7 @@ def _source(stores: Stores, author: str, platform: str) -> Source:
         if _taking_exports(profile, platform) is None:
             profile.sources = [*profile.sources, stand_in]
 
-    return _taking_exports(stores.warehouse.change_profile(author, add), platform) or stand_in
+    return _taking_exports(stores.warehouse.profiles.change(author, add), platform) or stand_in
 
 
 def _taking_exports(profile: AuthorProfile, platform: str) -> Source | None:

@@ -72,12 +72,14 @@ def crawl_due(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest]:
     stores = open_stores()
     warehouse = stores.warehouse
     known = set(context.instance.get_dynamic_partitions(str(authors.name)))
-    asked = {(request["author"], request["source_id"]): request["asked_at"] for request in warehouse.crawl_requests()}
+    asked = {
+        (request["author"], request["source_id"]): request["asked_at"] for request in warehouse.crawl_requests.all()
+    }
     now = utcnow()
-    for profile in warehouse.profiles():
+    for profile in warehouse.profiles.all():
         if profile.id not in known:
             context.instance.add_dynamic_partitions(str(authors.name), [profile.id])
-        crawls = warehouse.crawls(profile.id)
+        crawls = warehouse.crawls.for_author(profile.id)
         reasons: dict[str, list[str]] = defaultdict(list)
         for source in profile.sources:
             last = crawls.get(source.id, {}).get("started_at")

@@ -59,7 +59,7 @@ def current_recipe(stores: Stores, manifest: ModelManifest) -> Mapping[str, obje
     If the recipe or the author's profile no longer exists, this is the recipe that the version was trained with.
     """
     try:
-        overrides = stores.warehouse.profile(manifest.author).overrides(manifest.recipe_name)
+        overrides = stores.warehouse.profiles.get(manifest.author).overrides(manifest.recipe_name)
         return read_recipe(manifest.recipe_name, stores.settings, overrides)
     except (BadRecipe, NotThere):
         return manifest.recipe
@@ -106,7 +106,7 @@ def evaluation_report(
         evaluation = _measure(context, stores, manifest, options)
     found = gates(evaluation, limits_of(recipe))
     evaluation = evaluation.model_copy(update={"verdict": verdict(found)})
-    stores.models.evaluated(manifest, evaluation.for_manifest(), found)
+    stores.models.save_evaluation(manifest, evaluation.for_manifest(), found)
     context.log.info(f"{manifest.version}: {evaluation.verdict}")
     if warning := manifest.prompt_warning(PROMPT_VERSION):
         context.log.warning(warning)

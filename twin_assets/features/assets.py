@@ -98,7 +98,7 @@ def cleaned_documents_asset(raw_keys: list[dg.AssetKey]) -> dg.AssetsDefinition:
         stores, author = open_stores(), author_of(context)
         with stores.features.writing(author, "cleaned_documents"):
             current = stores.features.table(author, "cleaned_documents")
-            profile = stores.warehouse.profile(author)
+            profile = stores.warehouse.profiles.get(author)
             with open_memo(stores.settings.memo(author, "cleaned_documents")) as memo:
                 update = cleaning_changes(stores.warehouse, profile, current, context.log.info, memo)
             rows = update.changes.upserts

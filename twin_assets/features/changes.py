@@ -110,7 +110,7 @@ class _CleaningResult:
 
 def _compare_with_table(warehouse: Warehouse, profile: AuthorProfile, current: TableHandle, made_by: str) -> _Documents:
     """Step 1: find the documents that may be used, and those whose row is up to date."""
-    stored = warehouse.fingerprints(profile.id)
+    stored = warehouse.documents.fingerprints(profile.id)
     usable = {
         row["_id"]: digest([row["content_hash"], sorted(row["left_out"]), profile.train_private], 32)
         for row in stored
@@ -185,7 +185,7 @@ def _clean(warehouse: Warehouse, profile: AuthorProfile, document_ids: list[str]
     rows: list[dict[str, Any]] = []
     rejected: dict[str, str] = {}
     masked: Counter[str] = Counter()
-    for document in warehouse.documents_by_id(document_ids):
+    for document in warehouse.documents.by_id(document_ids):
         public = document.visibility == "public"
         cleaned = cleaned_row(
             document,

@@ -38,14 +38,14 @@ def monitoring_report(context: dg.AssetExecutionContext) -> Iterator[dg.Material
     """A daily report: how fresh the sources are, how drafts are used and rated, how old the production model is."""
     stores, author, now = open_stores(), author_of(context), utcnow()
     report = monitor(
-        stores.warehouse.profile(author),
-        stores.warehouse.crawls(author),
+        stores.warehouse.profiles.get(author),
+        stores.warehouse.crawls.for_author(author),
         stores.features.table(author, "cleaned_documents").rows(COLUMNS),
-        stores.warehouse.interactions(author),
+        stores.warehouse.interactions.for_author(author),
         stores.models.production(author),
         now,
     )
-    stores.warehouse.save_monitoring_report(author, now.date().isoformat(), report.model_dump())
+    stores.warehouse.monitoring_reports.save(author, now.date().isoformat(), report.model_dump())
     _collect_old_datasets(stores, author)
     yield dg.MaterializeResult(
         metadata=_metadata(report), check_results=[_sources_healthy(report), _sources_fresh(report)]
@@ -59,7 +59,7 @@ def _collect_old_datasets(stores: Stores, author: str) -> None:
     an author whose writing no longer changes, no further run would delete it.
     """
     with stores.features.writing(author, "instruction_dataset"):
-        stores.features.collect_snapshots(author, "instruction_dataset", stores.models.dataset_tables(author))
+        stores.features.delete_old_snapshots(author, "instruction_dataset", stores.models.dataset_tables(author))
 
 
 def _metadata(report: MonitoringReport) -> dict[str, dg.MetadataValue | int | float]:

@@ -18,7 +18,7 @@ from twin_assets.stores import open_stores
 def monitoring_daily(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
     """Ask for one run per author; the run key prevents a second run on the same day."""
     day = context.scheduled_execution_time.date().isoformat()
-    profiles = open_stores().warehouse.profiles()
+    profiles = open_stores().warehouse.profiles.all()
     # If one author's partition were missing, the tick would fail for all authors.
     add_partitions(context.instance, [profile.id for profile in profiles], [])
     for profile in profiles:

@@ -47,7 +47,7 @@ def add_author(stores: Stores, author: str, name: str, consent: Consent, recipe:
     if erasure.is_being_erased(stores, author):
         raise BadInput(f"the erasure of {author} has not ended: run `twin author erase {author}` first")
     profile = AuthorProfile(id=author, name=name, consent=consent, recipes=[RecipeChoice(name=recipe)])
-    stores.warehouse.add_profile(profile)
+    stores.warehouse.profiles.add(profile)
     return profile
 
 
@@ -148,7 +148,8 @@ class Collector:
         """How the author's sources stand, what waits in the inbox, whether a daemon is there to read it."""
         warehouse = self._stores.warehouse
         exports = {
-            row["source_id"]: row for row in sorted(warehouse.imports(author), key=lambda row: row["imported_at"])
+            row["source_id"]: row
+            for row in sorted(warehouse.imports.for_author(author), key=lambda row: row["imported_at"])
         }
         folder = inbox.inbox_of(self._stores, author)
         with self._open_instance() as instance:

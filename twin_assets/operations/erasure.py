@@ -107,7 +107,7 @@ def check_erasable(instance: dg.DagsterInstance, stores: Stores, author: str) ->
     if not AUTHOR_ID.fullmatch(author):
         raise BadInput(f"{author!r} is no author id: see `twin author list`")
     if not is_being_erased(stores, author):
-        stores.warehouse.profile(author)
+        stores.warehouse.profiles.get(author)
     _check_nothing_runs(instance, author)
 
 

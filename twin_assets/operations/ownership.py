@@ -36,7 +36,7 @@ def prove_source(stores: "Stores", author: str, source_id: str, url: str | None 
     Raises NotThere for an unknown author or source, and BadInput for a page that cannot be had, is not the source's
     own, or proves nothing; a source that was proven before stays so.
     """
-    profile = stores.warehouse.profile(author)
+    profile = stores.warehouse.profiles.get(author)
     source = source_of(profile, source_id)
     with WebClient(stores.settings) as web:
         proof = _proof(profile, source, _own_page(web, source, url or _place(source)), web)
@@ -45,7 +45,7 @@ def prove_source(stores: "Stores", author: str, source_id: str, url: str | None 
         proven = source_of(profile, source_id).model_copy(update={"proof": proof})
         profile.sources = [proven if other.id == source_id else other for other in profile.sources]
 
-    return source_of(stores.warehouse.change_profile(author, keep_proof), source_id)
+    return source_of(stores.warehouse.profiles.change(author, keep_proof), source_id)
 
 
 def _own_page(web: WebClient, source: Source, url: str) -> Answer:

@@ -63,7 +63,7 @@ def dagster_instance() -> Iterator[dg.DagsterInstance]:
 
 def register(instance: dg.DagsterInstance, stores: Stores, recipes: Sequence[str] = ()) -> None:
     """Make every author of the warehouse, and recipes, known to Dagster as partitions."""
-    add_partitions(instance, [profile.id for profile in stores.warehouse.profiles()], recipes)
+    add_partitions(instance, [profile.id for profile in stores.warehouse.profiles.all()], recipes)
 
 
 def daemon_runs(instance: dg.DagsterInstance) -> bool:
@@ -164,7 +164,7 @@ def collect(
     instance: dg.DagsterInstance, stores: Stores, author: str, tell: TellOutcome, platform: str | None = None
 ) -> list[Outcome]:
     """One run per platform the author has a source on; a platform that fails does not stop the others."""
-    platforms = sorted({source.platform for source in stores.warehouse.profile(author).sources})
+    platforms = sorted({source.platform for source in stores.warehouse.profiles.get(author).sources})
     if not platforms:
         raise BadInput(f"{author} has no source yet: add one with `twin source add {author} PLATFORM WHERE`")
     if platform is not None and platform not in platforms:
@@ -225,7 +225,7 @@ def run_graph(
         raise BadInput(f"{until!r} is no asset of the graph: use one of {', '.join(UNTIL)}")
     register(instance, stores)
     outcomes = collect(instance, stores, author, tell)
-    if until == "raw" or not any(True for _ in stores.warehouse.fingerprints(author)):
+    if until == "raw" or not any(True for _ in stores.warehouse.documents.fingerprints(author)):
         return outcomes
     features = run_features(instance, author, tell, until if until in FEATURES else FEATURES[-1])
     outcomes += features

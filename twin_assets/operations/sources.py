@@ -55,7 +55,7 @@ def add_source(
         source = before.model_copy(update={name: value for name, value in given.items() if value is not None})
         profile.sources = [*(other for other in profile.sources if other.id != source_id), source]
 
-    return stores.warehouse.change_profile(author, add).sources[-1]
+    return stores.warehouse.profiles.change(author, add).sources[-1]
 
 
 def source_of(profile: AuthorProfile, source_id: str) -> Source:
@@ -81,9 +81,11 @@ class ListedSource:
 
 def list_sources(stores: "Stores", author: str) -> list[ListedSource]:
     """The author's sources, each with its latest crawl. Raises NotThere for an unknown author."""
-    profile = stores.warehouse.profile(author)
-    crawls = stores.warehouse.crawls(author)
-    asked = {row["source_id"]: row["asked_at"] for row in stores.warehouse.crawl_requests() if row["author"] == author}
+    profile = stores.warehouse.profiles.get(author)
+    crawls = stores.warehouse.crawls.for_author(author)
+    asked = {
+        row["source_id"]: row["asked_at"] for row in stores.warehouse.crawl_requests.all() if row["author"] == author
+    }
     return [ListedSource(source, crawls.get(source.id), asked.get(source.id)) for source in profile.sources]
 
 
@@ -93,12 +95,12 @@ def request_crawl(stores: "Stores", author: str, source_id: str | None = None) -
     The sensor of whatever daemon runs takes this up, and two requests for one source are one crawl. Raises NotThere
     for an unknown source, and where there is none at all.
     """
-    profile = stores.warehouse.profile(author)
+    profile = stores.warehouse.profiles.get(author)
     wanted = profile.sources if source_id is None else [source_of(profile, source_id)]
     if not wanted:
         raise NotThere(f"{author} has no source yet: add one first")
     for source in wanted:
-        stores.warehouse.ask_for_crawl(author, source.id)
+        stores.warehouse.crawl_requests.add(author, source.id)
     return [source.id for source in wanted]
 
 
@@ -109,7 +111,7 @@ def remove_source(stores: "Stores", author: str, source_id: str) -> None:
         source_of(profile, source_id)
         profile.sources = [source for source in profile.sources if source.id != source_id]
 
-    stores.warehouse.change_profile(author, remove)
+    stores.warehouse.profiles.change(author, remove)
 
 
 def _check_cron(cron: str) -> None:

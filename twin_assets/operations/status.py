@@ -22,21 +22,21 @@ def author_status(stores: Stores, author: str) -> dict[str, Any]:
     """
     from twin_assets.collection.inbox import archive_notice
 
-    profile = stores.warehouse.profile(author)
+    profile = stores.warehouse.profiles.get(author)
     chunks = stores.features.published(author, "chunks")
     dataset = stores.features.published(author, "instruction_dataset")
     production = stores.models.production(author)
     return {
         "author": author,
         "name": profile.name,
-        "documents": stores.warehouse.count_documents(author),
+        "documents": stores.warehouse.documents.count_by_category(author),
         "chunks": chunks.rows if chunks else 0,
         "examples": dataset.about.get("splits", {}) if dataset else {},
         "dataset_version": dataset.table.rsplit("-", 1)[1] if dataset else None,
         "dataset_data_version": dataset.data_version if dataset else None,
         "models": [model_row(manifest) for manifest in stores.models.versions(author)],
         "production": production.version if production else None,
-        "crawls": stores.warehouse.crawls(author),
+        "crawls": stores.warehouse.crawls.for_author(author),
         "exports": {
             source.id: notice for source in profile.sources if (notice := archive_notice(stores, author, source))
         },
@@ -116,14 +116,14 @@ def _pair(row: dict[str, Any]) -> str:
 
 def document_rows(stores: Stores, author: str, platform: str | None, cleaned: bool) -> Iterator[dict[str, Any]]:
     """Raw documents as JSON-able dicts, tombstones included; or the cleaned ones."""
-    stores.warehouse.profile(author)
+    stores.warehouse.profiles.get(author)
     if cleaned:
         table = stores.features.table(author, "cleaned_documents")
         where = f"platform = '{platform}'" if platform and platform.isidentifier() else None
         for row in table.rows(table.lance.schema.names, where):
             yield {"id": row["document_id"], **row}
         return
-    for document in stores.warehouse.documents(author, platform=platform):
+    for document in stores.warehouse.documents.for_author(author, platform=platform):
         yield {"id": document.id, "content_hash": document.content_hash, **document.model_dump(mode="json")}
 
 

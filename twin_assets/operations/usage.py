@@ -42,7 +42,7 @@ class LeftOut:
 
 def document_of(stores: Stores, author: str, document_id: str) -> RawDocument:
     """The author's document with this id. Raises NotThere, also when it is somebody else's."""
-    document = next(stores.warehouse.documents_by_id([document_id]), None)
+    document = next(stores.warehouse.documents.by_id([document_id]), None)
     if document is None or document.author != author:
         raise NotThere(f"{author} has no document {document_id!r}: see `twin documents {author}`")
     return document
@@ -59,7 +59,7 @@ def leave_out(
     document = document_of(stores, author, document_id)
     changed = set(uses) != set(document.left_out)
     if changed:
-        stores.warehouse.leave_out(document_id, sorted(uses))
+        stores.warehouse.documents.leave_out(document_id, sorted(uses))
     return _report_use_changed(instance, stores, author, [document.platform]) or changed
 
 
@@ -72,10 +72,10 @@ def train_private(instance: dg.DagsterInstance, stores: Stores, author: str, all
     def allow(profile: AuthorProfile) -> None:
         profile.train_private = allowed
 
-    changed = stores.warehouse.profile(author).train_private != allowed
+    changed = stores.warehouse.profiles.get(author).train_private != allowed
     if changed:
-        stores.warehouse.change_profile(author, allow)
-    platforms = sorted({row["platform"] for row in stores.warehouse.count_documents(author)})
+        stores.warehouse.profiles.change(author, allow)
+    platforms = sorted({row["platform"] for row in stores.warehouse.documents.count_by_category(author)})
     return _report_use_changed(instance, stores, author, platforms) or changed
 
 
@@ -87,7 +87,7 @@ def _report_use_changed(instance: dg.DagsterInstance, stores: Stores, author: st
     told = False
     for platform in platforms:
         key = dg.AssetKey(["raw", platform])
-        version = stores.warehouse.raw_data_version(author, platform)
+        version = stores.warehouse.documents.data_version(author, platform)
         if (latest_tags(instance, key, author) or {}).get(DATA_VERSION_TAG) == version:
             continue
         instance.report_runless_asset_event(

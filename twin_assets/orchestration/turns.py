@@ -21,7 +21,7 @@ PAGE = 1_000
 def profiles_in_turn(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> Iterator[AuthorProfile]:
     """The profiles of this tick's authors, at least one if there is any; the cursor follows what was served."""
     began = time.monotonic()
-    page = warehouse.profiles_after(context.cursor or "", PAGE) or warehouse.profiles_after("", PAGE)
+    page = warehouse.profiles.after(context.cursor or "", PAGE) or warehouse.profiles.after("", PAGE)
     for n, profile in enumerate(page):
         if n and time.monotonic() - began >= TICK_S:
             return

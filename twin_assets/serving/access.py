@@ -70,7 +70,7 @@ class Access:
 
     def check_binding(self, host: str) -> None:
         """Raises BadInput if `host` can be reached from elsewhere and no author has a key."""
-        if not self.local and not any(profile.api_keys for profile in self._warehouse.profiles()):
+        if not self.local and not any(profile.api_keys for profile in self._warehouse.profiles.all()):
             raise BadInput(
                 f"listening on {host or 'every address'} lets other machines in, and no author has an API key: make "
                 "one with `twin key add ID`, or listen on 127.0.0.1"
@@ -86,7 +86,7 @@ class Access:
             if self.local:
                 return OPERATOR
             raise WrongKey("an API key is needed: send `Authorization: Bearer twin_…` (`twin key add ID` makes one)")
-        profiles = self._warehouse.profiles()
+        profiles = self._warehouse.profiles.all()
         if owner := self._owner(profiles, token):
             return Caller(owner)
         if self.local and not any(profile.api_keys for profile in profiles):
@@ -95,11 +95,11 @@ class Access:
 
     def is_key_of(self, author: str, token: str) -> bool:
         """True if this is one of the author's keys."""
-        return self._owner(self._warehouse.profiles(), token) == author
+        return self._owner(self._warehouse.profiles.all(), token) == author
 
     def profiles(self, caller: Caller) -> list[AuthorProfile]:
         """The authors whom the caller may use, ordered by id."""
-        return [profile for profile in self._warehouse.profiles() if caller.may_use(profile.id)]
+        return [profile for profile in self._warehouse.profiles.all() if caller.may_use(profile.id)]
 
     def profile(self, caller: Caller, author: str) -> AuthorProfile:
         """An author whom the caller may use. Raises NotThere, with the same text whether the author exists or not."""

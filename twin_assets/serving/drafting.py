@@ -187,17 +187,17 @@ class Drafter:
             raise BadInput("the prompt is empty: say what to write about")
         if len(spec.links) > MAX_LINKS:
             raise BadInput(f"{len(spec.links)} links are too many: give at most {MAX_LINKS}")
-        model = choose_model(self._stores, self._stores.warehouse.profile(spec.author), spec.version)
+        model = choose_model(self._stores, self._stores.warehouse.profiles.get(spec.author), spec.version)
         return self._events(spec, model, stop or threading.Event())
 
     def rate(self, author: str, interaction_id: str, rating: Literal["good", "bad"]) -> None:
         """Store what the author thinks of a draft. Raises NotThere."""
-        self._stores.warehouse.change_interaction(author, interaction_id, {"rating": rating})
+        self._stores.warehouse.interactions.change(author, interaction_id, {"rating": rating})
 
     def edit(self, author: str, interaction_id: str, text: str, consented: bool) -> None:
         """Store how the author would word it; models may learn from it only if they consented. Raises NotThere."""
         changes = {"edited": text, "consented": consented}
-        self._stores.warehouse.change_interaction(author, interaction_id, changes)
+        self._stores.warehouse.interactions.change(author, interaction_id, changes)
 
     def _events(self, spec: DraftSpec, model: DraftingModel, stop: threading.Event) -> DraftStream:
         started = time.monotonic()

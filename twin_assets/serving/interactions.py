@@ -20,15 +20,15 @@ class InteractionRecord:
         self._warehouse = warehouse
         self.id = opened.id
         self._author = opened.author
-        warehouse.save_interaction(opened)
+        warehouse.interactions.save(opened)
 
     def add_context(self, fields: Mapping[str, Any]) -> None:
         """Add what the model is shown. Raises NotThere if the author has been erased."""
-        self._warehouse.change_interaction(self._author, self.id, dict(fields))
+        self._warehouse.interactions.change(self._author, self.id, dict(fields))
 
     def done(self, fields: Mapping[str, Any]) -> None:
         """Close it with a finished draft. Raises NotThere if the author has been erased."""
-        self._warehouse.profile(self._author)
+        self._warehouse.profiles.get(self._author)
         self._close("done", fields)
 
     def cancelled(self, fields: Mapping[str, Any]) -> None:
@@ -48,4 +48,4 @@ class InteractionRecord:
 
     def _close(self, outcome: Literal["done", "cancelled", "failed"], fields: Mapping[str, Any]) -> None:
         closed = {"outcome": outcome, "closed_at": utcnow(), **fields}
-        self._warehouse.change_interaction(self._author, self.id, closed)
+        self._warehouse.interactions.change(self._author, self.id, closed)

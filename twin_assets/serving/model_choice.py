@@ -63,7 +63,7 @@ def earlier_models(stores: Stores, model: DraftingModel, error: Exception) -> It
     error: why `model` cannot be loaded.
     """
     manifest = model.manifest
-    while manifest is not None and (manifest := stores.models.production_before(manifest)) is not None:
+    while manifest is not None and (manifest := stores.models.previous_production(manifest)) is not None:
         earlier = _trained(manifest)
         warning = (
             f"version {model.version} is in production and cannot be loaded ({error}): {manifest.version}, which was "

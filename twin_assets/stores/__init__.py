@@ -1,4 +1,4 @@
-"""The storage behind the four seams: warehouse, feature store, model registry."""
+"""Storage: the warehouse, the feature store and the model registry."""
 
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -17,21 +17,21 @@ class Stores:
 
     @cached_property
     def warehouse(self) -> Warehouse:
-        """Raw documents, profiles, manifests, interactions."""
+        """The warehouse, with raw documents, profiles, manifests and interactions."""
         return Warehouse.open(self.settings)
 
     @cached_property
     def features(self) -> FeatureStore:
-        """LanceDB tables, one database per author."""
+        """The feature store, with one LanceDB database per author."""
         return FeatureStore(self.settings.features_root, self.settings.data_dir / "locks")
 
     @cached_property
     def models(self) -> ModelRegistry:
-        """Weights on a file system, manifests in the warehouse."""
+        """The model registry, with weights on a file system and manifests in the warehouse."""
         return ModelRegistry(self.settings.models_root, self.warehouse)
 
 
 @cache
 def open_stores() -> Stores:
-    """The stores this process's environment names; settings are read once."""
+    """The stores that the environment of this process names. Settings are read once."""
     return Stores(Settings())

@@ -1,8 +1,8 @@
 """Feature store: LanceDB tables, one database per author under `<root>/<author>/`.
 
-Readers see only published versions: a commit is one Lance transaction, then a small publication record that names the
-version and what it was made from. A run killed between the two leaves the old version published, and the next run
-finds the rows done and publishes them. LanceDB is imported on first use; it takes seconds.
+Readers see only published versions. A commit is one Lance transaction, followed by a small publication record that
+names the version and what it was made from. A run killed between the two leaves the old version published, and the next
+run undoes what was not published and commits it again. LanceDB takes seconds to import, so it is imported on first use.
 """
 
 import json
@@ -31,11 +31,15 @@ if TYPE_CHECKING:
     from upath import UPath
 
 KEEP_VERSIONS = timedelta(days=1)
-"""Older table versions are pruned; younger ones may be pinned by a reader."""
+"""Table versions older than this are deleted; a reader may still have a younger one pinned."""
 KEEP_ALL = timedelta(days=36_500)
+"""Optimizing a table with this age limit deletes none of its versions."""
 
 VECTOR_INDEX_ROWS = 20_000
-"""Under this an exact scan is quicker than building an index (100,000 x 384: flat 229 ms, IVF-PQ 8 ms, index 61 s)."""
+"""A table with fewer rows has no vector index, because an exact scan is quick enough.
+
+Measured on 100,000 vectors of 384 numbers: a scan takes 229 ms, a search by IVF-PQ 8 ms, building its index 61 s.
+"""
 
 FULL_TEXT_COLUMNS = ("text", "title", "heading_path")
 FULL_TEXT: dict[str, Any] = {
@@ -45,11 +49,11 @@ FULL_TEXT: dict[str, Any] = {
     "custom_stop_words": list(ENGLISH),
     "with_position": False,
 }
-"""ICU finds the words of scripts that put no space between them; `/split` cuts identifiers and dotted names as well.
+"""The settings of a full-text index, named as in `lancedb.index.FTS` and in an index's own `index_details`.
 
-By itself it drops the stop words of many languages, with them `ai`, `os`, `man` and digits: so English's are named.
-
-As lancedb.index.FTS names them, and as an index names its own (`index_details`): one that differs is built again.
+ICU finds words in scripts that put no space between them, and `/split` also cuts identifiers and dotted names. The
+English stop words are listed because the default ones, of many languages, include `ai`, `os`, `man` and digits. An
+index with other settings is built again.
 """
 
 SCALAR_INDEXES = {
@@ -61,14 +65,15 @@ SCALAR_INDEXES = {
     "platform": "Bitmap",
     "quotable": "Bitmap",
 }
-"""Of the columns that searches filter by and that rows are looked up and merged by."""
+"""The kind of index for each column that searches filter by or that rows are looked up and merged by."""
 
 LINEAGE = ("input_hash", "made_by")
+"""The columns that say what a row was made from and by which code."""
 
 
 @dataclass(frozen=True)
 class Publication:
-    """A table version that readers may use, and what it was made from."""
+    """A table version that readers may use, with what it was made from."""
 
     table: str
     version: int
@@ -81,9 +86,10 @@ class Publication:
 
 @dataclass(frozen=True)
 class Changes:
-    """What an asset wants written: rows to upsert and keys to delete, of a table with `schema`.
+    """What an asset wants written to a table: rows to upsert and keys to delete.
 
-    inputs: table name to pinned version, all the way up; about: facts the next reader needs, e.g. the embedding model.
+    inputs: the pinned version of each table that the rows were made from, directly or not. about: facts that the next
+    reader needs, such as the embedding model.
     """
 
     upserts: "pa.Table"
@@ -94,13 +100,13 @@ class Changes:
 
     @property
     def empty(self) -> bool:
-        """Nothing to write."""
+        """True if there is nothing to write."""
         return self.upserts.num_rows == 0 and not self.deletes
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A whole immutable version of a table, written as a table of its own."""
+    """All rows of an immutable table. The other fields are as in `Changes`."""
 
     rows: "pa.Table"
     inputs: Mapping[str, int] = field(default_factory=dict)
@@ -109,7 +115,7 @@ class Snapshot:
 
 
 class TableHandle:
-    """Read-only view of one table, pinned to the published version of the moment it is first read."""
+    """A read-only view of one table, pinned to the version that is published when it is first read."""
 
     def __init__(self, store: "FeatureStore", author: str, name: str, publication: Publication | None = None) -> None:
         self._store = store
@@ -119,12 +125,12 @@ class TableHandle:
 
     @cached_property
     def publication(self) -> Publication | None:
-        """What is pinned; None when the table was never published."""
+        """The pinned publication; None when the table was never published."""
         return self._given or self._store.published(self.author, self.name)
 
     @property
     def exists(self) -> bool:
-        """There is a published version."""
+        """True if there is a published version."""
         return self.publication is not None
 
     @property
@@ -136,13 +142,13 @@ class TableHandle:
 
     @cached_property
     def lance(self) -> "LanceTable":
-        """The pinned Lance table, for the queries that search makes. Raises NotThere when there is none."""
+        """The pinned Lance table, for search to query. Raises NotThere when there is none."""
         publication = self.pinned
         return self._store.connect(self.author).open_table(publication.table, version=publication.version)
 
     @cached_property
     def full_text_columns(self) -> frozenset[str]:
-        """The columns that can be searched for words; a table of an older version may have fewer."""
+        """The columns with a full-text index; a table that an older version of this project wrote may have fewer."""
         return frozenset(
             column for index in self.lance.list_indices() if index.index_type == "FTS" for column in index.columns
         )
@@ -150,7 +156,7 @@ class TableHandle:
     def scan(
         self, columns: Sequence[str], where: str | None = None, batch_size: int = 1_000
     ) -> Iterator["pa.RecordBatch"]:
-        """The rows for which SQL filter `where` holds, in batches; nothing when the table does not exist."""
+        """The rows that pass the SQL filter `where`, in batches; nothing when the table does not exist."""
         if not self.exists:
             return
         query = self.lance.search().select(list(columns))
@@ -159,14 +165,14 @@ class TableHandle:
         yield from query.to_batches(batch_size)
 
     def read(self, columns: Sequence[str], where: str | None = None) -> "pa.Table | None":
-        """Like `scan`, as one table; None when there is no row. For columns that are small, or few rows."""
+        """Like `scan`, but as one table in memory, so only for few rows or small columns; None when there is no row."""
         import pyarrow as pa
 
         batches = [batch for batch in self.scan(columns, where) if batch.num_rows]
         return pa.Table.from_batches(batches).select(list(columns)) if batches else None
 
     def rows(self, columns: Sequence[str], where: str | None = None) -> Iterator[dict[str, Any]]:
-        """Like `scan`, one dict per row."""
+        """Like `scan`, but one dict per row."""
         for batch in self.scan(columns, where):
             yield from batch.to_pylist()
 
@@ -177,23 +183,23 @@ class TableHandle:
             yield from self.rows(columns, is_in(column, wanted[start : start + 500]))
 
     def count(self, where: str | None = None) -> int:
-        """Number of rows; 0 when the table does not exist."""
+        """The number of rows; 0 when the table does not exist."""
         return self.lance.count_rows(where) if self.exists else 0
 
     def lineage(self, key: str | None = None) -> dict[str, tuple[str, str]]:
-        """Key to (input_hash, made_by) of every row; `key` is the table's own by default."""
+        """The `(input_hash, made_by)` of every row by its key, which is the table's own by default."""
         key = key or KEYS[self.name.split("-")[0]]
         return {row[key]: (row["input_hash"], row["made_by"]) for row in self.rows([key, *LINEAGE])}
 
 
 def is_in(column: str, values: Iterable[str]) -> str:
-    """SQL filter `column IN (…)`, quoted."""
+    """The SQL filter `column IN (…)` with quoted values; it lets no row pass when there are no values."""
     quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in values)
     return f"{column} IN ({quoted})" if quoted else "false"
 
 
 def data_version_after(before: Mapping[str, tuple[str, str]], changes: Changes, key: str) -> str:
-    """Hash over the rows' (key, input_hash, made_by) once `changes` are applied to `before`."""
+    """A hash of the rows' (key, input_hash, made_by) once `changes` are applied to `before`."""
     deleted = set(changes.deletes)
     after = {name: value for name, value in before.items() if name not in deleted}
     columns = [changes.upserts.column(name).to_pylist() for name in (key, *LINEAGE)]
@@ -202,7 +208,7 @@ def data_version_after(before: Mapping[str, tuple[str, str]], changes: Changes, 
 
 
 def snapshot_data_version(rows: "pa.Table", key: str) -> str:
-    """Hash over the rows themselves, whatever their order."""
+    """A hash of the rows themselves, whatever their order."""
     return digest(sorted(rows.to_pylist(), key=lambda row: str(row[key])), 32)
 
 
@@ -211,7 +217,7 @@ def _is_conflict(error: BaseException) -> bool:
 
 
 class FeatureStore:
-    """All authors' tables. `root` is a path or a URI, `locks` a local folder."""
+    """The tables of all authors. `root` is a path or a URI, `locks` a local folder."""
 
     def __init__(self, root: str, locks: Path) -> None:
         self.root = root
@@ -231,14 +237,14 @@ class FeatureStore:
         return TableHandle(self, author, name)
 
     def table_at(self, author: str, name: str, version: int) -> TableHandle:
-        """A read-only handle on one version of a table, as another table's `inputs` name it."""
+        """A read-only handle on one version of a table, as named in the `inputs` of another table."""
         return TableHandle(self, author, name, Publication(name, version, data_version="", rows=-1))
 
     @contextmanager
     def writing(self, author: str, name: str) -> Iterator[None]:
-        """Hold the table's lock from pinning the input to the commit; a second writer waits.
+        """Hold the table's lock, from pinning the input to the commit; a second writer waits.
 
-        The operating system lets go of it when its process dies, so nobody has to clean up.
+        The operating system releases the lock when the process dies, so that nobody has to clean up.
         """
         path = self._locks / author / f"{name}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -247,9 +253,9 @@ class FeatureStore:
 
     @contextmanager
     def pinning(self, author: str, table: str) -> Iterator[None]:
-        """Keep an immutable table while this process works with it for longer than a day, as a training may.
+        """Keep an immutable table from deletion while this process works with it, which in training may take days.
 
-        A lock of its own, which the operating system lets go of when the process dies.
+        Each pin is a lock file of its own, which the operating system releases when the process dies.
         """
         path = self._pins(author) / f"{table}.{uuid4().hex}.pin"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -260,7 +266,7 @@ class FeatureStore:
             path.unlink(missing_ok=True)
 
     def published(self, author: str, name: str) -> Publication | None:
-        """The table's current publication."""
+        """The table's current publication; None when it was never published."""
         path = self._folder(author) / f"{name}.published.json"
         try:
             return Publication(**json.loads(path.read_text()))
@@ -268,7 +274,7 @@ class FeatureStore:
             return None
 
     def commit(self, author: str, name: str, changes: Changes) -> Publication:
-        """Apply `changes` in one Lance transaction, bring the indexes up to date, publish. Idempotent."""
+        """Apply `changes` in one Lance transaction, update the indexes and publish. A second call changes nothing."""
         from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
         retrying = Retrying(
@@ -285,7 +291,7 @@ class FeatureStore:
         db = self.connect(author)
         table = self._as_published(author, name, changes.upserts.schema)
         if not table.schema.equals(changes.upserts.schema, check_metadata=False):
-            # Another schema (say, vectors of another size) means that every row is made anew.
+            # Another schema (say, vectors of another size) means that every row is made again.
             table = db.create_table(name, schema=changes.upserts.schema, mode="overwrite")
         if not changes.empty:
             merge = table.merge_insert(key).when_matched_update_all().when_not_matched_insert_all()
@@ -294,12 +300,12 @@ class FeatureStore:
             merge.execute(changes.upserts)
         self._index(table)
         self._publish(author, name, name, table, data_version, changes)
-        # Only now: pruned before, a version that is still published could go, and a kill would leave readers none.
+        # Old versions are deleted only after publishing: the published one must be there whenever a run is killed.
         table.optimize(cleanup_older_than=KEEP_VERSIONS)
         return self._publish(author, name, name, table, data_version, changes)
 
     def _as_published(self, author: str, name: str, schema: "pa.Schema") -> "LanceTable":
-        """The table to write on; what a killed run wrote and did not publish is undone."""
+        """The table to write to, without what a killed run wrote and did not publish."""
         db, published = self.connect(author), self.published(author, name)
         if published is None:
             return db.create_table(name, schema=schema, mode="overwrite")
@@ -309,40 +315,40 @@ class FeatureStore:
         return table
 
     def commit_snapshot(self, author: str, name: str, snapshot: Snapshot) -> Publication:
-        """Write `snapshot` as the next immutable table `<name>-<number>`, unless the current one is the same."""
+        """Write `snapshot` as the next immutable table, `<name>-<number>`, unless the current one has the same data."""
         data_version = snapshot.data_version or snapshot_data_version(snapshot.rows, KEYS[name.split("-")[0]])
         current = self.published(author, name)
         if current and current.data_version == data_version:
             return current
         number = max((int(table.rsplit("-", 1)[1]) for table in self.snapshots(author, name)), default=0) + 1
         if current is None or int(current.table.rsplit("-", 1)[1]) < number - 1:
-            # The newest table was written by a run that died before publishing: it is written again.
+            # A run wrote the newest table and died before publishing it: that table is written again.
             number = max(1, number - 1)
         table_name = f"{name}-{number:05d}"
         table = self.connect(author).create_table(table_name, snapshot.rows, mode="overwrite")
         return self._publish(author, name, table_name, table, data_version, snapshot)
 
     def snapshots(self, author: str, name: str) -> list[str]:
-        """Names of the immutable tables of `name`, oldest first."""
+        """The names of the immutable tables of `name`, oldest first."""
         tables = self.connect(author).list_tables().tables
         return sorted(
             table for table in tables if table.startswith(f"{name}-") and table.removeprefix(f"{name}-").isdigit()
         )
 
     def snapshot(self, author: str, table: str) -> TableHandle:
-        """A handle on one immutable table by its full name. Raises NotThere."""
+        """A handle on one immutable table by its full name. Raises NotThere when there is none."""
         name = table.rsplit("-", 1)[0]
         publication = self.published(author, table)
         if publication is None or table not in self.snapshots(author, name):
             raise NotThere(f"{author} has no table {table}")
         return TableHandle(self, author, name, publication)
 
-    def collect_snapshots(self, author: str, name: str, named: Collection[str]) -> list[str]:
-        """Delete the immutable tables of `name` that nobody needs: they hold text that was deleted since.
+    def delete_old_snapshots(self, author: str, name: str, named: Collection[str]) -> list[str]:
+        """Delete the immutable tables of `name` that nobody needs: they hold text that was deleted elsewhere.
 
-        named: tables that models were trained on. Kept besides: the current one and what is being written after it,
-        what was replaced less than a day ago, since a reader may have pinned it before, and what a process has pinned
-        by `pinning`. Returns the names of those deleted; a kill on the way leaves work that the next call does.
+        named: the tables that models were trained on, which are kept. So are the current table, one that is being
+        written after it, one that was replaced less than a day ago (a reader may have it pinned) and one that a process
+        holds by `pinning`. Returns the names of the deleted tables. After a kill, the next call deletes the rest.
         """
         current = self.published(author, name)
         if current is None:
@@ -355,23 +361,23 @@ class FeatureStore:
             if table not in kept and self._replaced_long_ago(author, follower)
         ]
         for table in gone:
-            # The record first: without it nobody finds the table any more, but the next collection does.
+            # The record goes first: without it readers cannot find the table, but the next call of this method can.
             (self._folder(author) / f"{table}.published.json").unlink(missing_ok=True)
             remove_tree(self._folder(author) / f"{table}.lance")
         return gone
 
     def _replaced_long_ago(self, author: str, follower: str) -> bool:
-        """Whether the table that took over was published so long ago that no reader has the one before it pinned."""
+        """True if the table that followed was published so long ago that no reader has the one before it pinned."""
         publication = self.published(author, follower)
         if publication is None or not publication.published_at:
-            return True  # it is being collected, or was made by a version of this project that noted no time
+            return True  # it is being deleted, or an earlier version of this project wrote it without a time
         return datetime.fromisoformat(publication.published_at) < utcnow() - KEEP_VERSIONS
 
     def _pins(self, author: str) -> Path:
         return self._locks / author / "pins"
 
     def _pinned_tables(self, author: str) -> set[str]:
-        """Tables that a living process has pinned; the pins of dead ones go."""
+        """The tables that a living process has pinned. Deletes the pins of dead processes."""
         pinned = set()
         for path in self._pins(author).glob("*.pin"):
             try:
@@ -391,7 +397,7 @@ class FeatureStore:
         return {name: publication for name, publication in found.items() if publication}
 
     def erase(self, author: str) -> int:
-        """Delete the author's tables, all versions of them. Returns how many files that were."""
+        """Delete all versions of the author's tables. Returns how many files that were."""
         self._connections.pop(author, None)
         return remove_tree(self._folder(author))
 
@@ -419,7 +425,7 @@ class FeatureStore:
         return publication
 
     def _index(self, table: "LanceTable") -> None:
-        """Make the indexes that are missing or made otherwise, and bring the others up to date."""
+        """Build the indexes that are missing or have other settings, and update the rest."""
         if "vector" in table.schema.names:
             present = {column: index for index in table.list_indices() for column in index.columns}
             for column, config in _wanted_indexes(table.count_rows()).items():
@@ -429,7 +435,7 @@ class FeatureStore:
 
 
 def _wanted_indexes(rows: int) -> dict[str, Any]:
-    """Column to lancedb.index configuration, for an `embeddings` table of so many rows."""
+    """The `lancedb.index` configuration for each column of an `embeddings` table with this many rows."""
     # Any: LanceDB's index configurations share no base class.
     from lancedb import index
 
@@ -441,14 +447,14 @@ def _wanted_indexes(rows: int) -> dict[str, Any]:
 
 
 def _is_outdated(index: Any) -> bool:
-    """Whether a full-text index was made by other settings than today's."""
-    # Any: LanceDB has no types.
+    """True if this is a full-text index with other settings than `FULL_TEXT`."""
+    # Any: LanceDB has no type for an index's description.
     details = index.index_details or {}
     return index.index_type == "FTS" and any(details.get(name) != value for name, value in FULL_TEXT.items())
 
 
 def _write(path: "UPath", text: str) -> None:
-    """Replace a small file at once: on a local disk by renaming, elsewhere because a put is atomic."""
+    """Replace a small file in one step: by renaming on a local disk, by a single upload, which is atomic, elsewhere."""
     local = not getattr(path, "protocol", "")
     target = path.with_name(path.name + ".new") if local else path
     target.write_text(text)

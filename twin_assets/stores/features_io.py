@@ -1,6 +1,6 @@
 """The I/O manager between assets and the feature store.
 
-Inputs arrive as read-only handles that pin a version on first use; outputs are `Changes` or a `Snapshot`.
+Inputs arrive as read-only handles that pin a version on first use. Outputs are `Changes` or a `Snapshot`.
 """
 
 import dagster as dg
@@ -11,22 +11,22 @@ from twin_assets.stores.features import Changes, Snapshot, TableHandle
 
 
 class FeaturesIOManager(dg.ConfigurableIOManager):
-    """Feature-store tables, named after their asset; an author x recipe asset's table ends with the recipe."""
+    """Loads and stores feature tables, named after their asset, and after the recipe where an asset has one."""
 
     def load_input(self, context: dg.InputContext) -> TableHandle:
-        """A handle; it reads nothing yet."""
+        """A handle on the input's table, which reads nothing yet."""
         author, name = _table(context)
         return open_stores().features.table(author, name)
 
     def handle_output(self, context: dg.OutputContext, obj: Changes | Snapshot) -> None:
-        """One retried commit; the version written goes into the materialization's metadata."""
+        """Commit the output, and put the version written into the materialization's metadata."""
         author, name = _table(context)
         stores = open_stores()
         features = stores.features
         if isinstance(obj, Snapshot):
             publication = features.commit_snapshot(author, name, obj)
-            collected = features.collect_snapshots(author, name, stores.models.dataset_tables(author))
-            context.add_output_metadata({"old_tables_deleted": len(collected)})
+            deleted = features.delete_old_snapshots(author, name, stores.models.dataset_tables(author))
+            context.add_output_metadata({"old_tables_deleted": len(deleted)})
         else:
             publication = features.commit(author, name, obj)
         context.add_output_metadata(
@@ -41,7 +41,7 @@ class FeaturesIOManager(dg.ConfigurableIOManager):
 
 
 def column_schema(schema: Schema) -> dg.TableSchema:
-    """A table's schema as Dagster shows it."""
+    """A table's schema in the form that Dagster shows."""
     return dg.TableSchema(
         columns=[
             dg.TableColumn(one.name, one.type, constraints=dg.TableColumnConstraints(nullable=one.nullable))

@@ -1,4 +1,4 @@
-"""Folders of one author, wherever a store keeps them."""
+"""Deleting folders, on a local disk or in a bucket."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 def remove_tree(path: "UPath | Path") -> int:
-    """Delete a folder with all that is in it, or a file, locally or in a bucket; returns how many files there were."""
+    """Delete a file, or a folder with everything in it. Returns how many files there were."""
     from upath import UPath
 
     place = UPath(path)

@@ -53,7 +53,7 @@ def preference_pairs(context: dg.AssetExecutionContext) -> Iterator[dg.Materiali
     stores, author = open_stores(), author_of(context)
     name = f"preference_pairs-{recipe_of(context)}"
     with stores.features.writing(author, name):
-        rows = preference_rows(stores.warehouse.interactions(author))
+        rows = preference_rows(stores.warehouse.interactions.for_author(author))
         data_version = snapshot_data_version(rows, "pair_id")
         yield dg.MaterializeResult(
             value=Snapshot(rows, data_version=data_version),
@@ -173,7 +173,7 @@ def _publish(
             metrics=result.metrics(),
         )
         stores.models.publish(manifest)
-        stores.models.collect_orphans(author)
+        stores.models.delete_orphans(author)
     return manifest
 
 

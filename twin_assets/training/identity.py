@@ -32,7 +32,7 @@ class _BaseNotHere(Exception):
 
 def resolved_recipe(stores: Stores, author: str, name: str) -> Recipe:
     """A recipe with the author's overrides. Raises BadRecipe."""
-    return load_recipe(name, stores.settings, stores.warehouse.profile(author).overrides(name))
+    return load_recipe(name, stores.settings, stores.warehouse.profiles.get(author).overrides(name))
 
 
 def pinned_revision(spec: BaseSpec) -> str | None:
@@ -67,7 +67,7 @@ def identity_of(recipe: Recipe, dataset: Publication, base_revision: str | None,
 
 def trained_version(stores: Stores, author: str, recipe: Recipe, identity: Identity) -> ModelManifest | None:
     """The registry's version with this identity, if any; it may have been made when recipes had fewer keys."""
-    return stores.models.trained(author, recipe.name, identity, recipe_hash_of)
+    return stores.models.find_trained(author, recipe.name, identity, recipe_hash_of)
 
 
 def recipe_hash_of(manifest: ModelManifest) -> str:

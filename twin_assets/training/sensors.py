@@ -90,7 +90,7 @@ def trainings_due(
     dataset = stores.features.published(profile.id, "instruction_dataset") if profile.recipes else None
     if dataset is None:
         return
-    wanted, judged = stores.settings.min_new_examples, stores.warehouse.judged_datasets(profile.id)
+    wanted, judged = stores.settings.min_new_examples, stores.warehouse.judged_datasets.for_author(profile.id)
     for choice in profile.recipes:
         question = digest([dataset.data_version, choice.overrides, wanted], 16)
         if judged.get(choice.name) == question or (profile.id, choice.name) in under_way:
@@ -102,7 +102,7 @@ def trainings_due(
                 yield choice.name, key
             elif wanted:
                 # If no new examples are required, a change of the recipe alone is enough.
-                stores.warehouse.save_judged_dataset(profile.id, choice.name, question)
+                stores.warehouse.judged_datasets.save(profile.id, choice.name, question)
         except TwinError as error:
             context.log.warning(f"{profile.id}, recipe {choice.name}: {error}")
 

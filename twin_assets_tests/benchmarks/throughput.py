@@ -32,7 +32,7 @@ def bare(data: Path) -> dict[str, float]:
     """Seconds of each stage of the loop over the documents of a project, and what it counted."""
     settings = Settings(_env_file=None, data_dir=data)
     warehouse = Stores(settings).warehouse
-    documents = list(warehouse.documents_by_id([row["_id"] for row in warehouse.fingerprints(AUTHOR)]))
+    documents = list(warehouse.documents.by_id([row["_id"] for row in warehouse.documents.fingerprints(AUTHOR)]))
     marks = [time.perf_counter()]
     rows = [cleaned_row(document, trainable=True, quotable=True).row for document in documents]
     marks.append(time.perf_counter())

@@ -102,7 +102,7 @@ def test_errors_are_one_line_that_says_what_to_do(twin, tmp_path):
     assert "use 1 to 63 of a-z" in twin("author", "add", "No Good", "--name", "x", "--consent", "x", ok=False).stderr
     twin("author", "add", "ada", "--name", "Ada", "--consent", "Ada")
     assert "twin source add ada" in twin("run", "ada", ok=False).stderr
-    assert "is there already" in twin("author", "add", "ada", "--name", "Ada", "--consent", "Ada", ok=False).stderr
+    assert "already exists" in twin("author", "add", "ada", "--name", "Ada", "--consent", "Ada", ok=False).stderr
     assert "no crawler for platform 'myspace'" in twin("source", "add", "ada", "myspace", "me", ok=False).stderr
     assert "is no cron line" in twin("source", "add", "ada", "files", str(tmp_path), "--cron", "daily", ok=False).stderr
     assert "ada has no embeddings yet" in twin("search", "ada", "x", ok=False).stderr

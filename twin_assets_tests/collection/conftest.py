@@ -53,4 +53,4 @@ def collect(stores, settings):
 @pytest.fixture
 def documents(stores):
     """documents() -> external_id to document, tombstones included."""
-    return lambda: {document.external_id: document for document in stores.warehouse.documents("ada")}
+    return lambda: {document.external_id: document for document in stores.warehouse.documents.for_author("ada")}

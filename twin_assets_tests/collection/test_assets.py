@@ -80,7 +80,7 @@ def test_a_crawl_tells_its_counts_and_passes_its_checks(materialize, folder, pro
     assert "photo.jpg" in found["not_read"]
     assert checks(result) == dict.fromkeys(CHECKS, True)
     assert {check.partition for check in result.get_asset_check_evaluations()} == {"ada"}
-    assert data_version(result) == project.warehouse.raw_data_version("ada", "files")
+    assert data_version(result) == project.warehouse.documents.data_version("ada", "files")
 
 
 def test_a_crawl_that_finds_nothing_new_keeps_the_data_version(materialize, folder):
@@ -197,5 +197,5 @@ def test_what_a_source_gave_before_it_broke_off_is_made_known_downstream(materia
     result = materialize(raw_asset(BreaksOff()))
     assert not result.success
     assert "the token has expired: make a new one" in failure(result)
-    assert data_version(result) == project.warehouse.raw_data_version("ada", "files")
+    assert data_version(result) == project.warehouse.documents.data_version("ada", "files")
     assert checks(result)["sources_answered"] is False

@@ -67,7 +67,7 @@ def alive(stores):
     """alive(source) -> external ids of what is no tombstone."""
     return lambda source="one", author="ada": {
         document.external_id
-        for document in stores.warehouse.documents(author, source_id=source)
+        for document in stores.warehouse.documents.for_author(author, source_id=source)
         if document.deleted_at is None
     }
 
@@ -122,7 +122,7 @@ def test_a_source_that_breaks_off_keeps_what_it_gave_and_takes_nothing_as_delete
     report = play(found("c"), ListingComplete(), BadSource("the token has expired: make a new one"))
     assert report.error == "the token has expired: make a new one"
     assert (report.gone, alive()) == (0, {"a", "b", "c"})
-    assert stores.warehouse.crawls("ada")["one"]["error"] == report.error
+    assert stores.warehouse.crawls.for_author("ada")["one"]["error"] == report.error
 
 
 def test_what_came_back_lives_again(play, alive):
@@ -136,7 +136,7 @@ def test_what_came_back_lives_again(play, alive):
 def test_an_item_named_twice_is_one_document_and_the_first_counts(play, stores):
     report = play(found("a", "first"), found("a", "second"))
     assert report.new == 1
-    assert [document.content for document in stores.warehouse.documents("ada")] == ["first"]
+    assert [document.content for document in stores.warehouse.documents.for_author("ada")] == ["first"]
 
 
 def test_what_is_no_document_is_counted_and_named(play):
@@ -151,7 +151,7 @@ def test_half_a_character_is_named_and_the_rest_goes_on(play, alive, stores):
     assert [failure["item"] for failure in report.failed] == ["caf\\udce9.md", "b", "\\udce9"]
     assert "rename it, or save it as UTF-8" in report.failed[0]["reason"]
     assert alive() == {"good"}
-    assert stores.warehouse.crawls("ada")["one"]["failed"] == report.failed
+    assert stores.warehouse.crawls.for_author("ada")["one"]["failed"] == report.failed
 
 
 def test_the_state_is_saved_after_its_documents_and_the_next_crawl_goes_on_from_it(play, alive, stores):
@@ -160,7 +160,7 @@ def test_the_state_is_saved_after_its_documents_and_the_next_crawl_goes_on_from_
     with pytest.raises(Stop):
         play(found("a"), found("b"), Checkpoint({"page": 2}), found("c"), Stop())
     assert alive() == {"a", "b"}
-    assert stores.warehouse.crawl_state("ada", "one") == {"page": 2}
+    assert stores.warehouse.crawl_states.load("ada", "one") == {"page": 2}
     play(found("c"), ListingComplete())
     assert play.started_from == {"page": 2}
 
@@ -172,7 +172,7 @@ def test_a_deletion_is_written_before_the_state_that_will_not_name_it_again(play
     with pytest.raises(Stop):
         play(Gone("a"), Checkpoint({"cursor": 7}), Stop())
     assert alive() == {"b"}
-    assert stores.warehouse.crawl_state("ada", "one") == {"cursor": 7}
+    assert stores.warehouse.crawl_states.load("ada", "one") == {"cursor": 7}
 
 
 def test_documents_are_written_before_too_many_wait_for_a_checkpoint(play, alive):
@@ -184,10 +184,10 @@ def test_documents_are_written_before_too_many_wait_for_a_checkpoint(play, alive
 
 
 def test_a_request_is_answered_when_its_crawl_begins(play, stores):
-    stores.warehouse.ask_for_crawl("ada", "one")
-    stores.warehouse.ask_for_crawl("ada", "two")
+    stores.warehouse.crawl_requests.add("ada", "one")
+    stores.warehouse.crawl_requests.add("ada", "two")
     play(found("a"))
-    assert [request["source_id"] for request in stores.warehouse.crawl_requests()] == ["two"]
+    assert [request["source_id"] for request in stores.warehouse.crawl_requests.all()] == ["two"]
 
 
 EVENTS = st.lists(
@@ -209,7 +209,7 @@ def test_a_crawl_that_dies_anywhere_and_runs_again_ends_as_if_it_never_had(play,
     class Killed(BaseException): ...
 
     for author in ("whole", "cut"):
-        stores.warehouse.bury([row["_id"] for row in stores.warehouse.fingerprints(author)])
+        stores.warehouse.documents.mark_deleted([row["_id"] for row in stores.warehouse.documents.fingerprints(author)])
         play(*before, author=author)
     play(*events, author="whole")
     with pytest.raises(Killed):
@@ -217,8 +217,8 @@ def test_a_crawl_that_dies_anywhere_and_runs_again_ends_as_if_it_never_had(play,
     play(*events, author="cut")
 
     def end(author: str) -> Any:
-        documents = stores.warehouse.documents(author)
-        state = stores.warehouse.crawl_state(author, "one")
+        documents = stores.warehouse.documents.for_author(author)
+        state = stores.warehouse.crawl_states.load(author, "one")
         return [(d.external_id, d.content, d.deleted_at is None) for d in documents], state
 
     assert end("cut") == end("whole")
@@ -282,10 +282,10 @@ def test_a_killed_crawl_goes_on_from_its_last_checkpoint(settings, stores):
     read_to(process, "waiting")
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert len(stores.warehouse.fingerprints("ada")) == 60
+    assert len(stores.warehouse.documents.fingerprints("ada")) == 60
     out, _ = start_crawl(settings.data_dir, "one", "go on").communicate(timeout=60)
     assert out == "from 12\nnew 40 gone 0\n"
-    assert len(stores.warehouse.fingerprints("ada")) == 100
+    assert len(stores.warehouse.documents.fingerprints("ada")) == 100
 
 
 def test_two_processes_that_crawl_into_one_warehouse_at_once_lose_nothing(settings, stores):
@@ -300,7 +300,10 @@ def test_two_processes_that_crawl_into_one_warehouse_at_once_lose_nothing(settin
     assert [process.returncode for process in processes] == [0, 0]
     assert outs == ["new 100 gone 0\n"] * 2
     for name in ("one", "two"):
-        contents = {d.external_id: d.content for d in stores.warehouse.documents("ada", source_id=name, deleted=False)}
+        contents = {
+            d.external_id: d.content
+            for d in stores.warehouse.documents.for_author("ada", source_id=name, deleted=False)
+        }
         assert contents == {f"{p}-{n}": f"Text {p} {n} of {name}." for p in range(20) for n in range(5)}
-        assert stores.warehouse.crawl_state("ada", name) == {"page": 20}
-        assert stores.warehouse.crawls("ada")[name]["new"] == 100
+        assert stores.warehouse.crawl_states.load("ada", name) == {"page": 20}
+        assert stores.warehouse.crawls.for_author("ada")[name]["new"] == 100

@@ -62,13 +62,13 @@ def tick(project, ada):
 def test_a_dropped_export_is_told_by_its_contents_read_and_moved_aside(project, tick, drop):
     drop("whatever-name.zip", LAYOUTS["medium"])
     assert tick() == ["collect_medium"]
-    documents = list(project.warehouse.documents("ada"))
+    documents = list(project.warehouse.documents.for_author("ada"))
     assert {document.platform for document in documents} == {"medium"}
     assert len(documents) == 4
-    assert project.warehouse.profile("ada").sources[0].id == "medium-inbox"
+    assert project.warehouse.profiles.get("ada").sources[0].id == "medium-inbox"
     assert project.warehouse.source_places("ada") == {"medium-inbox": "inbox"}
     assert [path.name for path in (inbox.inbox_of(project, "ada") / "imported").iterdir()] == ["whatever-name.zip"]
-    (imported,) = project.warehouse.imports("ada")
+    (imported,) = project.warehouse.imports.for_author("ada")
     assert (imported["new"], imported["file"], imported["error"]) == (4, "whatever-name.zip", None)
     assert tick() == []
 
@@ -78,7 +78,7 @@ def test_exports_of_several_platforms_go_each_to_their_own(project, tick, drop):
     drop("b.zip", {f"linkedin-export/{name}": text for name, text in LAYOUTS["linkedin"].items()})
     drop("c.zip", LAYOUTS["x"])
     assert sorted(tick()) == ["collect_linkedin", "collect_substack", "collect_x"]
-    platforms = {document.platform for document in project.warehouse.documents("ada")}
+    platforms = {document.platform for document in project.warehouse.documents.for_author("ada")}
     assert platforms == {"linkedin", "substack", "x"}
 
 
@@ -102,7 +102,7 @@ def test_an_export_whose_crawl_died_is_read_again(project, tick, drop):
         read_archive("ada", source, crawler, archive, project.warehouse, report)
     assert path.exists()  # it died before the file was moved
     assert tick() == ["collect_medium"]
-    assert len(list(project.warehouse.documents("ada"))) == 4
+    assert len(list(project.warehouse.documents.for_author("ada"))) == 4
     assert not path.exists()
 
 

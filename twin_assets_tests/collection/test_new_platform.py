@@ -37,9 +37,9 @@ SCRIPT = textwrap.dedent("""
     from twin_assets.stores import open_stores
 
     stores = open_stores()
-    stores.warehouse.add_profile(AuthorProfile(id="ada", name="Ada", consent=Consent(who="Ada")))
+    stores.warehouse.profiles.add(AuthorProfile(id="ada", name="Ada", consent=Consent(who="Ada")))
     source = add_source(stores, "ada", "diary", sys.argv[1], cron="0 6 * * *")
-    stores.warehouse.ask_for_crawl("ada", source.id)
+    stores.warehouse.crawl_requests.add("ada", source.id)
     instance = dg.DagsterInstance.ephemeral()
     add_partitions(instance, ["ada"], [])
     with dg.partition_loading_context(dynamic_partitions_store=instance):

@@ -37,7 +37,7 @@ def author(project):
         profile = AuthorProfile(
             id=name, name=name, consent=Consent(who=name), sources=list(sources), created_at=LONG_AGO
         )
-        project.warehouse.add_profile(profile)
+        project.warehouse.profiles.add(profile)
 
     return save
 
@@ -59,7 +59,7 @@ def tick(project, instance):
 @pytest.fixture
 def crawled(project):
     """crawled(source_id, ago) notes that a crawl began then."""
-    return lambda name="files-writing", ago=timedelta(0), author="ada": project.warehouse.save_crawl(
+    return lambda name="files-writing", ago=timedelta(0), author="ada": project.warehouse.crawls.save(
         author, name, {"started_at": utcnow() - ago}
     )
 
@@ -73,7 +73,7 @@ def test_a_source_that_is_due_by_its_cron_starts_a_crawl_of_its_platform(author,
 
 def test_a_tick_that_sees_the_same_asks_under_the_same_key(author, tick, project):
     author(source(cron="0 6 * * *"), source("blog-x", "blog"))
-    project.warehouse.ask_for_crawl("ada", "blog-x")
+    project.warehouse.crawl_requests.add("ada", "blog-x")
     first, second = tick(), tick()
     assert len(first) == 2
     assert [request.run_key for request in first] == [request.run_key for request in second]
@@ -88,10 +88,10 @@ def test_a_source_that_was_crawled_since_is_not_due(author, tick, crawled):
 def test_a_source_without_a_cron_waits_until_it_is_asked_for(author, tick, project):
     author(source())
     assert tick() == []
-    project.warehouse.ask_for_crawl("ada", "files-writing")
+    project.warehouse.crawl_requests.add("ada", "files-writing")
     [request] = tick()
     assert request.job_name == "collect_files"
-    project.warehouse.crawl_begins("ada", "files-writing")
+    project.warehouse.crawl_requests.remove("ada", "files-writing")
     assert tick() == []
 
 
@@ -99,10 +99,10 @@ def test_asking_again_after_a_crawl_is_another_run(author, tick, project):
     author(source())
     keys = []
     for _ in range(2):
-        project.warehouse.ask_for_crawl("ada", "files-writing")
+        project.warehouse.crawl_requests.add("ada", "files-writing")
         [request] = tick()
         keys.append(request.run_key)
-        project.warehouse.crawl_begins("ada", "files-writing")
+        project.warehouse.crawl_requests.remove("ada", "files-writing")
     assert len(set(keys)) == 2
 
 

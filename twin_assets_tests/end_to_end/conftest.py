@@ -146,7 +146,11 @@ class Project:
 
     def documents(self) -> dict[str, str]:
         """Id to content hash of every living document."""
-        return {row["_id"]: row["content_hash"] for row in self.stores.warehouse.fingerprints(AUTHOR) if alive(row)}
+        return {
+            row["_id"]: row["content_hash"]
+            for row in self.stores.warehouse.documents.fingerprints(AUTHOR)
+            if alive(row)
+        }
 
     def data_versions(self) -> dict[str, str]:
         """Published feature table to the data version of what it holds."""

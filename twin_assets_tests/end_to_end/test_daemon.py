@@ -26,7 +26,7 @@ def test_a_change_reaches_the_dataset_by_itself_and_what_is_no_change_starts_not
     project.twin("source", "add", AUTHOR, "files", str(notes))
     project.start_daemon()
     # What the button in the app does.
-    project.stores.warehouse.ask_for_crawl(AUTHOR, SOURCE)
+    project.stores.warehouse.crawl_requests.add(AUTHOR, SOURCE)
 
     with project.instance() as instance:
         project.until(lambda: set(project.data_versions()) == set(TABLES), 200)

@@ -35,7 +35,7 @@ def test_a_deletion_is_followed_from_the_source_to_search_and_dataset(project, a
     listed = [(f"{site.url}/{number}", "2024-01-01") for number in range(8)]
     site.pages["/sitemap.xml"] = sitemap(listed)
     source = Source(id="blog", platform="blog", where=f"{site.url}/sitemap.xml")
-    project.warehouse.change_profile("ada", setting(sources=[source]))
+    project.warehouse.profiles.change("ada", setting(sources=[source]))
     instance = dg.DagsterInstance.ephemeral()
     add_partitions(instance, ["ada"], [])
     blog = [asset for asset in raw_assets if asset.key.path == ["raw", "blog"]]

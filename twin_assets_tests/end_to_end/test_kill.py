@@ -84,8 +84,8 @@ def test_everything_killed_at_once_in_embedding_and_in_training_is_brought_up_to
     make_project, added, trained
 ):
     project = make_project("project", like=added, TWIN_MIN_NEW_EXAMPLES="5")
-    (source,) = project.stores.warehouse.profile(AUTHOR).sources
-    project.stores.warehouse.ask_for_crawl(AUTHOR, source.id)
+    (source,) = project.stores.warehouse.profiles.get(AUTHOR).sources
+    project.stores.warehouse.crawl_requests.add(AUTHOR, source.id)
     project.start_daemon()
     project.until(lambda: step_has_begun(project, "embeddings"), 200, every_s=0.1)
     project.kill_everything()
@@ -114,7 +114,7 @@ def test_everything_killed_at_once_in_embedding_and_in_training_is_brought_up_to
 
 
 def raw_data_version(project: Project) -> str:
-    return project.stores.warehouse.raw_data_version(AUTHOR, "files")
+    return project.stores.warehouse.documents.data_version(AUTHOR, "files")
 
 
 def step_has_begun(project: Project, step: str) -> bool:

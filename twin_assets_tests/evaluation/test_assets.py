@@ -101,10 +101,10 @@ def evaluated(
     manifest = publish_version(stores, [row(n, "train") for n in range(5)], base, adapter, version)
     if adapter:
         whole = {"weights_sha256": sha256_of_files(adapter), "created_at": utcnow()}
-        stores.warehouse.save_manifest(manifest.model_copy(update=whole))
+        stores.warehouse.manifests.save(manifest.model_copy(update=whole))
     gates = [Gate(name=name, value=1.0, limit=1.0, passed=passed, text="") for name in LIMITS]
     bits = {"adapter": adapter_bits, **rows} if rows else None
-    return stores.models.evaluated(manifest, {"made_by": Options().made_by, "bits_per_byte": bits}, gates)
+    return stores.models.save_evaluation(manifest, {"made_by": Options().made_by, "bits_per_byte": bits}, gates)
 
 
 def promote(instance: dg.DagsterInstance, **config: str) -> dict[str, Any]:
@@ -208,7 +208,7 @@ def test_a_recipes_limits_and_options_of_today_judge_a_version_and_train_none(
     open_stores.cache_clear()
     stores = open_stores()
     profile = AuthorProfile(id="ada", name="Ada", consent=Consent(who="Ada"), recipes=[RecipeChoice(name=RECIPE)])
-    stores.warehouse.add_profile(profile)
+    stores.warehouse.profiles.add(profile)
     publish_version(stores, [row(n, "train") for n in range(5)], tiny_model)
 
     def write(**keys: object) -> None:

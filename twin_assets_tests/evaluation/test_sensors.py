@@ -18,7 +18,7 @@ SAME_ROWS = {"n_clusters": 9, "n_rows": 20, "n_bytes": 9_000}
 @pytest.fixture
 def automatic(own_stores: Stores) -> AuthorProfile:
     profile = AuthorProfile(id="ada", name="Ada", consent=Consent(who="Ada"), promotion="automatic")
-    own_stores.warehouse.add_profile(profile)
+    own_stores.warehouse.profiles.add(profile)
     return profile
 
 
@@ -51,7 +51,7 @@ def test_a_version_that_passed_is_asked_for_once_and_the_run_promotes_it(
 def test_manual_promotion_is_left_to_a_person(
     own_stores: Stores, instance: dg.DagsterInstance, tiny_model: Path, automatic: AuthorProfile
 ):
-    own_stores.warehouse.change_profile("ada", setting(promotion="manual"))
+    own_stores.warehouse.profiles.change("ada", setting(promotion="manual"))
     evaluated(own_stores, tiny_model, "v1", passed=True)
     assert requests(instance) == []
 
@@ -89,7 +89,7 @@ def test_what_cannot_be_compared_waits_for_a_person_and_the_tick_says_why(
     own_stores.models.promote("ada", "v1", WHO, "")
     newer = evaluated(own_stores, tiny_model, "v2", passed=True, **SAME_ROWS, adapter_bits=0.2)
     dataset = first.dataset.model_copy(update={"table": "instruction_dataset-00002", "data_version": "another"})
-    own_stores.warehouse.save_manifest(newer.model_copy(update={"dataset": dataset}))
+    own_stores.warehouse.manifests.save(newer.model_copy(update={"dataset": dataset}))
     assert requests(instance) == []
     said = capfd.readouterr().err
     assert "ada@v2 passed every gate and cannot be compared with production: trained on another dataset" in said

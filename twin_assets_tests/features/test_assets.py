@@ -25,7 +25,7 @@ def lineage(stores, name):
 
 
 def test_all_stages_run_and_every_document_is_found_again(project, materialize, writing):
-    project.warehouse.upsert_documents(writing)
+    project.warehouse.documents.upsert(writing)
     result = materialize()
     assert written(result, "cleaned_documents") == len(writing)
     assert len(result.get_asset_check_evaluations()) == 18
@@ -34,7 +34,7 @@ def test_all_stages_run_and_every_document_is_found_again(project, materialize, 
 
 
 def test_unchanged_documents_are_not_cleaned_chunked_or_embedded_again(project, materialize, writing):
-    project.warehouse.upsert_documents(writing)
+    project.warehouse.documents.upsert(writing)
     first = materialize()
     second = materialize()
     assert [written(second, asset) for asset in ALL[:3]] == [0, 0, 0]
@@ -46,11 +46,11 @@ def test_unchanged_documents_are_not_cleaned_chunked_or_embedded_again(project, 
 
 
 def test_edited_post_is_reembedded_and_nothing_else(project, materialize, writing):
-    project.warehouse.upsert_documents(writing)
+    project.warehouse.documents.upsert(writing)
     materialize()
     before = {name: lineage(project, name) for name in ALL[:3]}
     post = next(document for document in writing if document.category == "post")
-    project.warehouse.upsert_documents([post.model_copy(update={"content": post.content + "\n\nOne more line."})])
+    project.warehouse.documents.upsert([post.model_copy(update={"content": post.content + "\n\nOne more line."})])
     materialize()
     for name in ALL[:3]:
         after = lineage(project, name)
@@ -59,10 +59,10 @@ def test_edited_post_is_reembedded_and_nothing_else(project, materialize, writin
 
 
 def test_a_deleted_document_leaves_every_table(project, materialize, writing):
-    project.warehouse.upsert_documents(writing)
+    project.warehouse.documents.upsert(writing)
     materialize()
     gone = writing[0]
-    project.warehouse.bury([gone.id])
+    project.warehouse.documents.mark_deleted([gone.id])
     materialize()
     for name in ALL:
         assert gone.id not in {key.split("#")[0] for key in lineage(project, name)}, name
@@ -76,18 +76,18 @@ def test_a_deleted_document_leaves_every_table(project, materialize, writing):
 
 
 def test_deleted_writing_leaves_the_dataset_although_what_is_left_gives_no_example(project, materialize, writing):
-    project.warehouse.upsert_documents([*writing, raw("short", "Back on Monday.", category=Category.POST)])
+    project.warehouse.documents.upsert([*writing, raw("short", "Back on Monday.", category=Category.POST)])
     materialize()
     assert project.features.table("ada", "instruction_dataset").count() > 5
-    project.warehouse.bury([document.id for document in writing])
+    project.warehouse.documents.mark_deleted([document.id for document in writing])
     materialize()
     assert project.features.table("ada", "instruction_dataset").count() == 0
 
 
 def test_a_document_left_out_of_training_is_quoted_and_never_learned(project, materialize, writing):
-    project.warehouse.upsert_documents(writing)
-    project.warehouse.leave_out(writing[0].id, ["training"])
-    project.warehouse.leave_out(writing[1].id, ["quoting"])
+    project.warehouse.documents.upsert(writing)
+    project.warehouse.documents.leave_out(writing[0].id, ["training"])
+    project.warehouse.documents.leave_out(writing[1].id, ["quoting"])
     materialize()
     rows = list(project.features.table("ada", "instruction_dataset").rows(["document_id", "passages"]))
     learned = {row["document_id"] for row in rows}
@@ -104,11 +104,11 @@ def test_a_document_left_out_of_training_is_quoted_and_never_learned(project, ma
 
 def test_private_writing_is_never_quoted_and_trains_only_when_the_profile_says_so(project, materialize, ada, writing):
     private = raw("diary", "Nobody else should read that the ledger burned on Tuesday. " * 3, visibility="private")
-    project.warehouse.upsert_documents([*writing, private])
+    project.warehouse.documents.upsert([*writing, private])
     materialize()
     rows = list(project.features.table("ada", "instruction_dataset").rows(["document_id", "passages"]))
     assert private.id not in {row["document_id"] for row in rows}
-    project.warehouse.change_profile("ada", setting(train_private=True))
+    project.warehouse.profiles.change("ada", setting(train_private=True))
     materialize()
     rows = list(project.features.table("ada", "instruction_dataset").rows(["document_id", "passages"]))
     assert private.id in {row["document_id"] for row in rows}
@@ -116,10 +116,10 @@ def test_private_writing_is_never_quoted_and_trains_only_when_the_profile_says_s
 
 
 def test_a_failed_check_writes_nothing_and_keeps_the_previous_version(project, materialize, writing, monkeypatch):
-    project.warehouse.upsert_documents(writing)
+    project.warehouse.documents.upsert(writing)
     materialize()
     before = project.features.published("ada", "embeddings")
-    project.warehouse.upsert_documents([raw("new", "A new piece about kettles and their lids.")])
+    project.warehouse.documents.upsert([raw("new", "A new piece about kettles and their lids.")])
     from twin_assets.language.embedding import Embedder
 
     encode = Embedder.encode
@@ -138,7 +138,7 @@ def test_an_author_without_any_writing_is_told_so(project, materialize):
 
 def test_the_same_text_on_two_platforms_is_one_cluster_and_one_example(project, materialize, writing):
     copy = writing[0].model_copy(update={"source_id": "blog", "platform": "blog", "url": "https://elsewhere.example/1"})
-    project.warehouse.upsert_documents([*writing, copy])
+    project.warehouse.documents.upsert([*writing, copy])
     materialize()
     rows = list(project.features.table("ada", "cleaned_documents").rows(["document_id", "cluster_id"]))
     clusters = Counter(row["cluster_id"] for row in rows)
@@ -151,11 +151,11 @@ def test_an_edited_copy_that_arrives_later_joins_its_cluster_and_leaves_it_again
     essay = " ".join(random.Random(1).choices(WORDS, k=300))
     mine = raw("essay", f"{essay} And so it ends.", url="https://ada.example/essay")
     copy = raw("copy", f"{essay} Read more on my blog.", source_id="medium", platform="medium")
-    project.warehouse.upsert_documents([*writing, mine])
+    project.warehouse.documents.upsert([*writing, mine])
     materialize()
     before = {name: lineage(project, name) for name in ALL[:3]}
 
-    project.warehouse.upsert_documents([copy])
+    project.warehouse.documents.upsert([copy])
     result = materialize()
     rows = list(project.features.table("ada", "cleaned_documents").rows(["document_id", "cluster_id", "url"]))
     clusters = {row["document_id"]: row["cluster_id"] for row in rows}
@@ -169,13 +169,13 @@ def test_an_edited_copy_that_arrives_later_joins_its_cluster_and_leaves_it_again
     hits = search(project.features.table("ada", "embeddings"), embedder, essay[:80], 10)
     assert len({mine.id, copy.id} & {hit.document_id for hit in hits}) == 1
 
-    project.warehouse.bury([copy.id])
+    project.warehouse.documents.mark_deleted([copy.id])
     materialize()
     assert {name: lineage(project, name) for name in ALL[:3]} == before
 
 
 def test_a_table_that_older_code_made_with_fewer_columns_is_made_again(project, materialize, writing):
-    project.warehouse.upsert_documents(writing)
+    project.warehouse.documents.upsert(writing)
     materialize()
     handle = project.features.table("ada", "cleaned_documents")
     rows = handle.lance.to_arrow().drop_columns(["text_hash", "signature"])
@@ -190,7 +190,7 @@ def test_a_table_that_older_code_made_with_fewer_columns_is_made_again(project, 
 
 
 def test_the_dataset_names_the_versions_it_was_made_from(project, materialize, writing):
-    project.warehouse.upsert_documents(writing)
+    project.warehouse.documents.upsert(writing)
     materialize()
     dataset = project.features.published("ada", "instruction_dataset")
     assert dataset.inputs == {
@@ -201,9 +201,9 @@ def test_the_dataset_names_the_versions_it_was_made_from(project, materialize, w
 
 
 def test_answers_come_from_the_cleaned_version_that_the_embeddings_name(project, materialize, writing):
-    project.warehouse.upsert_documents(writing)
+    project.warehouse.documents.upsert(writing)
     materialize()
-    project.warehouse.upsert_documents(
+    project.warehouse.documents.upsert(
         [writing[0].model_copy(update={"content": "Entirely different words now. " * 5})]
     )
     materialize("cleaned_documents")
@@ -214,7 +214,7 @@ def test_answers_come_from_the_cleaned_version_that_the_embeddings_name(project,
 
 @pytest.mark.parametrize("name", ALL)
 def test_data_versions_do_not_depend_on_order(project, materialize, writing, name):
-    project.warehouse.upsert_documents(reversed(writing))
+    project.warehouse.documents.upsert(reversed(writing))
     materialize()
     rows = sorted([key, *value] for key, value in lineage(project, name).items())
     if name != "instruction_dataset":
@@ -225,7 +225,7 @@ def test_data_versions_do_not_depend_on_order(project, materialize, writing, nam
 
 def test_a_document_that_gives_no_row_is_cleaned_once_until_it_changes(project, materialize, writing, monkeypatch):
     generated = raw("gen", "// Code generated by protoc. DO NOT EDIT.\npackage a\n", category="code", title="a.go")
-    project.warehouse.upsert_documents([*writing, generated])
+    project.warehouse.documents.upsert([*writing, generated])
     cleaned, real = [], changes.cleaned_row
     monkeypatch.setattr(changes, "cleaned_row", lambda one, **how: cleaned.append(one.id) or real(one, **how))
 
@@ -237,7 +237,7 @@ def test_a_document_that_gives_no_row_is_cleaned_once_until_it_changes(project, 
     assert len(run()[0]) == len(writing) + 1
     again, rejected = run()
     assert (again, list(rejected.values())) == ([], [1])
-    project.warehouse.upsert_documents(
+    project.warehouse.documents.upsert(
         [raw("gen", "package a\n\nfunc mine() int { return 1 }\n", category="code", title="a.go")]
     )
     assert run() == ([generated.id], {})

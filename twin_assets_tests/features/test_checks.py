@@ -212,30 +212,30 @@ def failed_checks(result: dg.ExecuteInProcessResult) -> list[str]:
 
 
 def test_a_warehouse_that_lost_its_documents_empties_no_table(project, materialize, writing):
-    project.warehouse.upsert_documents(writing)
+    project.warehouse.documents.upsert(writing)
     materialize("cleaned_documents")
     before = project.features.tables("ada")
-    project.warehouse._db["raw_documents"].delete_many({"author": "ada"})
+    project.warehouse.connection.db["raw_documents"].delete_many({"author": "ada"})
     result = materialize("cleaned_documents", raise_on_error=False)
     assert failed_checks(result) == ["not_empty", "no_sudden_drop"]
     assert project.features.tables("ada") == before
 
 
 def test_a_drop_that_tombstones_and_left_out_documents_explain_is_none(project, materialize, writing):
-    project.warehouse.upsert_documents(writing)
+    project.warehouse.documents.upsert(writing)
     materialize("cleaned_documents")
-    project.warehouse.bury([document.id for document in writing[:20]])
+    project.warehouse.documents.mark_deleted([document.id for document in writing[:20]])
     for document in writing[20:35]:
-        project.warehouse.leave_out(document.id, ["training", "quoting"])
+        project.warehouse.documents.leave_out(document.id, ["training", "quoting"])
     assert materialize("cleaned_documents").success
     assert project.features.published("ada", "cleaned_documents").rows == 5
 
 
 def test_everything_deleted_by_its_author_is_no_failure_of_the_cleaned_table(project, materialize, writing):
-    project.warehouse.upsert_documents(writing)
+    project.warehouse.documents.upsert(writing)
     stages = ("cleaned_documents", "chunks", "embeddings")
     materialize(*stages)
-    project.warehouse.bury([document.id for document in writing])
+    project.warehouse.documents.mark_deleted([document.id for document in writing])
     result = materialize(*stages)
     assert result.success
     assert project.features.table("ada", "embeddings").count() == 0
@@ -245,7 +245,7 @@ def test_a_setting_that_makes_far_fewer_chunks_waits_for_a_word_of_the_operator(
     project, materialize, monkeypatch, writing
 ):
     sentences = " ".join(f"Sentence {n} tells of the tide and of what the gauge made of it." for n in range(60))
-    project.warehouse.upsert_documents([raw(f"long{n}", f"{sentences} Ends with {n}.") for n in range(5)])
+    project.warehouse.documents.upsert([raw(f"long{n}", f"{sentences} Ends with {n}.") for n in range(5)])
     monkeypatch.setenv("TWIN_CHUNK_TOKENS", "32")
     open_stores.cache_clear()
     stages = ("cleaned_documents", "chunks")
@@ -265,10 +265,10 @@ def test_a_setting_that_makes_far_fewer_chunks_waits_for_a_word_of_the_operator(
 
 
 def test_a_dataset_that_would_hold_nothing_any_more_is_not_published(project, materialize, writing):
-    project.warehouse.upsert_documents(writing)
+    project.warehouse.documents.upsert(writing)
     materialize()
     before = project.features.published("ada", "instruction_dataset")
-    project.warehouse.upsert_documents(
+    project.warehouse.documents.upsert(
         [document.model_copy(update={"content": f"{n}."}) for n, document in enumerate(writing)]
     )
     result = materialize(raise_on_error=False)
@@ -278,7 +278,7 @@ def test_a_dataset_that_would_hold_nothing_any_more_is_not_published(project, ma
 
 
 def test_each_asset_reports_the_checks_it_declares(project, materialize, writing):
-    project.warehouse.upsert_documents(writing)
+    project.warehouse.documents.upsert(writing)
     reported = {(check.asset_key, check.check_name) for check in materialize().get_asset_check_evaluations()}
     declared = {(spec.asset_key, spec.name) for asset in features.assets([]) for spec in asset.check_specs}
     assert reported == declared
@@ -287,7 +287,7 @@ def test_each_asset_reports_the_checks_it_declares(project, materialize, writing
 
 def test_an_author_who_also_writes_chinese_is_told_what_the_bundled_model_cannot_do(project, materialize, writing):
     chinese = raw("gauge", "潮水仪器挂在链条上。每天早上七点, 我读一次水位, 然后写在本子里。", title="潮水")
-    project.warehouse.upsert_documents([*writing, chinese])
+    project.warehouse.documents.upsert([*writing, chinese])
     result = materialize("cleaned_documents", "chunks", "embeddings")
     assert result.success
     [found] = [check for check in result.get_asset_check_evaluations() if not check.passed]
@@ -296,7 +296,7 @@ def test_an_author_who_also_writes_chinese_is_told_what_the_bundled_model_cannot
 
 
 def test_documents_that_come_out_otherwise_by_new_code_are_warned_of(project, materialize, monkeypatch, writing):
-    project.warehouse.upsert_documents(writing)
+    project.warehouse.documents.upsert(writing)
     materialize("cleaned_documents")
     monkeypatch.setattr("twin_assets.features.changes.CLEANING_VERSION", "other")
     real = changes.cleaned_row

@@ -262,7 +262,7 @@ def test_planted_secrets_reach_no_table_no_vector_and_no_token_of_training(proje
         raw("post", prose, category=POST, title=None),
         raw("code.py", code, category=CODE),
     ]
-    project.warehouse.upsert_documents([*writing, *planted_in])
+    project.warehouse.documents.upsert([*writing, *planted_in])
     result = materialize()
 
     leaks = []

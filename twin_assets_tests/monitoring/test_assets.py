@@ -19,7 +19,7 @@ from twin_assets_tests.conftest import setting
 def watched(project, ada):
     """Ada with one source, one cleaned document and one draft."""
     source = Source(id="files-writing", platform="files", where="/x", cron="0 6 * * *")
-    project.warehouse.change_profile("ada", setting(sources=[source]))
+    project.warehouse.profiles.change("ada", setting(sources=[source]))
     row = {
         "document_id": "ada:files-writing:a", "platform": "files", "category": "article", "title": "A", "url": None,
         "language": "en", "published_at": utcnow(), "cluster_id": "c", "trainable": True, "quotable": True,
@@ -29,7 +29,7 @@ def watched(project, ada):
     }  # fmt: skip
     changes = Changes(schemas.from_dicts([row], schemas.CLEANED_DOCUMENTS))
     project.features.commit("ada", "cleaned_documents", changes)
-    project.warehouse.save_interaction(
+    project.warehouse.interactions.save(
         Interaction(id="1", author="ada", model_version="v", prompt="p", draft="one two", rating="good")
     )
     return project
@@ -56,24 +56,24 @@ def metadata(result: dg.ExecuteInProcessResult) -> dict:
 
 
 def test_the_report_is_shown_and_kept_in_the_warehouse(watched, materialize):
-    watched.warehouse.save_crawl("ada", "files-writing", {"finished_at": utcnow(), "failed": [], "error": None})
+    watched.warehouse.crawls.save("ada", "files-writing", {"finished_at": utcnow(), "failed": [], "error": None})
     found = metadata(materialize())
     assert (found["documents"], found["drafts_in_30_days"], found["rated_good"], found["rated_bad"]) == (1, 1, 1, 0)
     assert found["draft_length_ratio"] == 0.5
     assert "| files-writing | 1 |" in found["report"]
-    [kept] = watched.warehouse._db["monitoring_reports"].find({"author": "ada"})
+    [kept] = watched.warehouse.connection.db["monitoring_reports"].find({"author": "ada"})
     assert (kept["_id"], kept["documents"]) == (f"ada:{utcnow().date().isoformat()}", 1)
 
 
 def test_a_second_report_of_a_day_replaces_the_first(watched, materialize):
     materialize()
     materialize()
-    assert len(list(watched.warehouse._db["monitoring_reports"].find({"author": "ada"}))) == 1
+    assert len(list(watched.warehouse.connection.db["monitoring_reports"].find({"author": "ada"}))) == 1
 
 
 @pytest.mark.parametrize("error", [None, "answered 404 Not Found"])
 def test_the_check_names_the_source_to_look_at(watched, materialize, error):
-    watched.warehouse.save_crawl("ada", "files-writing", {"finished_at": utcnow(), "failed": [], "error": error})
+    watched.warehouse.crawls.save("ada", "files-writing", {"finished_at": utcnow(), "failed": [], "error": error})
     check = verdicts(materialize())["sources_healthy"]
     assert (check.passed, check.partition) == (error is None, "ada")
     assert check.severity is dg.AssetCheckSeverity.WARN
@@ -84,7 +84,7 @@ def test_the_check_names_the_source_to_look_at(watched, materialize, error):
 def test_a_cron_that_was_not_followed_is_told_with_how_late_it_is(watched, materialize, days_ago, late):
     began = utcnow() - timedelta(days=days_ago)
     crawl = {"started_at": began, "finished_at": began, "failed": [], "error": None}
-    watched.warehouse.save_crawl("ada", "files-writing", crawl)
+    watched.warehouse.crawls.save("ada", "files-writing", crawl)
     result = materialize()
     check = verdicts(result)["sources_fresh"]
     assert (check.passed, check.severity) == (not late, dg.AssetCheckSeverity.WARN)
@@ -94,7 +94,7 @@ def test_a_cron_that_was_not_followed_is_told_with_how_late_it_is(watched, mater
 
 
 def test_an_author_with_nothing_yet_gets_a_report_too(watched, materialize, ada):
-    watched.warehouse.add_profile(ada.model_copy(update={"id": "new", "sources": [], "consent": Consent(who="New")}))
+    watched.warehouse.profiles.add(ada.model_copy(update={"id": "new", "sources": [], "consent": Consent(who="New")}))
     found = metadata(materialize("new"))
     assert (found["documents"], found["drafts_in_30_days"]) == (0, 0)
     assert "production_age_days" not in found
@@ -105,7 +105,7 @@ def test_no_text_of_the_author_is_in_the_metadata(watched, materialize):
 
 
 def test_the_schedule_asks_once_a_day_for_every_author_even_before_their_partitions_exist(watched, ada):
-    watched.warehouse.add_profile(ada.model_copy(update={"id": "bob"}))
+    watched.warehouse.profiles.add(ada.model_copy(update={"id": "bob"}))
     stand_ins = [dg.AssetSpec(name, partitions_def=authors) for name in ("cleaned_documents", "production_model")]
     definitions = dg.Definitions(assets=[*assets, *stand_ins], jobs=jobs, schedules=[monitoring_daily])
     with dg.instance_for_test() as instance:

@@ -24,7 +24,7 @@ def parts(make_tiny_model: Callable[..., Path], tmp_path: Path) -> Parts:
 @pytest.fixture
 def published(project: Stores, parts: Parts) -> Stores:
     """Ada with v1 and v2, neither in production."""
-    project.warehouse.add_profile(AuthorProfile(id="ada", name="Ada", consent=Consent(who="Ada")))
+    project.warehouse.profiles.add(AuthorProfile(id="ada", name="Ada", consent=Consent(who="Ada")))
     for version in ("v1", "v2"):
         parts.publish(project, "ada", version, weights_sha256=sha256_of_files(parts.adapter))
     return project

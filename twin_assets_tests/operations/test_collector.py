@@ -39,7 +39,7 @@ def collector(project, dagster_instance):
 @pytest.fixture
 def ada(collector, project):
     collector.add_author("ada", "Ada Example", Consent(who="Ada Example"))
-    return project.warehouse.profile("ada")
+    return project.warehouse.profiles.get("ada")
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_a_profile_is_kept_with_its_consent_and_becomes_a_partition(ada, dagster
     assert dagster_instance.get_dynamic_partitions(str(authors.name)) == ["ada"]
 
 
-@pytest.mark.parametrize(("author", "says"), [("ada", "is there already"), ("Ada L", "use 1 to 63"), ("", "use 1 to")])
+@pytest.mark.parametrize(("author", "says"), [("ada", "already exists"), ("Ada L", "use 1 to 63"), ("", "use 1 to")])
 def test_an_id_that_is_taken_or_none_is_refused(collector, ada, author, says):
     with pytest.raises(BadInput, match=says):
         collector.add_author(author, "Ada", Consent(who="Ada"))
@@ -113,7 +113,7 @@ def test_a_token_in_place_of_its_name_is_refused_and_not_kept(collector, ada, pr
     with pytest.raises(BadInput, match="never the token") as error:
         collector.add_source("ada", Place(BLOG, token_env="ghp_16C7e42F292c"), of_this_machine=True)
     assert "ghp" not in str(error.value)
-    assert project.warehouse.profile("ada").sources == []
+    assert project.warehouse.profiles.get("ada").sources == []
 
 
 @pytest.mark.parametrize("where", ["{}", "~/writing", "./writing", "../writing", "writing", "..\\writing", "/nowhere"])
@@ -172,7 +172,7 @@ def test_a_running_crawl_shows_what_it_has_done_and_one_that_died_was_broken_off
     collector, ada, writing, dagster_instance, project
 ):
     source = collector.add_source("ada", Place(str(writing)), of_this_machine=True)
-    project.warehouse.save_crawl("ada", source.id, {"started_at": utcnow(), "finished_at": None, "new": 7})
+    project.warehouse.crawls.save("ada", source.id, {"started_at": utcnow(), "finished_at": None, "new": 7})
     job = defs.resolve_job_def("collect_files")
     run = dagster_instance.create_run_for_job(
         job, tags={"dagster/partition": "ada"}, status=dg.DagsterRunStatus.STARTED
@@ -203,11 +203,11 @@ class Watched:
 
 def test_the_report_of_a_crawl_can_be_seen_while_it_runs(project, monkeypatch):
     monkeypatch.setattr(seam, "NOTE_S", 0)
-    watched = Watched(lambda: project.warehouse.crawls("ada")["one"])
+    watched = Watched(lambda: project.warehouse.crawls.for_author("ada")["one"])
     with WebClient(project.settings) as http:
         crawl("ada", Source(id="one", platform="watched", where="x"), watched, project.warehouse, http)
     assert [(row["new"], row["finished_at"]) for row in watched.seen] == [(0, None), (1, None), (2, None)]
-    assert project.warehouse.crawls("ada")["one"]["finished_at"] is not None
+    assert project.warehouse.crawls.for_author("ada")["one"]["finished_at"] is not None
 
 
 def test_an_uploaded_export_waits_in_the_inbox_and_is_read_into_a_source(
@@ -280,15 +280,15 @@ def test_a_removed_source_is_gone_and_its_documents_stay(collector, ada, writing
     collect_what_is_asked_for(dagster_instance)
     collector.remove_source("ada", source.id)
     assert collector.overview("ada").sources == []
-    assert [document.deleted_at for document in project.warehouse.documents("ada")] == [None]
+    assert [document.deleted_at for document in project.warehouse.documents.for_author("ada")] == [None]
 
 
 def test_a_document_is_left_out_of_what_is_said_and_of_nothing_else(collector, ada, project):
-    project.warehouse.upsert_documents([raw("a", "words")])
+    project.warehouse.documents.upsert([raw("a", "words")])
     first = collector.leave_out("ada", "ada:files:a", ["training"])
     assert (first.uses, first.changed, first.daemon_runs) == (["training"], True, False)
     assert collector.leave_out("ada", "ada:files:a", ["quoting"]).changed
-    assert [document.left_out for document in project.warehouse.documents("ada")] == [["quoting"]]
+    assert [document.left_out for document in project.warehouse.documents.for_author("ada")] == [["quoting"]]
     assert not collector.leave_out("ada", "ada:files:a", ["quoting"]).changed
     with pytest.raises(NotThere):
         collector.leave_out("ada", "ben:files:a", [])

@@ -116,21 +116,21 @@ def collect_and_make_features(instance: dg.DagsterInstance, stores: Stores, auth
     write_notes(folder, 4)
     (folder / "said.md").write_text(f"---\ntitle: {SAID[author]}\n---\n{SAID[author]}, and nobody minds.\n")
     name = author.replace("-", " ").title()
-    stores.warehouse.add_profile(
+    stores.warehouse.profiles.add(
         AuthorProfile(id=author, name=name, consent=Consent(who=name), recipes=[RecipeChoice(name="tiny-cpu")])
     )
     add_source(stores, author, "files", str(folder))
     outcomes = running.run_graph(instance, stores, author, [], "instruction_dataset", lambda _: None)
     assert {outcome.status for outcome in outcomes} == {"ran"}
-    stores.warehouse.ask_for_crawl(author, "files-writing")
-    stores.warehouse.save_crawl_state(author, "files-writing", {"last": SAID[author]})
-    stores.warehouse.save_import(author, "files-writing", utcnow(), {"file": SAID[author]})
-    stores.warehouse.save_monitoring_report(author, "2026-11-24", {"note": SAID[author]})
+    stores.warehouse.crawl_requests.add(author, "files-writing")
+    stores.warehouse.crawl_states.save(author, "files-writing", {"last": SAID[author]})
+    stores.warehouse.imports.save(author, "files-writing", utcnow(), {"file": SAID[author]})
+    stores.warehouse.monitoring_reports.save(author, "2026-11-24", {"note": SAID[author]})
 
 
 def draft_and_promote(instance: dg.DagsterInstance, stores: Stores, author: str, base: Path, adapter: Path) -> None:
     draft = {"prompt": SAID[author], "draft": SAID[author], "edited": f"{SAID[author]}!", "consented": True}
-    stores.warehouse.save_interaction(Interaction(id=f"of-{author}", author=author, model_version=VERSION, **draft))
+    stores.warehouse.interactions.save(Interaction(id=f"of-{author}", author=author, model_version=VERSION, **draft))
     running.register(instance, stores, ["tiny-cpu"])
     pairs = running.run_job(instance, "pairs", "recipe", author_recipe(author, "tiny-cpu"), ["preference_pairs"])
     assert pairs.status == "ran"
@@ -149,7 +149,9 @@ def draft_and_promote(instance: dg.DagsterInstance, stores: Stores, author: str,
         )
     )  # fmt: skip
     assert running.promote(instance, author, VERSION, author, SAID[author]).status == "ran"
-    assert usage.leave_out(instance, stores, author, next(stores.warehouse.documents(author)).id, ["training"])
+    assert usage.leave_out(
+        instance, stores, author, next(stores.warehouse.documents.for_author(author)).id, ["training"]
+    )
 
 
 def keep_by_hand(data: Path, author: str) -> None:
@@ -258,7 +260,7 @@ def test_an_erased_author_can_begin_anew(project, instance, tmp_path):
     open_stores.cache_clear()
     stores = open_stores()
     collect_and_make_features(instance, stores, ADA, tmp_path / "writing")
-    assert [profile.id for profile in stores.warehouse.profiles()] == [ADA, BEN]
+    assert [profile.id for profile in stores.warehouse.profiles.all()] == [ADA, BEN]
 
 
 @pytest.mark.parametrize("n_steps", range(0, 30, 3))
@@ -347,10 +349,10 @@ def test_an_unknown_author_is_an_error_also_after_their_erasure(project, instanc
 def test_an_author_whose_id_begins_like_the_erased_ones_is_another(project, instance):
     stores = project.stores
     other = f"{ADA}-2"
-    stores.warehouse.add_profile(AuthorProfile(id=other, name="Other", consent=Consent(who="Other")))
+    stores.warehouse.profiles.add(AuthorProfile(id=other, name="Other", consent=Consent(who="Other")))
     stores.settings.web_cache(other).write_bytes(b"kept")
     erased(instance, stores)
-    assert stores.warehouse.profile(other).name == "Other"
+    assert stores.warehouse.profiles.get(other).name == "Other"
     assert stores.settings.web_cache(other).read_bytes() == b"kept"
 
 
@@ -366,7 +368,7 @@ def test_an_author_called_like_a_cache_leaves_it_to_the_others(stores, dagster_i
     for path in [*mine, *theirs]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("kept")
-    stores.warehouse.add_profile(AuthorProfile(id=author, name="Ada", consent=Consent(who="Ada")))
+    stores.warehouse.profiles.add(AuthorProfile(id=author, name="Ada", consent=Consent(who="Ada")))
     assert erase(dagster_instance, stores, author, lambda _: None).removed["cache_files"] == 4
     assert [path for path in mine if path.exists()] == []
     assert [path.read_text() for path in theirs] == ["kept"] * 4

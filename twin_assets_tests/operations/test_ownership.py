@@ -35,18 +35,18 @@ def page(text: str) -> Page:
 
 
 def token_of(stores, source) -> str:
-    return ownership_token(stores.warehouse.profile("ada"), source)
+    return ownership_token(stores.warehouse.profiles.get("ada"), source)
 
 
 def proofs(stores) -> dict[str, str | None]:
-    return {source.id: source.proof and source.proof.kind for source in stores.warehouse.profile("ada").sources}
+    return {source.id: source.proof and source.proof.kind for source in stores.warehouse.profiles.get("ada").sources}
 
 
 def test_a_token_on_the_sources_own_page_proves_it(stores, blog, site):
     site.pages["/"] = page(f"<p>I write about tides. {token_of(stores, blog)}</p>")
     proven = prove_source(stores, "ada", blog.id, f"{site.url}/")
     assert (proven.proof.kind, proven.proof.url) == ("token", f"{site.url}/")
-    assert stores.warehouse.profile("ada").source(blog.id) == proven
+    assert stores.warehouse.profiles.get("ada").source(blog.id) == proven
 
 
 def test_without_a_page_the_sources_own_address_is_looked_at(stores, blog, site):

@@ -56,7 +56,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
         monkeypatch.setenv(name, value)
     open_stores.cache_clear()
     stores = open_stores()
-    stores.warehouse.add_profile(AuthorProfile(id="ada", name="Ada", consent=Consent(who="Ada")))
+    stores.warehouse.profiles.add(AuthorProfile(id="ada", name="Ada", consent=Consent(who="Ada")))
     publish_dataset(stores)
     yield project
     open_stores.cache_clear()

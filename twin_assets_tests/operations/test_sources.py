@@ -20,7 +20,7 @@ FEED = "https://skerrow.example/feed.xml"
 def test_a_source_is_added_under_a_readable_id(stores, ada):
     added = add_source(stores, "ada", "blog", FEED, token_env="TOKEN", cron="0 6 * * *")
     assert added.id == "blog-skerrow-example"
-    assert stores.warehouse.profile("ada").sources == [added]
+    assert stores.warehouse.profiles.get("ada").sources == [added]
 
 
 def test_adding_the_same_place_again_changes_what_is_given_and_keeps_the_rest(stores, ada):
@@ -29,7 +29,7 @@ def test_adding_the_same_place_again_changes_what_is_given_and_keeps_the_rest(st
     assert again == first.model_copy(update={"cron": "@daily"})
     other = add_source(stores, "ada", "medium", "@ada", token_env="OTHER", options={"author": "Ada"})
     assert other.options == {"author": "Ada"}
-    [kept] = stores.warehouse.profile("ada").sources
+    [kept] = stores.warehouse.profiles.get("ada").sources
     assert (kept.id, kept.token_env, kept.cron) == (first.id, "OTHER", "@daily")
 
 
@@ -38,7 +38,7 @@ def test_an_option_that_the_platform_does_not_have_is_refused_naming_those_it_ha
         add_source(stores, "ada", "medium", "@ada", options={"response": "yes"})
     with pytest.raises(BadSource, match=r"blog has no option 'x' \(options: none\)"):
         add_source(stores, "ada", "blog", FEED, options={"x": "1"})
-    assert stores.warehouse.profile("ada").sources == []
+    assert stores.warehouse.profiles.get("ada").sources == []
 
 
 def test_two_places_of_one_host_are_two_sources(stores, ada):
@@ -63,7 +63,7 @@ def test_sources_that_are_added_and_removed_at_once_do_not_undo_each_other(store
     with ThreadPoolExecutor(3) as threads:
         for done in [threads.submit(remove_all), *(threads.submit(add_six, host) for host in ("second", "third"))]:
             done.result()
-    kept = sorted(source.where for source in stores.warehouse.profile("ada").sources)
+    kept = sorted(source.where for source in stores.warehouse.profiles.get("ada").sources)
     assert kept == [f"https://{host}.example/{n}.xml" for host in ("second", "third") for n in range(6)]
 
 
@@ -76,7 +76,7 @@ def test_a_folder_is_kept_by_its_absolute_path_because_the_daemon_works_elsewher
     monkeypatch.setenv("HOME", str(tmp_path))
     assert Path(add_source(stores, "ada", "files", way).where) == tmp_path / "writing"
     add_source(stores, "ada", "files", str(tmp_path / "writing"))
-    assert len(stores.warehouse.profile("ada").sources) == 1
+    assert len(stores.warehouse.profiles.get("ada").sources) == 1
 
 
 def test_a_url_stays_as_it_was_given_even_when_a_folder_is_called_like_it(stores, ada, tmp_path, monkeypatch):
@@ -100,7 +100,7 @@ def test_a_url_stays_as_it_was_given_even_when_a_folder_is_called_like_it(stores
 def test_what_no_crawler_can_read_is_refused_with_the_way_out(stores, ada, platform, where, says):
     with pytest.raises(BadSource, match=says):
         add_source(stores, "ada", platform, where)
-    assert stores.warehouse.profile("ada").sources == []
+    assert stores.warehouse.profiles.get("ada").sources == []
 
 
 @pytest.mark.parametrize("token", ["ghp_16C7e42F292c", "glpat-16C7e42F292c", "s3cret", "S3CRET "])
@@ -108,7 +108,7 @@ def test_a_token_in_place_of_its_name_is_refused_and_not_repeated(stores, ada, t
     with pytest.raises(BadInput, match="give the NAME of the variable that holds the token") as caught:
         add_source(stores, "ada", "medium", "@ada", token_env=token)
     assert token not in str(caught.value)
-    assert stores.warehouse.profile("ada").sources == []
+    assert stores.warehouse.profiles.get("ada").sources == []
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_a_url_with_a_password_is_refused_and_not_repeated(stores, ada, platform
         with pytest.raises(BadSource, match="give it without what stands before the @") as caught:
             refuse(where)
         assert "s3cret" not in str(caught.value)
-    assert stores.warehouse.profile("ada").sources == []
+    assert stores.warehouse.profiles.get("ada").sources == []
 
 
 @pytest.mark.parametrize("where", ["https://medium.com/@ada", "https://medium.com//@ada", "medium:@ada", "@ada"])
@@ -143,10 +143,10 @@ def test_a_cron_line_that_never_comes_is_refused(stores, ada, cron):
 
 def test_removing_a_source_keeps_its_documents(stores, ada):
     source = add_source(stores, "ada", "blog", FEED)
-    stores.warehouse.upsert_documents([raw("a", "words", source_id=source.id, platform="blog")])
+    stores.warehouse.documents.upsert([raw("a", "words", source_id=source.id, platform="blog")])
     remove_source(stores, "ada", source.id)
-    assert stores.warehouse.profile("ada").sources == []
-    assert [document.deleted_at for document in stores.warehouse.documents("ada")] == [None]
+    assert stores.warehouse.profiles.get("ada").sources == []
+    assert [document.deleted_at for document in stores.warehouse.documents.for_author("ada")] == [None]
 
 
 def test_a_source_that_comes_back_has_its_old_id_and_so_its_documents(stores, ada):
@@ -171,7 +171,7 @@ def test_another_place_gets_another_id_than_a_removed_one_and_leaves_its_documen
     assert (old.id, new.id) == ("files-notes", "files-notes-2")
     report = crawl_folder(stores, new)
     assert (report.new, report.gone) == (1, 0)
-    alive = [document.external_id for document in stores.warehouse.documents("ada", deleted=False)]
+    alive = [document.external_id for document in stores.warehouse.documents.for_author("ada", deleted=False)]
     assert alive == ["new.md", "old.md"]
 
     remove_source(stores, "ada", new.id)
@@ -182,10 +182,10 @@ def test_another_place_gets_another_id_than_a_removed_one_and_leaves_its_documen
 @pytest.mark.parametrize(
     "leave",
     [
-        lambda warehouse: warehouse.upsert_documents([raw("a", "words", source_id="blog-skerrow-example")]),
-        lambda warehouse: warehouse.save_crawl_state("ada", "blog-skerrow-example", {"page": 2}),
-        lambda warehouse: warehouse.save_crawl("ada", "blog-skerrow-example", {"where": f"{FEED}?old"}),
-        lambda warehouse: warehouse.save_import("ada", "blog-skerrow-example", utcnow(), {"where": f"{FEED}?old"}),
+        lambda warehouse: warehouse.documents.upsert([raw("a", "words", source_id="blog-skerrow-example")]),
+        lambda warehouse: warehouse.crawl_states.save("ada", "blog-skerrow-example", {"page": 2}),
+        lambda warehouse: warehouse.crawls.save("ada", "blog-skerrow-example", {"where": f"{FEED}?old"}),
+        lambda warehouse: warehouse.imports.save("ada", "blog-skerrow-example", utcnow(), {"where": f"{FEED}?old"}),
     ],
 )
 def test_whatever_is_left_of_a_source_keeps_its_id_taken(stores, ada, leave):
@@ -212,8 +212,8 @@ def test_a_crawl_is_requested_of_one_source_or_of_all_and_shown_until_it_begins(
         (second, True),
     ]
     assert request_crawl(stores, "ada") == [first, second]
-    stores.warehouse.crawl_begins("ada", first)
-    stores.warehouse.save_crawl("ada", first, {"new": 3})
+    stores.warehouse.crawl_requests.remove("ada", first)
+    stores.warehouse.crawls.save("ada", first, {"new": 3})
     begun, waiting = list_sources(stores, "ada")
     assert (begun.asked_at, begun.last_crawl["new"]) == (None, 3)
     assert waiting.asked_at is not None
@@ -226,4 +226,4 @@ def test_a_crawl_of_nothing_is_refused_naming_what_there_is(stores, ada):
     added = add_source(stores, "ada", "blog", FEED)
     with pytest.raises(NotThere, match=rf"no source 'x' \(sources: {added.id}\)"):
         request_crawl(stores, "ada", "x")
-    assert stores.warehouse.crawl_requests() == []
+    assert stores.warehouse.crawl_requests.all() == []

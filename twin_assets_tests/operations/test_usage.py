@@ -14,13 +14,13 @@ def known_data_version(instance: dg.DagsterInstance, platform: str) -> str:
 
 
 def is_known(instance: dg.DagsterInstance, stores: Stores, platform: str) -> bool:
-    return known_data_version(instance, platform) == stores.warehouse.raw_data_version("ada", platform)
+    return known_data_version(instance, platform) == stores.warehouse.documents.data_version("ada", platform)
 
 
 def test_a_document_left_out_by_a_command_that_died_is_told_of_by_the_same_command_again(dagster_instance, stores, ada):
-    stores.warehouse.upsert_documents([raw("a", "words")])
+    stores.warehouse.documents.upsert([raw("a", "words")])
     assert usage.leave_out(dagster_instance, stores, "ada", "ada:files:a", ["quoting"])
-    stores.warehouse.leave_out("ada:files:a", ["quoting", "training"])  # and here it died
+    stores.warehouse.documents.leave_out("ada:files:a", ["quoting", "training"])  # and here it died
     assert not is_known(dagster_instance, stores, "files")
 
     assert usage.leave_out(dagster_instance, stores, "ada", "ada:files:a", ["training", "quoting"])
@@ -31,10 +31,10 @@ def test_a_document_left_out_by_a_command_that_died_is_told_of_by_the_same_comma
 def test_private_writing_allowed_by_a_command_that_died_is_told_of_by_the_same_command_again(
     dagster_instance, stores, ada
 ):
-    stores.warehouse.upsert_documents([raw("a", "words"), raw("b", "more words", platform="blog", source_id="blog")])
+    stores.warehouse.documents.upsert([raw("a", "words"), raw("b", "more words", platform="blog", source_id="blog")])
     assert usage.train_private(dagster_instance, stores, "ada", True)
     assert usage.train_private(dagster_instance, stores, "ada", False)
-    stores.warehouse.change_profile("ada", setting(train_private=True))  # and here it died
+    stores.warehouse.profiles.change("ada", setting(train_private=True))  # and here it died
     assert not is_known(dagster_instance, stores, "files")
 
     assert usage.train_private(dagster_instance, stores, "ada", True)

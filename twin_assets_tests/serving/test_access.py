@@ -12,20 +12,20 @@ from twin_assets_tests.conftest import setting
 @pytest.fixture
 def keys(stores: Stores, ada) -> dict[str, str]:
     """A key each for ada and ben."""
-    stores.warehouse.add_profile(ada.model_copy(update={"id": "ben", "name": "Ben"}))
+    stores.warehouse.profiles.add(ada.model_copy(update={"id": "ben", "name": "Ben"}))
     return {author: give_key(stores, author) for author in ("ada", "ben")}
 
 
 def give_key(stores: Stores, author: str) -> str:
     token, sha256 = new_key()
-    stores.warehouse.change_profile(author, setting(api_keys=[ApiKey(label="k", sha256=sha256)]))
+    stores.warehouse.profiles.change(author, setting(api_keys=[ApiKey(label="k", sha256=sha256)]))
     return token
 
 
 def test_a_key_is_recognisable_and_only_its_hash_is_kept(stores, keys):
     assert keys["ada"].startswith("twin_")
     assert len(keys["ada"]) > 40
-    kept = stores.warehouse.profile("ada").model_dump_json()
+    kept = stores.warehouse.profiles.get("ada").model_dump_json()
     assert keys["ada"] not in kept
     assert hashlib.sha256(keys["ada"].encode()).hexdigest() in kept
 
@@ -71,7 +71,7 @@ def test_while_nobody_has_a_key_any_will_do_on_this_machine(stores, ada):
 def test_a_removed_key_opens_nothing_at_once(stores, keys):
     access = Access(stores.warehouse, "0.0.0.0")
     access.caller(keys["ada"])
-    stores.warehouse.change_profile("ada", setting(api_keys=[]))
+    stores.warehouse.profiles.change("ada", setting(api_keys=[]))
     with pytest.raises(WrongKey):
         access.caller(keys["ada"])
 

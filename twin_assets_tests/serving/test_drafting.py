@@ -39,7 +39,7 @@ def finished(drafter: Drafter, spec: DraftSpec) -> Draft:
 
 def prepare(drafter: Drafter, stores: Stores, spec: DraftSpec) -> drafting._Prepared:
     """All that a draft would be made from; its session is closed again."""
-    model = choose_model(stores, stores.warehouse.profile(spec.author), spec.version)
+    model = choose_model(stores, stores.warehouse.profiles.get(spec.author), spec.version)
     holder = _SessionHolder()
     try:
         return drafter._prepare(spec, model, holder, lambda _: None)
@@ -79,12 +79,12 @@ def test_a_draft_says_what_it_waits_for_then_writes_then_tells_what_it_stands_on
 
 def test_what_was_drafted_is_kept_to_be_rated_and_edited(production, drafter):
     made = finished(drafter, DraftSpec("ada", PROMPT, sampling=SEEDED))
-    [kept] = production.warehouse.interactions("ada")
+    [kept] = production.warehouse.interactions.for_author("ada")
     assert (kept.id, kept.prompt, kept.draft, kept.model_version) == (made.id, PROMPT, made.text, "v1")
     assert kept.sources == [source.chunk_id for source in made.sources]
     drafter.rate("ada", made.id, "good")
     drafter.edit("ada", made.id, "I would say it so.", consented=True)
-    [kept] = production.warehouse.interactions("ada")
+    [kept] = production.warehouse.interactions.for_author("ada")
     assert (kept.rating, kept.edited, kept.consented) == ("good", "I would say it so.", True)
     with pytest.raises(NotThere):
         drafter.rate("ben", made.id, "good")
@@ -93,7 +93,7 @@ def test_what_was_drafted_is_kept_to_be_rated_and_edited(production, drafter):
 def test_a_rating_and_an_edit_sent_at_once_are_both_kept(world, drafter):
     for n in range(10):
         made = Interaction(id=f"{n}", author="ada", model_version="v1", prompt="p", draft="d" * 1000)
-        world.warehouse.save_interaction(made)
+        world.warehouse.interactions.save(made)
         with ThreadPoolExecutor(2) as pool:
             sent = [
                 pool.submit(drafter.rate, "ada", made.id, "good"),
@@ -101,7 +101,7 @@ def test_a_rating_and_an_edit_sent_at_once_are_both_kept(world, drafter):
             ]
             for one in sent:
                 one.result()
-    kept = {(one.rating, one.edited, one.consented) for one in world.warehouse.interactions("ada")}
+    kept = {(one.rating, one.edited, one.consented) for one in world.warehouse.interactions.for_author("ada")}
     assert kept == {("good", "I would say it so.", True)}
 
 
@@ -186,7 +186,7 @@ def test_with_a_chat_provider_the_draft_says_who_wrote_it_and_in_whose_template(
     assert made.text
     assert made.model_version == "untrained"
     assert any("written by openai/some-model, in the provider's own chat template" in one for one in made.warnings)
-    [kept] = by_chat.warehouse.interactions("ada")
+    [kept] = by_chat.warehouse.interactions.for_author("ada")
     assert (kept.outcome, kept.warnings) == ("done", list(made.warnings))
 
 
@@ -232,11 +232,11 @@ def test_what_cannot_be_drafted_is_said_before_anything_is_loaded(drafter, spec,
 
 
 def test_an_author_without_model_and_recipe_drafts_with_the_default_recipes_base(world):
-    world.warehouse.change_profile("ada", setting(recipes=[]))
-    chosen = choose_model(world, world.warehouse.profile("ada"))
+    world.warehouse.profiles.change("ada", setting(recipes=[]))
+    chosen = choose_model(world, world.warehouse.profiles.get("ada"))
     assert chosen.version == UNTRAINED
     assert chosen.base == untrained_base(DEFAULT_RECIPE, world.settings).spec
-    assert chosen.base != choose_model(world, world.warehouse.profile("ben")).base
+    assert chosen.base != choose_model(world, world.warehouse.profiles.get("ben")).base
     assert "train one: `twin run ada`" in chosen.warnings[0]
 
 
@@ -336,7 +336,7 @@ def test_a_draft_that_nobody_waits_for_any_more_is_not_made(world, parts, drafte
     assert drafter._backend.n_held[manifest.id] == 1
     stream.close()
     assert drafter._backend.n_held[manifest.id] == 0
-    [kept] = world.warehouse.interactions("ada")
+    [kept] = world.warehouse.interactions.for_author("ada")
     assert (kept.outcome, kept.error) == ("cancelled", None)
     assert 0 < kept.draft_tokens < 700
     assert kept.draft
@@ -354,7 +354,7 @@ def test_a_mute_model_is_asked_three_times_and_then_the_draft_says_so(tmp_path, 
     ]
     assert (made.text, made.tries, made.draft_tokens) == ("", 3, 0)
     assert any("nothing in 3 tries: ask in other words" in warning for warning in made.warnings)
-    [kept] = stores.warehouse.interactions("ada")
+    [kept] = stores.warehouse.interactions.for_author("ada")
     assert (kept.outcome, kept.tries, kept.finish_reason, kept.first_token_ms) == ("done", 3, "stop", None)
 
 
@@ -412,7 +412,7 @@ def test_an_interaction_keeps_what_the_model_saw(production, drafter, site):
     spec = DraftSpec("ada", PROMPT, category=Category.POST, links=(link,), history=(("on rope", "Rope is patient."),),
               sampling=SEEDED)  # fmt: skip
     made = finished(drafter, spec)
-    [kept] = production.warehouse.interactions("ada")
+    [kept] = production.warehouse.interactions.for_author("ada")
     assert (kept.outcome, kept.error, kept.category, kept.links) == ("done", None, Category.POST, [link])
     assert kept.instruction == write_instruction(Category.POST, PROMPT)
     assert kept.query == f"on rope {PROMPT}"
@@ -437,24 +437,24 @@ def test_an_interaction_keeps_what_the_model_saw(production, drafter, site):
 def test_an_untrained_model_is_shown_as_many_examples_as_its_recipe_says(world, drafter, most):
     overrides = {"context": {"passages": 1, "examples": most}}
     choice = RecipeChoice(name=RECIPE, overrides=overrides)
-    world.warehouse.change_profile("ada", setting(recipes=[choice]))
+    world.warehouse.profiles.change("ada", setting(recipes=[choice]))
     made = finished(drafter, DraftSpec("ada", PROMPT, sampling=SEEDED))
-    [kept] = world.warehouse.interactions("ada")
+    [kept] = world.warehouse.interactions.for_author("ada")
     assert (len(kept.examples), len(made.sources)) == (most, 1)
 
 
 def test_a_chat_provider_is_shown_more_than_the_small_model_of_the_authors_recipe(by_chat):
     choice = RecipeChoice(name=RECIPE, overrides={"context": {"passages": 1, "examples": 0}})
-    by_chat.warehouse.change_profile("ada", setting(recipes=[choice]))
+    by_chat.warehouse.profiles.change("ada", setting(recipes=[choice]))
     made = finished(Drafter(by_chat), DraftSpec("ada", PROMPT, sampling=SEEDED))
-    [kept] = by_chat.warehouse.interactions("ada")
+    [kept] = by_chat.warehouse.interactions.for_author("ada")
     assert len(kept.examples) > 1
     assert len(made.sources) > 1
 
 
 def test_examples_that_an_untrained_model_was_shown_are_kept(world, drafter):
     finished(drafter, DraftSpec("ada", PROMPT, sampling=SEEDED))
-    [kept] = world.warehouse.interactions("ada")
+    [kept] = world.warehouse.interactions.for_author("ada")
     assert kept.examples
     assert all(example in kept.prompt_text for example in kept.examples)
 
@@ -463,10 +463,10 @@ def test_an_interaction_is_open_until_the_draft_ends_as_it_stays_after_a_crash(w
     parts.publish(world, "ada", "long", recipe={"context_tokens": 1000, "answer_tokens": 700})
     stream = drafter.stream(DraftSpec("ada", PROMPT, "long"))
     next(event for event in stream if isinstance(event, Status))
-    [kept] = world.warehouse.interactions("ada")
+    [kept] = world.warehouse.interactions.for_author("ada")
     assert (kept.outcome, kept.prompt, kept.model_version, kept.instruction) == ("open", PROMPT, "long", None)
     next(event for event in stream if isinstance(event, Piece))
-    [kept] = world.warehouse.interactions("ada")
+    [kept] = world.warehouse.interactions.for_author("ada")
     assert (kept.outcome, kept.instruction) == ("open", PROMPT)
     stream.close()
 
@@ -478,13 +478,13 @@ def test_a_draft_stopped_from_another_thread_is_kept_as_cancelled(world, parts, 
     next(event for event in stream if isinstance(event, Piece))
     stop.set()
     assert not [event for event in stream if isinstance(event, Draft)]
-    assert [kept.outcome for kept in world.warehouse.interactions("ada")] == ["cancelled"]
+    assert [kept.outcome for kept in world.warehouse.interactions.for_author("ada")] == ["cancelled"]
 
 
 def test_a_draft_that_fails_is_kept_with_the_error(world, parts, drafter):
     with pytest.raises(BadInput, match="shorten it"):
         finished(drafter, DraftSpec("ada", words(1500)))
-    [kept] = world.warehouse.interactions("ada")
+    [kept] = world.warehouse.interactions.for_author("ada")
     assert (kept.outcome, kept.draft) == ("failed", "")
     assert "shorten it" in kept.error
     assert kept.total_ms > 0
@@ -496,7 +496,7 @@ def test_nothing_is_kept_of_an_author_who_is_erased_while_the_model_writes(world
     world.warehouse.erase("ada")
     with pytest.raises(NotThere):
         list(stream)
-    assert world.warehouse.interactions("ada") == []
+    assert world.warehouse.interactions.for_author("ada") == []
 
 
 @pytest.fixture
@@ -515,14 +515,14 @@ def test_where_production_cannot_be_loaded_what_was_before_it_drafts_and_says_so
     assert made.text
     said = [warning for warning in made.warnings if "v2 is in production and cannot be loaded" in warning]
     assert "v1, which was in production before, drafts instead" in said[0]
-    [kept] = broken.warehouse.interactions("ada")
+    [kept] = broken.warehouse.interactions.for_author("ada")
     assert kept.model_version == "v1"
 
 
 def test_a_version_that_was_asked_for_by_name_is_never_another(broken, drafter):
     with pytest.raises(Exception, match=r"(?i)header|incomplete|safetensor|weights"):
         finished(drafter, DraftSpec("ada", PROMPT, "v2"))
-    assert [kept.outcome for kept in broken.warehouse.interactions("ada")] == ["failed"]
+    assert [kept.outcome for kept in broken.warehouse.interactions.for_author("ada")] == ["failed"]
 
 
 def test_with_nothing_before_it_the_error_of_production_is_told(world, parts, drafter):
@@ -549,7 +549,7 @@ def test_a_version_is_shown_as_much_as_its_recipe_says_and_that_is_kept(world, p
         finished(drafter, DraftSpec("ada", PROMPT, version, sampling=SEEDED)) for version in ("v1", "v2")
     )
     assert len(little.sources) == 1 < len(all_of_it.sources)
-    kept = {one.id: one for one in world.warehouse.interactions("ada")}
+    kept = {one.id: one for one in world.warehouse.interactions.for_author("ada")}
     [seen] = kept[little.id].passages
     assert len(seen.text.encode()) <= 60 < len(kept[all_of_it.id].passages[0].text.encode())
     assert seen.text in kept[little.id].prompt_text
@@ -612,12 +612,12 @@ def test_the_terminal_shows_the_draft_its_sources_and_on_stderr_what_to_doubt(wo
     assert "by untrained" in shown.out
     assert "of the draft is word for word from the author's own writing" in shown.out
     assert "! untrained: " in shown.err
-    [kept] = world.warehouse.interactions("ada")
+    [kept] = world.warehouse.interactions.for_author("ada")
     assert shown.out.startswith(kept.draft)
 
 
 def test_plumbing_says_that_it_is_plumbing_wherever_it_drafts(world, parts):
-    profile = world.warehouse.profile("ada")
+    profile = world.warehouse.profiles.get("ada")
     untrained = choose_model(world, profile.model_copy(update={"recipes": [RecipeChoice(name="tiny-cpu")]}), UNTRAINED)
     assert untrained.warnings[0].startswith("plumbing: the base model docstrings")
     made = parts.publish(world, "ada", "v7", base=BaseModelRef(name="docstrings:steps=3", revision="r"))

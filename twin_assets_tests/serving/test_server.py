@@ -26,7 +26,7 @@ DRAFT = {"model": "nobody", "messages": [{"role": "user", "content": "x"}]}
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> TestClient:
     stores = Stores(Settings(_env_file=None, data_dir=tmp_path_factory.mktemp("local")))
-    stores.warehouse.add_profile(AuthorProfile(id="ada", name="Ada Example", consent=Consent(who="Ada")))
+    stores.warehouse.profiles.add(AuthorProfile(id="ada", name="Ada Example", consent=Consent(who="Ada")))
     return TestClient(build_app(stores, "127.0.0.1", no_promotion, collector(stores)), base_url="http://127.0.0.1:7860")
 
 
@@ -116,7 +116,7 @@ def test_pages_may_load_nothing_from_outside(local):
 def remote(stores: Stores, ada):
     """The app as other machines reach it, and ada's key."""
     token, sha256 = new_key()
-    stores.warehouse.change_profile("ada", setting(api_keys=[ApiKey(label="k", sha256=sha256)]))
+    stores.warehouse.profiles.change("ada", setting(api_keys=[ApiKey(label="k", sha256=sha256)]))
     app = build_app(stores, "0.0.0.0", no_promotion, collector(stores))
     return TestClient(app, base_url="http://twin.example", follow_redirects=False), token
 
@@ -149,7 +149,7 @@ def test_a_login_ends_with_its_key_and_with_logging_out(remote, stores):
     client.get("/logout")
     assert client.get("/").status_code == 303
     client.post("/login", data={"author": "ada", "key": token})
-    stores.warehouse.change_profile("ada", setting(api_keys=[]))
+    stores.warehouse.profiles.change("ada", setting(api_keys=[]))
     assert client.get("/").status_code == 303
     assert client.get("/config").status_code == 401
 

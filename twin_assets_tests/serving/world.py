@@ -50,7 +50,7 @@ def open_world(data_dir: Path, base: Path, **settings: Any) -> Stores:
     usual = {"data_dir": data_dir, "recipes_dir": recipes, "request_interval_s": 0, "allow_private_addresses": True}
     stores = Stores(Settings(_env_file=None, **usual | settings))
     for author, name in (("ada", "Ada Example"), ("ben", "Ben Other")):
-        stores.warehouse.add_profile(
+        stores.warehouse.profiles.add(
             AuthorProfile(id=author, name=name, consent=Consent(who=name), recipes=[RecipeChoice(name=RECIPE)])
         )
     write(stores, "ada", WRITING)

@@ -248,7 +248,7 @@ def is_under(folder, text: str) -> bool:
 def test_a_dataset_that_no_model_names_is_collected_with_its_text_and_the_others_stay(settings, stores, no_readers):
     commit_datasets(stores.features, 4)
     assert is_under(settings.data_dir, "the words of version 0")
-    assert stores.features.collect_snapshots("ada", NAME, {f"{NAME}-00002"}) == [f"{NAME}-00001", f"{NAME}-00003"]
+    assert stores.features.delete_old_snapshots("ada", NAME, {f"{NAME}-00002"}) == [f"{NAME}-00001", f"{NAME}-00003"]
     assert numbers(stores.features) == [2, 4]
     assert not is_under(settings.data_dir, "the words of version 0")
     assert is_under(settings.data_dir, "the words of version 1")
@@ -260,10 +260,10 @@ def test_a_dataset_that_no_model_names_is_collected_with_its_text_and_the_others
 def test_a_dataset_that_was_replaced_within_a_day_is_kept_for_who_reads_it(stores, monkeypatch):
     commit_datasets(stores.features, 2)
     reader = stores.features.snapshot("ada", f"{NAME}-00001")
-    assert stores.features.collect_snapshots("ada", NAME, ()) == []
+    assert stores.features.delete_old_snapshots("ada", NAME, ()) == []
     assert reader.count() == 1
     monkeypatch.setattr("twin_assets.stores.features.KEEP_VERSIONS", NO_TIME)
-    assert stores.features.collect_snapshots("ada", NAME, ()) == [f"{NAME}-00001"]
+    assert stores.features.delete_old_snapshots("ada", NAME, ()) == [f"{NAME}-00001"]
 
 
 def test_a_dataset_that_a_living_process_has_pinned_is_kept_and_a_dead_ones_is_not(settings, stores, no_readers):
@@ -272,8 +272,8 @@ def test_a_dataset_that_a_living_process_has_pinned_is_kept_and_a_dead_ones_is_n
     dead.parent.mkdir(parents=True, exist_ok=True)
     dead.touch()
     with stores.features.pinning("ada", f"{NAME}-00002"):
-        assert stores.features.collect_snapshots("ada", NAME, ()) == [f"{NAME}-00001"]
-    assert stores.features.collect_snapshots("ada", NAME, ()) == [f"{NAME}-00002"]
+        assert stores.features.delete_old_snapshots("ada", NAME, ()) == [f"{NAME}-00001"]
+    assert stores.features.delete_old_snapshots("ada", NAME, ()) == [f"{NAME}-00002"]
     assert list(dead.parent.iterdir()) == []
 
 
@@ -281,11 +281,11 @@ def test_a_collection_killed_half_way_ends_the_same_when_it_is_called_again(stor
     commit_datasets(stores.features, 3)
     with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
         patch.setattr("twin_assets.stores.features.remove_tree", Mock(side_effect=KeyboardInterrupt))
-        stores.features.collect_snapshots("ada", NAME, ())
+        stores.features.delete_old_snapshots("ada", NAME, ())
     assert numbers(stores.features) == [1, 2, 3]
     with pytest.raises(NotThere, match="no table instruction_dataset-00001"):
         stores.features.snapshot("ada", f"{NAME}-00001")
-    assert stores.features.collect_snapshots("ada", NAME, ()) == [f"{NAME}-00001", f"{NAME}-00002"]
+    assert stores.features.delete_old_snapshots("ada", NAME, ()) == [f"{NAME}-00001", f"{NAME}-00002"]
     assert numbers(stores.features) == [3]
 
 
@@ -293,5 +293,5 @@ def test_what_a_killed_run_wrote_after_the_current_dataset_is_no_old_one(stores,
     commit_datasets(stores.features, 1)
     rows = pa.Table.from_pylist([{"example_id": "a", "answer": "new"}])
     stores.features.connect("ada").create_table(f"{NAME}-00002", rows)
-    assert stores.features.collect_snapshots("ada", NAME, ()) == []
+    assert stores.features.delete_old_snapshots("ada", NAME, ()) == []
     assert numbers(stores.features) == [1, 2]

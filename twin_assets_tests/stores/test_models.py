@@ -23,13 +23,13 @@ def test_the_alias_alone_says_what_is_in_production(stores):
         stores.models.publish(manifest(version))
     stores.models.promote("ada", "v1", "me", "first")
     # A run killed right after moving the alias: the stages were never written.
-    stores.warehouse.move_alias("ada", "v2", "you", "second")
+    stores.warehouse.aliases.move("ada", "v2", "you", "second")
     assert [(m.version, m.stage, m.promoted_by, m.reason) for m in stores.models.versions("ada")] == [
         ("v1", "archived", "you", "replaced by v2"),
         ("v2", "production", "you", "second"),
     ]
     again = stores.models.promote("ada", "v2", "me", "a second click")
-    assert (again.promoted_at, again.reason) == (stores.warehouse.alias("ada")["at"], "second")
+    assert (again.promoted_at, again.reason) == (stores.warehouse.aliases.find("ada")["at"], "second")
 
 
 def test_rollback_is_promoting_an_earlier_version(stores):
@@ -39,7 +39,7 @@ def test_rollback_is_promoting_an_earlier_version(stores):
     stores.models.promote("ada", "v1", "me", "v2 rambles")
     production = stores.models.production("ada")
     assert (production.version, production.reason) == ("v1", "v2 rambles")
-    assert [entry["version"] for entry in stores.warehouse.alias("ada")["history"]] == ["v1", "v2", "v1"]
+    assert [entry["version"] for entry in stores.warehouse.aliases.find("ada")["history"]] == ["v1", "v2", "v1"]
 
 
 def test_publishing_again_changes_nothing(stores):
@@ -75,7 +75,7 @@ def test_orphans_of_killed_runs_are_collected_and_versions_kept(stores):
         folder.mkdir(parents=True)
         (folder / "weights").write_text("x")
     stores.models.publish(manifest("v1"))
-    assert stores.models.collect_orphans("ada") == [str(orphan)]
+    assert stores.models.delete_orphans("ada") == [str(orphan)]
     assert kept.exists()
     assert not orphan.exists()
 
@@ -88,7 +88,7 @@ def test_versions_move_with_the_data_directory_and_are_no_orphans_there(stores, 
     stores.models.promote("ada", "v1", "me", "good")
     moved = settings.data_dir.rename(settings.data_dir.with_name("elsewhere"))
     there = Stores(Settings(_env_file=None, data_dir=moved))
-    assert there.models.collect_orphans("ada") == []
+    assert there.models.delete_orphans("ada") == []
     production = there.models.production("ada")
     assert Path(production.path) == moved / "models" / "ada" / "tiny" / "v1"
     assert (there.models.local_folder(production, moved / "cache") / "weights").read_text() == "x"
@@ -196,7 +196,7 @@ def test_a_version_is_found_by_all_that_it_was_made_from(stores):
     made = Identity("r", "1", "d", "1", "1")
 
     def found(identity: Identity, recipe: str = "tiny") -> str | None:
-        version = stores.models.trained("ada", recipe, identity)
+        version = stores.models.find_trained("ada", recipe, identity)
         return version.version if version else None
 
     assert found(made) == "v1"
@@ -208,7 +208,7 @@ def test_a_version_is_found_by_all_that_it_was_made_from(stores):
 
 def test_a_manifest_of_earlier_code_still_loads(stores):
     stores.models.publish(manifest("v1"))
-    stores.warehouse._db["model_manifests"].update_one({}, {"$unset": {"preference_pairs": ""}})
+    stores.warehouse.connection.db["model_manifests"].update_one({}, {"$unset": {"preference_pairs": ""}})
     [old] = stores.models.versions("ada")
     assert old.preference_pairs is None
     assert old.prompt_warning("1") is None
@@ -265,15 +265,15 @@ def test_what_a_person_passed_over_is_no_candidate_and_what_the_sensor_did_is(st
 
 def test_what_was_in_production_before_is_known_in_turn(stores):
     publish(stores, "v1", "v2", "v3", "v4")
-    assert stores.models.productions("ada") == []
+    assert stores.models.production_history("ada") == []
     for version in ("v1", "v2", "v3", "v1", "v4"):
         stores.models.promote("ada", version, "Ada", "")
-    before = [one.version for one in stores.models.productions("ada")]
+    before = [one.version for one in stores.models.production_history("ada")]
     assert before == ["v4", "v1", "v3", "v2"]
     stores.models.reject("ada", "v1", "Ada", "wrong")
     production = stores.models.production("ada")
     steps = []
-    while production := stores.models.production_before(production):
+    while production := stores.models.previous_production(production):
         steps.append(production.version)
     assert steps == ["v3", "v2"]
 

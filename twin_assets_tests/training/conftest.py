@@ -39,7 +39,7 @@ def own_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stor
     profile = AuthorProfile(
         id="ada", name="Ada Example", consent=Consent(who="Ada Example"), recipes=[RecipeChoice(name=RECIPE)]
     )
-    stores.warehouse.add_profile(profile)
+    stores.warehouse.profiles.add(profile)
     yield stores
     open_stores.cache_clear()
 

@@ -124,7 +124,7 @@ def test_edits_become_pairs_only_with_consent(own_stores, run):
     publish_dataset(own_stores)
     said = {"author": "ada", "model_version": "v1", "prompt": "Write a post: rope", "draft": "Rope is rope."}
     for name, edited, consented in (("a", "A rope keeps.", True), ("b", "No.", False), ("c", "Rope is rope.", True)):
-        own_stores.warehouse.save_interaction(Interaction(id=name, edited=edited, consented=consented, **said))
+        own_stores.warehouse.interactions.save(Interaction(id=name, edited=edited, consented=consented, **said))
     run()
     pairs = own_stores.features.table("ada", f"preference_pairs-{RECIPE}")
     [pair] = pairs.rows(["pair_id", "chosen", "rejected"])
@@ -135,7 +135,7 @@ def test_old_pairs_that_no_model_names_go_with_the_next_ones(own_stores, instanc
     monkeypatch.setattr("twin_assets.stores.features.KEEP_VERSIONS", timedelta(0))
     for text in ("A rope keeps.", "A rope holds."):
         said = {"author": "ada", "model_version": "v1", "prompt": "Write a post: rope", "draft": "Rope is rope."}
-        own_stores.warehouse.save_interaction(Interaction(id="a", edited=text, consented=True, **said))
+        own_stores.warehouse.interactions.save(Interaction(id="a", edited=text, consented=True, **said))
         dg.materialize(
             [preference_pairs],
             partition_key=author_recipe("ada", RECIPE),

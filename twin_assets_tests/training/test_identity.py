@@ -73,7 +73,7 @@ def test_a_version_is_found_whose_recipe_was_written_when_there_were_fewer_keys(
     del stored["training"]["optimizer"]
     about = {"recipe": stored, "recipe_name": RECIPE, "recipe_hash": "of everything, as it was taken then"}
     today = {"prompt_version": PROMPT_VERSION, "code_version": TRAINING_VERSION}
-    own_stores.warehouse.save_manifest(made.model_copy(update=about | today))
+    own_stores.warehouse.manifests.save(made.model_copy(update=about | today))
     dataset = publish_dataset(own_stores)
     for revision in (made.base.revision, None):
         found = trained_version(own_stores, "ada", recipe, identity_of(recipe, dataset, revision))

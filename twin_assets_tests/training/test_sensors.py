@@ -31,7 +31,7 @@ def trained(stores, tiny_model, given, version):
     recipe = resolved_recipe(stores, "ada", RECIPE)
     about = {"recipe_name": RECIPE, "recipe": recipe.model_dump(mode="json"), "recipe_hash": recipe_hash(recipe)}
     today = {"prompt_version": PROMPT_VERSION, "code_version": TRAINING_VERSION}
-    stores.warehouse.save_manifest(manifest.model_copy(update=about | today))
+    stores.warehouse.manifests.save(manifest.model_copy(update=about | today))
 
 
 def more_rows(n: int) -> list[dict]:
@@ -83,7 +83,7 @@ def test_what_was_trained_starts_nothing_and_a_few_new_examples_do_not_either(
 def test_a_broken_recipe_stops_no_other(own_stores, write_recipe, instance):
     publish_dataset(own_stores)
     recipes = [RecipeChoice(name="no-such-recipe"), RecipeChoice(name=RECIPE)]
-    own_stores.warehouse.change_profile("ada", setting(recipes=recipes))
+    own_stores.warehouse.profiles.change("ada", setting(recipes=recipes))
     assert len(requests(instance)) == 1
 
 
@@ -91,7 +91,7 @@ def test_a_broken_recipe_stops_no_other(own_stores, write_recipe, instance):
 def test_only_subscribed_recipes_are_due(own_stores, write_recipe, instance, subscribed):
     publish_dataset(own_stores)
     if not subscribed:
-        own_stores.warehouse.change_profile("ada", setting(recipes=[]))
+        own_stores.warehouse.profiles.change("ada", setting(recipes=[]))
     assert bool(requests(instance)) is subscribed
 
 
@@ -159,7 +159,7 @@ def test_authors_are_served_in_turn_when_one_tick_has_no_time_for_all(own_stores
         profile = AuthorProfile(
             id=author, name=author, consent=Consent(who=author), recipes=[RecipeChoice(name=RECIPE)]
         )
-        own_stores.warehouse.add_profile(profile)
+        own_stores.warehouse.profiles.add(profile)
     publish_dataset(own_stores)
     for author in ("ben", "cid"):
         shutil.copytree(f"{own_stores.features.root}/ada", f"{own_stores.features.root}/{author}")

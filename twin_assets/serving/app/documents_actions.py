@@ -96,7 +96,7 @@ class DocumentsActions:
         known: list[str] = []
         if author:
             self._access.profile(who, author)
-            known = self._warehouse.platforms(author)
+            known = self._warehouse.documents.platforms(author)
         return [("every platform", ANY), *((name, name) for name in known)]
 
     def page(
@@ -107,13 +107,13 @@ class DocumentsActions:
             return ListPage()
         self._access.profile(who, author)
         wanted = form.filter()
-        total = self._warehouse.count_listed(author, wanted)
+        total = self._warehouse.documents.count(author, wanted)
         if total == 0:
             nothing = wanted == DocumentFilter()
             return ListPage(document_list.NOTHING_COLLECTED if nothing else document_list.NO_MATCH)
         number = min(max(number, 0), (total - 1) // PER_PAGE)
         first = number * PER_PAGE
-        rows = self._warehouse.list_documents(author, wanted, skip=first, limit=PER_PAGE)
+        rows = self._warehouse.documents.page(author, wanted, skip=first, limit=PER_PAGE)
         last = first + len(rows)
         return ListPage(
             html=document_list.page(rows, self._openings(rows), chosen),
@@ -125,7 +125,7 @@ class DocumentsActions:
 
     def _openings(self, rows: Sequence[ListedDocument]) -> dict[str, str]:
         untitled = [row.id for row in rows if not row.title]
-        return {found.id: document_list.opening(found) for found in self._warehouse.documents_by_id(untitled)}
+        return {found.id: document_list.opening(found) for found in self._warehouse.documents.by_id(untitled)}
 
     def choose(self, who: Caller, author: str | None, document_id: str | None) -> ChosenDocument:
         """How a document begins, and what it may be used for."""

@@ -85,7 +85,9 @@ def play(stores, settings):
 
 @pytest.fixture
 def texts(stores):
-    return lambda: {d.external_id: d.content for d in stores.warehouse.documents("ada") if d.deleted_at is None}
+    return lambda: {
+        d.external_id: d.content for d in stores.warehouse.documents.for_author("ada") if d.deleted_at is None
+    }
 
 
 def test_an_export_is_read_whole_and_says_when_it_was_made(play, export, texts):

@@ -61,10 +61,10 @@ def test_front_matter_and_extensions_say_what_a_file_is(collect, documents, fold
 
 def test_a_second_crawl_writes_nothing_and_keeps_the_data_version(collect, stores, folder):
     collect(folder)
-    before = stores.warehouse.raw_data_version("ada", "files")
+    before = stores.warehouse.documents.data_version("ada", "files")
     report = collect(folder)
     assert (report.writes, report.unchanged) == (0, 4)
-    assert stores.warehouse.raw_data_version("ada", "files") == before
+    assert stores.warehouse.documents.data_version("ada", "files") == before
 
 
 def test_edits_update_deletions_are_tombstones_and_a_file_that_comes_back_lives(collect, documents, folder):

@@ -335,7 +335,7 @@ def test_a_token_that_is_refused_is_named_and_never_shown(hub, stores, collect, 
         report.error
         == "127.0.0.1 does not take the token in GITHUB_TOKEN_OF_ADA: it is wrong or has expired, make a new one"
     )
-    assert TOKEN not in caplog.text + repr(report) + repr(stores.warehouse.crawls("ada"))
+    assert TOKEN not in caplog.text + repr(report) + repr(stores.warehouse.crawls.for_author("ada"))
 
 
 def test_a_token_that_is_not_set_is_an_error_that_names_the_variable(hub, settings):

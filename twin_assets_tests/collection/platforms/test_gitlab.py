@@ -243,7 +243,7 @@ def test_a_token_that_is_refused_is_named_and_never_shown(lab, stores, collect, 
     lab.failures["/api/v4/users"] = [answer({"message": "401 Unauthorized"}, 401)]
     report = collect(token=TOKEN)
     assert "does not take the token in GITLAB_TOKEN_OF_ADA" in report.error
-    assert TOKEN not in caplog.text + repr(report) + repr(stores.warehouse.crawls("ada"))
+    assert TOKEN not in caplog.text + repr(report) + repr(stores.warehouse.crawls.for_author("ada"))
 
 
 def test_a_redirect_to_another_host_gets_no_token(lab, collect):

@@ -138,10 +138,10 @@ def days_pass(stores):
     """days_pass(n) makes the last snapshots n days older."""
 
     def run(days: int) -> None:
-        state = stores.warehouse.crawl_state("ada", "li")
+        state = stores.warehouse.crawl_states.load("ada", "li")
         for taken in state["snapshots"].values():
             taken["at"] = (datetime.fromisoformat(taken["at"]) - timedelta(days=days)).isoformat()
-        stores.warehouse.save_crawl_state("ada", "li", state)
+        stores.warehouse.crawl_states.save("ada", "li", state)
 
     return run
 
@@ -202,7 +202,7 @@ def test_the_change_log_brings_what_was_written_edited_and_deleted_since(linkedi
 def test_a_long_log_is_read_to_its_end_and_the_newest_event_only_once(linkedin, collect, stores, texts):
     linkedin.changes = [event(7000000 + n, "CREATE", f"Post {n}.") for n in range(120)]
     assert collect().new == 120
-    state = stores.warehouse.crawl_state("ada", "li")
+    state = stores.warehouse.crawl_states.load("ada", "li")
     assert state["after_ms"] == linkedin.changes[-1]["processedAt"]
     assert state["seen"] == [linkedin.changes[-1]["id"]]
     assert (linkedin.asked.count("GET memberChangeLogs"), len(texts())) == (3, 120)

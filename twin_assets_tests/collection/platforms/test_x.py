@@ -158,7 +158,9 @@ def play(stores, settings, export):
 
 @pytest.fixture
 def texts(stores):
-    return lambda: {d.external_id: d.content for d in stores.warehouse.documents("ada") if d.deleted_at is None}
+    return lambda: {
+        d.external_id: d.content for d in stores.warehouse.documents.for_author("ada") if d.deleted_at is None
+    }
 
 
 def left(events):

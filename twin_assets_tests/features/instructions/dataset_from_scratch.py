@@ -24,8 +24,8 @@ def main() -> None:
     settings = Settings(_env_file=None, data_dir=data)
     stores = Stores(settings)
     profile = AuthorProfile(id="ada", name="Ada", consent=Consent(who="Ada"))
-    stores.warehouse.add_profile(profile)
-    stores.warehouse.upsert_documents([RawDocument.model_validate(row) for row in json.loads(documents.read_text())])
+    stores.warehouse.profiles.add(profile)
+    stores.warehouse.documents.upsert([RawDocument.model_validate(row) for row in json.loads(documents.read_text())])
     embedder, table = load_embedder(settings), stores.features.table
     cleaned = changes.cleaning_changes(stores.warehouse, profile, table("ada", "cleaned_documents"), print)
     stores.features.commit("ada", "cleaned_documents", cleaned.changes)

@@ -31,7 +31,7 @@ def built(project, materialize):
     """built(documents) -> what `build` makes of them, and the cleaned rows it was made from."""
 
     def make(documents):
-        project.warehouse.upsert_documents(documents)
+        project.warehouse.documents.upsert(documents)
         materialize("cleaned_documents", "chunks", "embeddings")
         cleaned, embeddings = (project.features.table("ada", name) for name in ("cleaned_documents", "embeddings"))
         embedder = load_embedder(project.settings)
@@ -51,9 +51,9 @@ def test_another_retriever_or_size_makes_another_dataset(settings):
 
 def test_context_is_the_authors_quotable_training_writing_and_never_the_answers_own(built, writing, project):
     private = raw("diary", f"On tides and bread. {writing[0].content}", visibility="private")
-    project.warehouse.upsert_documents(writing)
+    project.warehouse.documents.upsert(writing)
     for document in writing[4:8]:
-        project.warehouse.leave_out(document.id, ["quoting"])
+        project.warehouse.documents.leave_out(document.id, ["quoting"])
     result, cleaned = built([*writing, private])
     clusters = {row["document_id"]: row["cluster_id"] for row in cleaned}
     splits = split_clusters(clusters.items())
@@ -153,7 +153,7 @@ def test_the_card_of_an_empty_dataset_says_why(built):
 def test_an_exported_version_is_read_by_datasets_and_says_how_it_was_made(project, materialize, writing, tmp_path):
     import datasets
 
-    project.warehouse.upsert_documents(writing)
+    project.warehouse.documents.upsert(writing)
     materialize()
     folder = tmp_path / "export"
     for _ in range(2):
@@ -191,14 +191,14 @@ def rebuilt(project, materialize):
 
 
 def test_one_document_more_makes_its_own_examples_and_looks_up_no_other_context(rebuilt, project, writing, monkeypatch):
-    project.warehouse.upsert_documents(writing)
+    project.warehouse.documents.upsert(writing)
     before, looked_up = rebuilt()
     assert looked_up == sum(bool(row["passages"]) for row in before.values()) > 5
     asked = []
     monkeypatch.setattr(
         examples, "answers", lambda document, *rest: asked.append(document["title"]) or answers(document, *rest)
     )
-    project.warehouse.upsert_documents([raw("added", f"A rope is a machine for waiting. {LONG}", title="Rope")])
+    project.warehouse.documents.upsert([raw("added", f"A rope is a machine for waiting. {LONG}", title="Rope")])
     after, looked_up = rebuilt()
     new = after.keys() - before.keys()
     assert {after[name]["document_id"] for name in new} == {"ada:files:added"}
@@ -212,23 +212,23 @@ def test_one_document_more_makes_its_own_examples_and_looks_up_no_other_context(
 
 
 def test_context_is_looked_up_again_where_a_passage_no_longer_stands(rebuilt, project, writing):
-    project.warehouse.upsert_documents(writing)
+    project.warehouse.documents.upsert(writing)
     before, _ = rebuilt()
     shown = Counter(passage["chunk_id"].rsplit("#")[0] for row in before.values() for passage in row["passages"])
     gone, quoted = shown.most_common(1)[0]
-    project.warehouse.leave_out(gone, ["quoting"])
+    project.warehouse.documents.leave_out(gone, ["quoting"])
     after, looked_up = rebuilt()
     assert 0 < quoted <= looked_up + 2 * PASSAGES < len(before)
     assert not [row for row in after.values() if any(one["chunk_id"].startswith(gone) for one in row["passages"])]
 
 
 def test_context_is_looked_up_again_once_there_is_a_fifth_more(rebuilt, project, writing):
-    project.warehouse.upsert_documents(writing[:-5])
+    project.warehouse.documents.upsert(writing[:-5])
     rebuilt()
     chunks = project.features.table("ada", "embeddings").count()
     n_more = chunks // 5 + 1
     more = [raw(f"more-{n}", f"{LONG} Number {n}: {' '.join([str(n)] * 40)}", title=f"Rope {n}") for n in range(n_more)]
-    project.warehouse.upsert_documents(more)
+    project.warehouse.documents.upsert(more)
     rows, looked_up = rebuilt()
     assert project.features.table("ada", "embeddings").count() > chunks * MAX_GROWTH
     asked_with_context = sum(bool(row["passages"]) for row in rows.values())
@@ -236,7 +236,7 @@ def test_context_is_looked_up_again_once_there_is_a_fifth_more(rebuilt, project,
 
 
 def test_the_examples_are_the_same_with_the_cache_and_without(rebuilt, project, writing):
-    project.warehouse.upsert_documents(writing)
+    project.warehouse.documents.upsert(writing)
     first, _ = rebuilt()
     path = project.settings.memo("ada", "instruction_dataset")
     assert path.stat().st_size > 10_000
@@ -247,10 +247,10 @@ def test_the_examples_are_the_same_with_the_cache_and_without(rebuilt, project, 
 
 def test_what_is_deleted_leaves_the_cache_too(rebuilt, project, writing):
     planted = raw("planted", f"The blue heron knows my secret name. {LONG}", title="Heron")
-    project.warehouse.upsert_documents([*writing, planted])
+    project.warehouse.documents.upsert([*writing, planted])
     rebuilt()
     path = project.settings.memo("ada", "instruction_dataset")
     assert b"blue heron" in path.read_bytes()
-    project.warehouse.bury([planted.id])
+    project.warehouse.documents.mark_deleted([planted.id])
     rebuilt()
     assert b"blue heron" not in path.read_bytes()

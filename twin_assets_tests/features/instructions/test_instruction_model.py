@@ -181,8 +181,8 @@ def test_the_dataset_takes_the_models_instructions_of_public_writing_and_keeps_e
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     secret = "What I would tell nobody: the float was mine, and I had let it rust since the spring of that year. "
     documents = [raw(f"p{n}", f"{PIECE} And so on, {n}.", category=Category.POST) for n in range(6)]
-    project.warehouse.change_profile("ada", setting(train_private=True))
-    project.warehouse.upsert_documents([*documents, raw("diary", secret * 2, visibility="private")])
+    project.warehouse.profiles.change("ada", setting(train_private=True))
+    project.warehouse.documents.upsert([*documents, raw("diary", secret * 2, visibility="private")])
     materialize("cleaned_documents", "chunks", "embeddings")
     tables = [project.features.table("ada", name) for name in ("cleaned_documents", "embeddings")]
     embedder = load_embedder(project.settings)

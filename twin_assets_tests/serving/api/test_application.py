@@ -55,7 +55,7 @@ def test_a_stream_carries_twin_in_its_last_chunk(client, shared):
     assert [hasattr(chunk, "twin") for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
     assert chunks[-1].choices[0].finish_reason == "length"
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
-    kept = {one.id: one.draft for one in shared.warehouse.interactions("ada")}
+    kept = {one.id: one.draft for one in shared.warehouse.interactions.for_author("ada")}
     assert kept[chunks[-1].twin["interaction_id"]] == text
     assert len(chunks) > 3
 
@@ -204,7 +204,7 @@ def test_a_client_that_goes_away_ends_the_work(shared, stream, monkeypatch):
     monkeypatch.setattr(TorchEngine, "extend", at_leisure)
     drafter = Drafter(shared)
     api = build_api(shared, drafter, Access(shared.warehouse, "127.0.0.1"))
-    before = {one.id for one in shared.warehouse.interactions("ada")}
+    before = {one.id for one in shared.warehouse.interactions.for_author("ada")}
     body = {"model": "ada@v2", "messages": ASKED, "stream": stream, "temperature": 2}
     with running(api) as url:
         if stream:
@@ -218,7 +218,7 @@ def test_a_client_that_goes_away_ends_the_work(shared, stream, monkeypatch):
         while drafter._backend.n_held.get("ada@v2") and time.monotonic() < deadline:
             time.sleep(0.01)
         assert not drafter._backend.n_held.get("ada@v2")
-    [kept] = [one for one in shared.warehouse.interactions("ada") if one.id not in before]
+    [kept] = [one for one in shared.warehouse.interactions.for_author("ada") if one.id not in before]
     assert kept.outcome == "cancelled"
 
 
@@ -262,7 +262,12 @@ def test_one_draft_more_than_may_wait_is_told_to_come_back_and_all_else_still_an
 
         with all_drafts_wait(drafter, manifest):
             waiting = [pool.submit(ask, stream=n % 2 == 0) for n in range(n_places)]
-            until(lambda: sum(one.prompt_text is not None for one in world.warehouse.interactions("ada")) == n_places)
+            until(
+                lambda: (
+                    sum(one.prompt_text is not None for one in world.warehouse.interactions.for_author("ada"))
+                    == n_places
+                )
+            )
             assert httpx.get(f"{url}/v1/models", timeout=10).status_code == 200
             for refused in (ask(), ask(stream=True)):
                 assert refused.status_code == 429
@@ -293,7 +298,7 @@ def test_a_place_is_free_again_however_a_draft_ends(world, parts):
         until(lambda: status() == 200, timeout_s=5)
         too_long = [{"role": "user", "content": words(2000)}]
         assert [status(messages=too_long), status(messages=too_long, stream=True), status()] == [400, 400, 200]
-    kept = world.warehouse.interactions("ada")
+    kept = world.warehouse.interactions.for_author("ada")
     assert {one.outcome for one in kept} == {"done", "cancelled", "failed"}
 
 
@@ -307,7 +312,7 @@ def guarded(world: Stores):
     keys = {}
     for author in ("ada", "ben"):
         keys[author], sha256 = new_key()
-        world.warehouse.change_profile(author, setting(api_keys=[ApiKey(label="k", sha256=sha256)]))
+        world.warehouse.profiles.change(author, setting(api_keys=[ApiKey(label="k", sha256=sha256)]))
     return TestClient(build_app(world, "0.0.0.0", no_promotion, collector(world))), keys
 
 
@@ -349,13 +354,13 @@ def test_a_crawl_is_asked_for_over_http_and_its_outcome_read_there(guarded, worl
         Source(id=name, platform=name.split("-")[0], where=where, token_env="SECRET_NAME")
         for name, where in places.items()
     ]
-    world.warehouse.change_profile("ada", setting(sources=sources))
+    world.warehouse.profiles.change("ada", setting(sources=sources))
     answer = client.post("/v1/authors/ada/collect?source=blog-b", headers=ada)
     assert answer.status_code == 202
     assert [row["id"] for row in answer.json()["data"]] == ["blog-b"]
-    assert [(one["author"], one["source_id"]) for one in world.warehouse.crawl_requests()] == [("ada", "blog-b")]
+    assert [(one["author"], one["source_id"]) for one in world.warehouse.crawl_requests.all()] == [("ada", "blog-b")]
 
-    world.warehouse.save_crawl("ada", "files-a", {"new": 3, "failed": [{"item": "x.md", "reason": "is empty"}]})
+    world.warehouse.crawls.save("ada", "files-a", {"new": 3, "failed": [{"item": "x.md", "reason": "is empty"}]})
     rows = {row["id"]: row for row in client.get("/v1/authors/ada/sources", headers=ada).json()["data"]}
     assert rows["blog-b"]["asked_at"]
     assert rows["files-a"]["last_crawl"]["failed"] == [{"item": "x.md", "reason": "is empty"}]

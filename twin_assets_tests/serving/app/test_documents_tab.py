@@ -27,8 +27,8 @@ GAUGE = "ada:files:gauge"
 def actions(stores: Stores) -> DocumentsActions:
     """Of ada, who has written three things, and ben, who has written one."""
     for author, name in (("ada", "Ada Example"), ("ben", "Ben Other")):
-        stores.warehouse.add_profile(AuthorProfile(id=author, name=name, consent=Consent(who=name)))
-    stores.warehouse.upsert_documents(
+        stores.warehouse.profiles.add(AuthorProfile(id=author, name=name, consent=Consent(who=name)))
+    stores.warehouse.documents.upsert(
         [
             raw("gauge", "I check the gauge by hand.", title="The Gauge", url="https://skerrow.example/gauge"),
             raw("post", "Fog again.", title=None, platform="x", category=Category.POST, visibility="private"),
@@ -51,7 +51,7 @@ def said(actions: DocumentsActions, use: str, who: Caller = OPERATOR, document_i
 
 
 def left_out(stores: Stores, document_id: str = GAUGE) -> list[str]:
-    return next(stores.warehouse.documents_by_id([document_id])).left_out
+    return next(stores.warehouse.documents.by_id([document_id])).left_out
 
 
 def shown(actions: DocumentsActions, **fields: str) -> set[str]:
@@ -77,7 +77,7 @@ def shown(actions: DocumentsActions, **fields: str) -> set[str]:
     ],
 )
 def test_documents_are_found_by_title_platform_kind_visibility_and_use(actions, stores, fields, names):
-    stores.warehouse.leave_out("ada:files:median", ["quoting"])
+    stores.warehouse.documents.leave_out("ada:files:median", ["quoting"])
     assert shown(actions, **fields) == names
 
 
@@ -90,7 +90,7 @@ def test_platforms_to_choose_from_are_those_of_the_authors_own_documents(actions
 def test_pages_are_of_25_newest_first_and_a_page_that_is_no_more_is_the_last_one(actions, stores):
     first = datetime(2026, 1, 1, tzinfo=UTC)
     dated = [raw(f"d{n}", "text", published_at=first + timedelta(days=n)) for n in range(2 * PER_PAGE)]
-    stores.warehouse.upsert_documents(dated)
+    stores.warehouse.documents.upsert(dated)
     newest = actions.page(OPERATOR, "ada", FilterForm())
     assert newest.html.index(f'files:d{2 * PER_PAGE - 1}"') < newest.html.index(f'files:d{PER_PAGE}"')
     assert (newest.position, newest.has_newer, newest.has_older) == ("1 to 25 of 53", False, True)
@@ -100,14 +100,14 @@ def test_pages_are_of_25_newest_first_and_a_page_that_is_no_more_is_the_last_one
 
 
 def test_an_empty_list_says_why(actions, stores):
-    stores.warehouse.bury(["ben:files:secret"])
+    stores.warehouse.documents.mark_deleted(["ben:files:secret"])
     assert "Nothing is collected yet" in actions.page(BEN, "ben", FilterForm()).html
     assert "No document matches" in actions.page(OPERATOR, "ada", FilterForm(title="nowhere")).html
     assert actions.page(OPERATOR, None, FilterForm()).html == ""
 
 
 def test_what_was_deleted_at_its_source_is_neither_listed_nor_chosen(actions, stores):
-    stores.warehouse.bury([GAUGE])
+    stores.warehouse.documents.mark_deleted([GAUGE])
     assert shown(actions) == {"post", "median"}
     assert "no longer exists" in actions.choose(OPERATOR, "ada", GAUGE).heading
     assert "no longer exists" in said(actions, "nothing")
@@ -122,7 +122,7 @@ def test_a_chosen_document_shows_its_link_its_use_and_at_most_1500_characters(ac
     assert 'href="https://skerrow.example/gauge"' in chosen.heading
     assert (chosen.id, chosen.use) == (GAUGE, "training and quoting")
     assert "I check the gauge by hand." in chosen.beginning
-    stores.warehouse.upsert_documents([raw("gauge", "tide " * 1000)])
+    stores.warehouse.documents.upsert([raw("gauge", "tide " * 1000)])
     beginning = actions.choose(OPERATOR, "ada", GAUGE).beginning
     assert beginning.count("tide") == 300
     assert "…</div>" in beginning
@@ -136,14 +136,14 @@ def test_html_is_shown_as_text():
 
 @pytest.mark.parametrize(("allowed", "says"), [(True, "and models learn from it"), (False, "do not learn from it")])
 def test_what_being_private_means_is_said(actions, stores, allowed, says):
-    stores.warehouse.change_profile("ada", setting(train_private=allowed))
+    stores.warehouse.profiles.change("ada", setting(train_private=allowed))
     assert says in actions.choose(OPERATOR, "ada", "ada:files:post").heading
     assert "never quoted" not in actions.choose(OPERATOR, "ada", GAUGE).heading
 
 
 def test_what_others_wrote_is_shown_and_never_obeyed(actions, stores):
     evil = raw(EVIL, EVIL, title=EVIL, url="javascript:alert(1)", platform=EVIL)
-    stores.warehouse.upsert_documents([evil])
+    stores.warehouse.documents.upsert([evil])
     chosen = actions.choose(OPERATOR, "ada", evil.id)
     page = actions.page(OPERATOR, "ada", FilterForm()).html + chosen.heading + chosen.beginning
     assert "<img" not in page
@@ -153,7 +153,7 @@ def test_what_others_wrote_is_shown_and_never_obeyed(actions, stores):
 @pytest.mark.parametrize("use", LEFT_OUT_OF)
 def test_a_document_is_used_for_what_was_chosen_and_for_nothing_else(actions, stores, use):
     for before in LEFT_OUT_OF.values():
-        stores.warehouse.leave_out(GAUGE, list(before))
+        stores.warehouse.documents.leave_out(GAUGE, list(before))
         assert actions.use_for(OPERATOR, "ada", GAUGE, use).worked
         assert set(left_out(stores)) == set(LEFT_OUT_OF[use])
         assert actions.choose(OPERATOR, "ada", GAUGE).use == use
@@ -204,13 +204,13 @@ def test_leaving_a_document_out_asks_for_the_features_run_that_it_takes(actions,
     with instance_of(stores) as instance:
         event = instance.get_latest_materialization_event(dg.AssetKey(["raw", "files"]))
     tags = event.asset_materialization.tags
-    assert tags["dagster/data_version"] == stores.warehouse.raw_data_version("ada", "files")
+    assert tags["dagster/data_version"] == stores.warehouse.documents.data_version("ada", "files")
 
 
 @pytest.mark.browser
 def test_in_a_browser_a_document_is_found_left_out_and_seen_to_be(chromium, actions, stores):
-    stores.warehouse.upsert_documents([raw(f"n{n}", f"Note {n}.", title=f"Note {n}") for n in range(30)])
-    stores.warehouse.upsert_documents([raw("evil", EVIL, title=EVIL)])
+    stores.warehouse.documents.upsert([raw(f"n{n}", f"Note {n}.", title=f"Note {n}") for n in range(30)])
+    stores.warehouse.documents.upsert([raw("evil", EVIL, title=EVIL)])
     problems = []
     with running(build_app(stores, "127.0.0.1", pytest.fail, collector(stores))) as url:
         page = chromium.new_page()

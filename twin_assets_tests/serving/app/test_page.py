@@ -52,7 +52,7 @@ def test_a_finished_draft_is_rated_and_edited_by_consent(actions, world):
     assert "rated bad" in actions.rate(OPERATOR, view.stored, "bad")
     assert "did not agree" in actions.save_edit(OPERATOR, view.stored, "mine", consented=False)
     assert "may learn" in actions.save_edit(OPERATOR, view.stored, "mine, again", consented=True)
-    [kept] = world.warehouse.interactions("ada")
+    [kept] = world.warehouse.interactions.for_author("ada")
     assert (kept.rating, kept.edited, kept.consented) == ("bad", "mine, again", True)
     assert "no finished draft" in actions.rate(OPERATOR, None, "good")
 
@@ -172,7 +172,7 @@ def test_in_a_browser_a_prompt_becomes_a_streamed_draft_beside_its_sources(chrom
         page.check("#consent input")
         page.click("#save")
         page.wait_for_selector("#kept .done >> text=later versions may learn")
-        [kept] = stores.warehouse.interactions("ada")
+        [kept] = stores.warehouse.interactions.for_author("ada")
         assert (kept.rating, kept.edited, kept.consented) == ("good", "As I would say it.", True)
         assert kept.draft == draft
 
@@ -225,7 +225,7 @@ def test_in_a_browser_stop_ends_the_draft(chromium, tmp_path, parts: Parts, monk
         page.wait_for_timeout(300)
         assert len(page.input_value("#draft textarea")) == length
         page.close()
-    assert [one.outcome for one in stores.warehouse.interactions("ada")] == ["cancelled"]
+    assert [one.outcome for one in stores.warehouse.interactions.for_author("ada")] == ["cancelled"]
 
 
 @pytest.mark.browser

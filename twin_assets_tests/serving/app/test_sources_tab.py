@@ -42,7 +42,7 @@ def uploads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def two_authors(stores: Stores) -> Stores:
     for author, name in (("ada", "Ada Example"), ("ben", "Ben Other")):
-        stores.warehouse.add_profile(AuthorProfile(id=author, name=name, consent=Consent(who=name)))
+        stores.warehouse.profiles.add(AuthorProfile(id=author, name=name, consent=Consent(who=name)))
     return stores
 
 
@@ -69,18 +69,18 @@ def test_the_operator_adds_an_author_who_states_that_the_writing_is_theirs(actio
         assert says in unescape(refused.message)
         assert not refused.worked
     assert actions.add_author(OPERATOR, "eve", "Eve", "Eve Example", agreed=True).worked
-    assert stores.warehouse.profile("eve").consent.who == "Eve Example"
+    assert stores.warehouse.profiles.get("eve").consent.who == "Eve Example"
     assert "Eve Example stated on" in actions.show(OPERATOR, "eve").html
 
 
 def test_nobody_else_adds_an_author(actions, stores):
     assert "only the operator" in actions.add_author(BEN, "eve", "Eve", "Eve", agreed=True).message
-    assert [profile.id for profile in stores.warehouse.profiles()] == ["ada", "ben"]
+    assert [profile.id for profile in stores.warehouse.profiles.all()] == ["ada", "ben"]
 
 
 def test_who_logged_in_as_one_author_sees_and_changes_nothing_of_another(actions, stores, zipped):
     actions.add_source(OPERATOR, "ada", BLOG)
-    [source] = stores.warehouse.profile("ada").sources
+    [source] = stores.warehouse.profiles.get("ada").sources
     with pytest.raises(NotThere):
         actions.show(BEN, "ada")
     for refused in (
@@ -90,8 +90,8 @@ def test_who_logged_in_as_one_author_sees_and_changes_nothing_of_another(actions
         actions.receive(BEN, "ada", zipped, own_files=True),
     ):
         assert "there is no author" in refused.message
-    assert stores.warehouse.profile("ada").sources == [source]
-    assert stores.warehouse.crawl_requests() == []
+    assert stores.warehouse.profiles.get("ada").sources == [source]
+    assert stores.warehouse.crawl_requests.all() == []
     assert not inbox.inbox_of(stores, "ada").exists()
 
 
@@ -101,18 +101,18 @@ def test_who_logged_in_names_no_folder_and_no_secret_of_the_server(actions, stor
     assert "give a URL or a handle" in actions.add_source(BEN, "ben", Place(str(tmp_path / "writing"))).message
     assert "ask its operator" in actions.add_source(BEN, "ben", Place(BLOG.where, token_env="MONGODB_URI")).message
     assert actions.add_source(BEN, "ben", BLOG).worked
-    assert {source.token_env for source in stores.warehouse.profile("ben").sources} == {None}
+    assert {source.token_env for source in stores.warehouse.profiles.get("ben").sources} == {None}
 
 
 def test_one_source_or_all_of_them_are_asked_for(actions, stores):
     assert "ada has no source yet: add one" in actions.collect(OPERATOR, "ada", ALL_SOURCES).message
     for where in (BLOG.where, "https://other.example/"):
         actions.add_source(OPERATOR, "ada", Place(where))
-    first, second = (source.id for source in stores.warehouse.profile("ada").sources)
+    first, second = (source.id for source in stores.warehouse.profiles.get("ada").sources)
     assert "requested a crawl of blog" in actions.collect(OPERATOR, "ada", second).message
-    assert [request["source_id"] for request in stores.warehouse.crawl_requests()] == [second]
+    assert [request["source_id"] for request in stores.warehouse.crawl_requests.all()] == [second]
     assert "2 sources" in actions.collect(OPERATOR, "ada", ALL_SOURCES).message
-    assert {request["source_id"] for request in stores.warehouse.crawl_requests()} == {first, second}
+    assert {request["source_id"] for request in stores.warehouse.crawl_requests.all()} == {first, second}
     shown = actions.show(OPERATOR, "ada")
     assert shown.under_way
     assert [value for _, value in shown.sources] == [ALL_SOURCES, first, second]
@@ -121,7 +121,7 @@ def test_one_source_or_all_of_them_are_asked_for(actions, stores):
 def test_a_removed_source_is_no_longer_listed_and_its_documents_are_said_to_stay(actions, stores):
     actions.add_source(OPERATOR, "ada", BLOG)
     assert "choose one" in actions.remove(OPERATOR, "ada", ALL_SOURCES).message
-    [source] = stores.warehouse.profile("ada").sources
+    [source] = stores.warehouse.profiles.get("ada").sources
     assert "the documents that came from it stay" in actions.remove(OPERATOR, "ada", source.id).message
     assert "No source yet" in actions.show(OPERATOR, "ada").html
     assert "choose an author" in actions.remove(OPERATOR, None, source.id).message
@@ -204,7 +204,7 @@ def test_an_upload_may_be_larger_than_a_request_but_not_without_end(two_authors)
 
 def test_from_elsewhere_nobody_uploads_without_a_login(two_authors):
     key, sha256 = new_key()
-    two_authors.warehouse.change_profile("ada", setting(api_keys=[ApiKey(label="k", sha256=sha256)]))
+    two_authors.warehouse.profiles.change("ada", setting(api_keys=[ApiKey(label="k", sha256=sha256)]))
     app = build_app(two_authors, "0.0.0.0", pytest.fail, collector(two_authors))
     remote = TestClient(app, base_url="http://twin.example")
     files = {"files": ("a.zip", b"PK")}
@@ -278,4 +278,4 @@ def test_in_a_browser_an_author_and_a_source_are_added_and_what_was_collected_is
         page.wait_for_selector(".twin-place >> text=notes.zip, uploaded")
         page.close()
     assert problems == []
-    assert {document.external_id for document in project.warehouse.documents("ada")} == {"tide.md"}
+    assert {document.external_id for document in project.warehouse.documents.for_author("ada")} == {"tide.md"}

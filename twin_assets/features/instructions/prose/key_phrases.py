@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from twin_assets.documents import digest
-from twin_assets.stores.stop_words import IN_ANY_TEXT
+from twin_assets.features.instructions.prose.generic_words import IN_ANY_TEXT
 
 MAX_WORDS = 3
 """A phrase has at most this many words."""
