@@ -53,7 +53,7 @@ def monitoring_report(context: dg.AssetExecutionContext) -> Iterator[dg.Material
 
 
 def _collect_old_datasets(stores: Stores, author: str) -> None:
-    """Delete the author's datasets that are no longer needed, as `collect_snapshots` decides.
+    """Delete the author's datasets that are no longer needed, as `delete_old_snapshots` decides.
 
     A dataset run does the same, but it has to keep the dataset that it replaces, which may be read for another day. For
     an author whose writing no longer changes, no further run would delete it.
