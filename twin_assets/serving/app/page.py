@@ -157,9 +157,9 @@ class Page:
                             1.5,
                             value=Sampling().temperature,
                             step=0.05,
-                            label="Temperature: 0 always takes the likeliest word",
+                            label="Temperature (0: the likeliest words)",
                         )
-                        self.seed = gr.Number(label="Seed: the same seed gives the same draft", precision=0, value=None)
+                        self.seed = gr.Number(label="Seed (same seed, same draft)", precision=0, value=None)
                 with gr.Row():
                     self.go = gr.Button("Draft", variant="primary", elem_id="go", scale=3)
                     self.stop = gr.Button("Stop", elem_id="stop", scale=1)

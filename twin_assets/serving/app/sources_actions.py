@@ -18,7 +18,7 @@ from twin_assets.serving.app.outcomes import ActionResult, run_action
 ALL_SOURCES = ""
 """The value of the choice that means all of an author's sources."""
 DETECT_PLATFORM = ""
-"""The value of the choice that finds the platform from the place itself."""
+"""The value of the choice that detects the platform from the place itself."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class SourcesActions:
         """The platforms to choose from. of_this_machine: include folders and archives of this machine."""
         known = self._collector.platforms(of_this_machine=of_this_machine)
         return [
-            ("found from the place", DETECT_PLATFORM),
+            ("detected from the address", DETECT_PLATFORM),
             *((f"{name}: {accepted}", name) for name, accepted in known.items()),
         ]
 
