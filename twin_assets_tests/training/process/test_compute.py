@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from twin_assets.training.process.compute import _AnswerNll, answer_nll, computes_in_bf16, fuse_lora, head_is_plain
-from twin_assets.training.process.trainer import collated, cut, n_learned
+from twin_assets.training.process.trainer import collated, n_learned, padded_batches
 
 
 def windows(vocabulary: int = 1024) -> list[dict]:
@@ -52,7 +52,7 @@ def test_loss_and_gradients_are_those_of_transformers(make_tiny_model, architect
     expected, expected_gradients = plain_loss_and_gradients(model)
     assert head_is_plain(model.get_base_model())
     fuse_lora(model)
-    batches = cut(windows(), 0, max_tokens)
+    batches = padded_batches(windows(), 0, max_tokens)
     losses = [answer_nll(model.get_base_model(), batch) / n_learned(batches) for batch in batches]
     for loss in losses:
         loss.backward()

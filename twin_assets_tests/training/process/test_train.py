@@ -268,7 +268,7 @@ def test_a_base_too_short_for_the_recipes_answers_is_a_bad_recipe(fit, write_rec
 def test_progress_is_told_in_words(fit, write_recipe, monkeypatch):
     from twin_assets.training.process import callbacks
 
-    monkeypatch.setattr(callbacks, "SAY_EVERY_S", 0.0)
+    monkeypatch.setattr(callbacks, "PROGRESS_INTERVAL_S", 0.0)
     fit()
     assert any(line.startswith("training: step 12 of 12, loss ") for line in fit.said)
 
