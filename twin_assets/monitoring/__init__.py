@@ -1,0 +1,1 @@
+"""Monitoring pipeline: one report per author and day."""

@@ -45,7 +45,7 @@ OTHER_LANGUAGE = "answer in another language than its document"
 QUOTED = "quoted passage"
 LINKS = "list of link targets"
 BOILERPLATE = "paragraph that many documents share"
-"""Reasons to reject a piece of a document. Datasets and the memo keep these texts, so they stay as they are."""
+"""These are the reasons to reject a piece. Datasets and the memo store the texts, so they have to stay as they are."""
 
 STOP = (
     r"(?:(?<!\bMrs)(?<!\bMr)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\betc)(?<!\be\.g)(?<!\bi\.e)(?<!\b[A-Z])"
