@@ -274,7 +274,7 @@ class FeatureStore:
             return None
 
     def commit(self, author: str, name: str, changes: Changes) -> Publication:
-        """Apply `changes` in one Lance transaction, update the indexes and publish. A second call changes nothing."""
+        """Apply `changes` in one Lance transaction, update the indexes, publish. Doing it twice is the same as once."""
         from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
         retrying = Retrying(
