@@ -39,7 +39,7 @@ check: .venv/installed-dev
 format: .venv/installed-dev
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-# What is missing on the machine is said in one line with the command that mends it.
+# If something is missing on the machine, one line says what, and the command that installs it.
 python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is missing: sudo apt-get install python3 python3-venv"; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11: sudo apt-get install python3.11 python3.11-venv (or name one: make PYTHON=/path/to/python3.11)"; exit 1; }

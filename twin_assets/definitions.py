@@ -5,7 +5,7 @@ import gc
 
 import dagster as dg
 
-# Dagster's many thousand objects stay for the process's life; looking through them anew, twice while the rest is
+# Dagster's many thousand objects stay for the process's life; looking through them again, twice while the rest is
 # loaded, would cost 130 ms, a fifth of `import dagster`.
 gc.freeze()
 
