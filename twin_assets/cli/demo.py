@@ -31,7 +31,7 @@ def run_demo(stores: Stores, author: str, sources: list[str], recipe: str, with_
     _prepare(stores, author, sources, recipe)
     say_title(f"The graph for {author}: collect, clean, chunk, embed, build a dataset, train, evaluate")
     with runs.dagster_instance() as instance:
-        outcomes = runs.run_graph(instance, stores, author, [recipe], runs.RECIPE[-1], tell_outcome)
+        outcomes = runs.run_graph(instance, stores, author, [recipe], runs.LAST_ASSET, tell_outcome)
         manifest = _newest(stores, author, recipe)
         if manifest is not None:
             _approve(instance, stores, manifest)

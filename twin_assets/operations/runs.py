@@ -18,15 +18,15 @@ import dagster as dg
 from filelock import FileLock
 
 from twin_assets.errors import BadInput
-from twin_assets.operations.staleness import FEATURES, out_of_date
+from twin_assets.operations.staleness import FEATURES_JOB, job_assets, out_of_date
 from twin_assets.orchestration.partitions import add_partitions, author_recipe
 from twin_assets.orchestration.run_launcher import bury_dead_runs, cancel_own_runs, own_process_tag
 from twin_assets.settings import Settings
 from twin_assets.stores import Stores
 
-RECIPE = ("preference_pairs", "adapter", "evaluation_report")
-UNTIL = ("raw", *FEATURES, *RECIPE)
-
+RECIPE_JOB = "recipe"
+LAST_ASSET = "evaluation_report"
+"""The asset up to which the graph is run unless another is named."""
 PROGRESS_CONFIG: dict[str, Any] = {"loggers": {"progress": {}}}
 
 
@@ -180,21 +180,19 @@ def collect(
 def run_features(
     instance: dg.DagsterInstance, author: str, tell: TellOutcome, until: str = "instruction_dataset"
 ) -> list[Outcome]:
-    """The feature assets up to `until` that are out of date, in one run."""
-    wanted = FEATURES[: FEATURES.index(until) + 1]
+    """Run the feature assets up to `until` that are out of date, in one run."""
     stale = out_of_date(instance, author)
-    first = next((asset for asset in wanted if asset in stale), None)
-    if first is None:
-        outcome = Outcome("features", "skipped", text="up to date")
+    assets = [asset for asset in _up_to(until, job_assets(FEATURES_JOB)) if asset in stale]
+    if assets:
+        outcome = run_job(instance, "features", FEATURES_JOB, author, assets)
     else:
-        assets = wanted[wanted.index(first) :]
-        outcome = run_job(instance, "features", "features", author, assets)
+        outcome = Outcome("features", "skipped", text="up to date")
     tell(outcome)
     return [outcome]
 
 
 def run_recipe(
-    instance: dg.DagsterInstance, stores: Stores, author: str, recipe: str, tell: TellOutcome, until: str = RECIPE[-1]
+    instance: dg.DagsterInstance, stores: Stores, author: str, recipe: str, tell: TellOutcome, until: str = LAST_ASSET
 ) -> list[Outcome]:
     """Train and evaluate a recipe, unless the registry holds this recipe on this dataset, judged by today's code.
 
@@ -208,11 +206,11 @@ def run_recipe(
     dataset = stores.features.table(author, "instruction_dataset").pinned
     identity = identity_of(resolved, dataset, known_revision(resolved.base, stores.settings))
     manifest = trained_version(stores, author, resolved, identity)
-    if manifest and (until != RECIPE[-1] or is_judged(stores, manifest)):
+    if manifest and (until != LAST_ASSET or is_judged(stores, manifest)):
         outcome = Outcome(f"recipe {recipe}", "skipped", text=f"{manifest.version} holds this dataset")
     else:
-        assets = RECIPE[: RECIPE.index(until) + 1]
-        outcome = run_job(instance, f"recipe {recipe}", "recipe", author_recipe(author, recipe), assets)
+        assets = _up_to(until, job_assets(RECIPE_JOB))
+        outcome = run_job(instance, f"recipe {recipe}", RECIPE_JOB, author_recipe(author, recipe), assets)
     tell(outcome)
     return [outcome]
 
@@ -220,19 +218,25 @@ def run_recipe(
 def run_graph(
     instance: dg.DagsterInstance, stores: Stores, author: str, recipes: Sequence[str], until: str, tell: TellOutcome
 ) -> list[Outcome]:
-    """The graph up to `until`; it goes on with what succeeded."""
-    if until not in UNTIL:
-        raise BadInput(f"{until!r} is no asset of the graph: use one of {', '.join(UNTIL)}")
+    """Run the graph up to `until`, an asset or `raw` for collection alone; it goes on with what succeeded."""
+    features_assets, recipe_assets = job_assets(FEATURES_JOB), job_assets(RECIPE_JOB)
+    known = ["raw", *features_assets, *recipe_assets]
+    if until not in known:
+        raise BadInput(f"{until!r} is no asset that `twin run` goes up to: use one of {', '.join(known)}")
     register(instance, stores)
     outcomes = collect(instance, stores, author, tell)
     if until == "raw" or not any(True for _ in stores.warehouse.fingerprints(author)):
         return outcomes
-    features = run_features(instance, author, tell, until if until in FEATURES else FEATURES[-1])
+    features = run_features(instance, author, tell, until if until in features_assets else features_assets[-1])
     outcomes += features
-    if until in RECIPE and features[0].status != "failed":
+    if until in recipe_assets and features[0].status != "failed":
         for recipe in recipes:
             outcomes += run_recipe(instance, stores, author, recipe, tell, until)
     return outcomes
+
+
+def _up_to(until: str, assets: list[str]) -> list[str]:
+    return assets[: assets.index(until) + 1]
 
 
 def promote(instance: dg.DagsterInstance, author: str, version: str | None, who: str, reason: str) -> Outcome:

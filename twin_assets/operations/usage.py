@@ -7,11 +7,10 @@ out of date.
 from collections.abc import Collection, Sequence
 
 import dagster as dg
-from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from twin_assets.documents import AuthorProfile, RawDocument, Use
 from twin_assets.errors import NotThere
-from twin_assets.operations.staleness import latest_tags
+from twin_assets.operations.staleness import DATA_VERSION_TAG, data_version
 from twin_assets.stores import Stores
 
 
@@ -63,7 +62,7 @@ def _report_use_changed(instance: dg.DagsterInstance, stores: Stores, author: st
     for platform in platforms:
         key = dg.AssetKey(["raw", platform])
         version = stores.warehouse.raw_data_version(author, platform)
-        if (latest_tags(instance, key, author) or {}).get(DATA_VERSION_TAG) == version:
+        if data_version(instance, key, author) == version:
             continue
         instance.report_runless_asset_event(
             dg.AssetMaterialization(
