@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from twin_assets.content.access_walls import wall
+from twin_assets.content.access_walls import access_wall
 from twin_assets_tests.collection.site import article
 
 LONG = "A sentence of an article that goes on for a while, about tides and how they are measured. " * 30
@@ -38,11 +38,11 @@ CLOUDFLARE = page(
     ],
 )
 def test_what_stands_where_a_text_should_is_told_with_what_to_do(body, reason):
-    assert reason in (wall(body, "https://a.example/x") or "")
+    assert reason in (access_wall(body, "https://a.example/x") or "")
 
 
 def test_a_consent_page_is_told_by_its_address():
-    assert "consent" in (wall(page("Hello", "<p>Yes?</p>"), "https://consent.example.com/m?continue=x") or "")
+    assert "consent" in (access_wall(page("Hello", "<p>Yes?</p>"), "https://consent.example.com/m?continue=x") or "")
 
 
 @pytest.mark.parametrize(
@@ -59,4 +59,4 @@ def test_a_consent_page_is_told_by_its_address():
     ],
 )
 def test_an_article_is_no_wall_even_when_it_writes_about_one(body):
-    assert wall(body, "https://a.example/x") is None
+    assert access_wall(body, "https://a.example/x") is None
