@@ -39,7 +39,7 @@ def raw_asset(crawler: Crawler) -> dg.AssetsDefinition:
         code_version=CODE_VERSION,
         pool=f"crawl_{platform}",
         retry_policy=dg.RetryPolicy(max_retries=1, delay=30),
-        description=f"An author's writing on {platform} as it stands there. Reads {crawler.accepted}.",
+        description=f"An author's writing on {platform}, as it is there now. Reads {crawler.accepted}.",
         check_specs=[
             dg.AssetCheckSpec(name, asset=["raw", platform], description=text, partitions_def=authors)
             for name, text in CHECKS.items()

@@ -106,7 +106,7 @@ def crawl_forge(forge: Forge, state: Mapping[str, Any], *, posts: bool) -> Itera
 
     Raises BadSource, after a checkpoint of what was done, when the forge accepts no more requests for now.
     """
-    memory = _ForgeState(state)
+    crawl_state = _ForgeState(state)
     try:
         listing = forge.listing()
     except BadItem as error:
@@ -117,32 +117,32 @@ def crawl_forge(forge: Forge, state: Mapping[str, Any], *, posts: bool) -> Itera
             if repository.reason:
                 yield Skipped(repository.name, repository.reason)
                 continue
-            complete &= yield from _repository(forge, repository, memory, posts=posts)
-            yield memory.checkpoint()
+            complete &= yield from _repository(forge, repository, crawl_state, posts=posts)
+            yield crawl_state.checkpoint()
     except BadSource:
-        yield memory.checkpoint()
+        yield crawl_state.checkpoint()
         raise
     names = {repository.name for repository in listing.repositories if not repository.reason}
-    for name in () if listing.shows_private else memory.private_beyond(names):
+    for name in () if listing.shows_private else crawl_state.private_beyond(names):
         complete = False
         yield Skipped(name, "is private and not shown without its owner's token: what was collected of it stays")
     if complete:
-        memory.keep_only(names)
-        yield memory.checkpoint()
+        crawl_state.keep_only(names)
+        yield crawl_state.checkpoint()
         yield ListingComplete()
 
 
 def _repository(
-    forge: Forge, repository: Repository, memory: "_ForgeState", *, posts: bool
+    forge: Forge, repository: Repository, crawl_state: "_ForgeState", *, posts: bool
 ) -> Generator[Event, None, bool]:
     """One repository's events; returns True if everything in it was listed."""
-    seen = memory.of(repository)
+    seen = crawl_state.of(repository)
     is_as_it_was = seen.version is not None and seen.version == repository.version
     complete = True
     if is_as_it_was:
         yield Unchanged(tuple(f"{repository.name}/{path}" for path in seen.files))
     else:
-        complete = yield from _files(forge, repository, seen, memory)
+        complete = yield from _files(forge, repository, seen, crawl_state)
     if not posts:
         seen.commits = None  # they are gone from here on; when posts are wanted again, all must be fetched
     else:
@@ -151,7 +151,7 @@ def _repository(
 
 
 def _files(
-    forge: Forge, repository: Repository, seen: "_RepositoryState", memory: "_ForgeState"
+    forge: Forge, repository: Repository, seen: "_RepositoryState", crawl_state: "_ForgeState"
 ) -> Generator[Event, None, bool]:
     seen.version = None
     try:
@@ -168,14 +168,14 @@ def _files(
         seen.forget_all_but(wanted)
     yield Unchanged(tuple(f"{repository.name}/{path}" for path, file in wanted.items() if seen.has_written(file)))
     visit = partial(_visit, forge, repository, seen, limit)
-    failed = yield from _changed_files([file for file in wanted.values() if seen.is_new(file)], visit, memory)
+    failed = yield from _changed_files([file for file in wanted.values() if seen.is_new(file)], visit, crawl_state)
     if not tree.missing and not failed:
         seen.version = repository.version
     return not tree.missing and len(wanted) < MAX_FILES
 
 
 def _changed_files(
-    files: list[TreeFile], visit: Callable[[TreeFile], Event], memory: "_ForgeState"
+    files: list[TreeFile], visit: Callable[[TreeFile], Event], crawl_state: "_ForgeState"
 ) -> Generator[Event, None, int]:
     """The events of these files; returns how many could not be read."""
     failed = 0
@@ -184,7 +184,7 @@ def _changed_files(
         yield event
         failed += isinstance(event, Failed)
         if number % FILES_PER_CHECKPOINT == 0:
-            yield memory.checkpoint()
+            yield crawl_state.checkpoint()
     return failed
 
 
@@ -251,16 +251,16 @@ def _posts(
             commits = list(forge.commits(repository))
             yield from map(Found, commits)
             seen.commits = [item.external_id for item in commits]
-        wordless = []
+        textless = []
         for item in forge.discussions(repository):
             if item.content.strip():
                 yield Found(item)
             else:
-                wordless.append(item.external_id)
+                textless.append(item.external_id)
     except BadItem as error:
         yield Failed(f"{repository.name}#", str(error))
         return False
-    yield from _skipped_by_reason({"has a title and no text": wordless} if wordless else {})
+    yield from _skipped_by_reason({"has a title and no text": textless} if textless else {})
     return True
 
 

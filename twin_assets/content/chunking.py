@@ -27,7 +27,7 @@ PATH_SEPARATOR = " > "
 
 CHUNK_COST = 1.0
 SLACK_COST = 0.6
-"""The extra cost of an empty chunk, times the square of its unused share: equal lengths are cheapest."""
+"""A chunk costs this much more, times the square of its unused share, so that equal lengths are cheapest."""
 MID_WORD_COST = 8.0
 
 

@@ -80,7 +80,8 @@ def _of_site(url: str, where: str) -> bool:
 def _of_handle(url: str, handle: str, platform: str) -> bool:
     """True if the URL is the handle's page.
 
-    That is ada.platform.com, platform.com/ada or platform.com/@ada for `ada`, home.example/@ada for `@ada@home.example`.
+    For `ada` that is ada.platform.com, platform.com/ada or platform.com/@ada, and for `@ada@home.example`
+    home.example/@ada.
     """
     account, _, home = handle.lower().removeprefix("@").partition("@")
     account = account.split("/")[0]

@@ -222,7 +222,7 @@ def run_graph(
     features_assets, recipe_assets = job_assets(FEATURES_JOB), job_assets(RECIPE_JOB)
     known = ["raw", *features_assets, *recipe_assets]
     if until not in known:
-        raise BadInput(f"{until!r} is no asset that `twin run` goes up to: use one of {', '.join(known)}")
+        raise BadInput(f"{until!r} is not an asset that `twin run` can stop after: use one of {', '.join(known)}")
     register(instance, stores)
     outcomes = collect(instance, stores, author, tell)
     if until == "raw" or not any(True for _ in stores.warehouse.fingerprints(author)):

@@ -31,10 +31,10 @@ CLOUDFLARE = page(
         (page("Before you continue to the site", "<p>We use cookies.</p><button>Accept</button>"), "consent"),
         (page("Page not found", "<p>Sorry, we looked everywhere.</p>"), "no such page"),
         (page("My blog", "<h1>404</h1><p>Nothing here.</p>"), "no such page"),
-        (page("A story", f"<p>{LONG}</p>", ld(isAccessibleForFree=False)), "beginning only"),
-        (page("A story", f"<p>{LONG}</p>", ld(isAccessibleForFree="False")), "beginning only"),
-        (page("A story", "<p>Once.</p><p>This post is for paid subscribers</p>"), "beginning only"),
-        (page("A story", "<p>Once.</p>", '<meta property="article:content_tier" content="locked">'), "beginning only"),
+        (page("A story", f"<p>{LONG}</p>", ld(isAccessibleForFree=False)), "only the beginning"),
+        (page("A story", f"<p>{LONG}</p>", ld(isAccessibleForFree="False")), "only the beginning"),
+        (page("A story", "<p>Once.</p><p>This post is for paid subscribers</p>"), "only the beginning"),
+        (page("A story", "<p>Once.</p>", '<meta property="article:content_tier" content="locked">'), "only the beginning"),
     ],
 )
 def test_what_stands_where_a_text_should_is_told_with_what_to_do(body, reason):

@@ -190,7 +190,7 @@ def _is_skipped_folder(name: str) -> bool:
 def _reason_to_skip(name: str) -> str | None:
     path = PurePosixPath(name)
     if folder := next((part for part in path.parts[:-1] if _is_skipped_folder(part)), None):
-        return f"lies in {folder}/, which holds no writing"
+        return f"is in {folder}/, which holds no writing"
     if path.name in SKIPPED_FOLDERS:
         return "is a folder that holds no writing"
     if path.name.startswith("."):

@@ -184,7 +184,7 @@ def _feed(url: str, source: Source, http: WebClient) -> Iterator[Event]:
         else:
             yield _event(item, source)
     for entry in others:
-        yield Skipped(entry.url or entry.name, f"is by {entry.author or 'nobody who is named'}")
+        yield Skipped(entry.url or entry.name, f"is by {entry.author or 'an unnamed author'}")
 
 
 def _entries(url: str, http: WebClient) -> list[FeedEntry]:

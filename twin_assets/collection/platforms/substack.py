@@ -448,7 +448,7 @@ def _feed(home: str, source: Source, progress: _Progress, http: WebClient) -> It
             yield Unchanged((slug[1],))
             yield Skipped(entry.url or slug[1], str(error))
     for entry in others:
-        yield Skipped(entry.url or entry.name, f"is by {entry.author or 'nobody who is named'}")
+        yield Skipped(entry.url or entry.name, f"is by {entry.author or 'an unnamed author'}")
 
 
 def _entries(url: str, http: WebClient) -> list[FeedEntry]:

@@ -54,7 +54,7 @@ class LinkedInCrawler:
     platform: ClassVar[str] = "linkedin"
     accepted: ClassVar[str] = (
         "`api` or https://www.linkedin.com/in/… with a token of the Member Data Portability API, or the archive of "
-        "one's data"
+        "your data"
     )
     options: ClassVar[Mapping[str, str]] = {
         "comments": "yes takes what you wrote under other people's posts too",
