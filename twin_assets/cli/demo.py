@@ -32,7 +32,7 @@ def run_demo(stores: Stores, author: str, sources: list[str], recipe: str, with_
     _prepare(stores, author, sources, recipe)
     say_title(f"The graph for {author}: collect, clean, chunk, embed, build a dataset, train, evaluate")
     with runs.dagster_instance() as instance:
-        outcomes = runs.run_graph(instance, stores, author, [recipe], runs.RECIPE[-1], tell_outcome)
+        outcomes = runs.run_graph(instance, stores, author, [recipe], runs.LAST_ASSET, tell_outcome)
         manifest = _newest(stores, author, recipe)
         if manifest is not None:
             _approve(instance, stores, manifest)
@@ -58,7 +58,7 @@ def say_title(text: str) -> None:
 
 
 def _prepare(stores: Stores, author: str, sources: list[str], recipe: str) -> None:
-    from twin_assets.collection.places import platform_for
+    from twin_assets.collection.locations import platform_for
     from twin_assets.training.recipe import load_recipe
 
     load_recipe(recipe, stores.settings, {})

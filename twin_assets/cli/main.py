@@ -477,7 +477,7 @@ def document_leave_out(
     opened = stores()
     before = set(document_of(opened, author_id, document_id).left_out)
     wanted = before.difference(uses) if take_back else before.union(uses)
-    left_out = Collector(opened).leave_out(author_id, document_id, wanted)
+    left_out = Collector(opened).exclude(author_id, document_id, wanted)
     for sentence in left_out.sentences(document_id, START_FEATURES.format(author=author_id)):
         say(sentence)
 

@@ -1,35 +1,40 @@
 """Which of an author's feature assets are out of date, and why.
 
-A materialization carries the data versions of what it was made from, and the code version that made it.
+Dagster records with each materialization its code version and the last event of each input at that time. An asset is
+out of date when its code version has changed since then, or the data version of an input. The comparison is made here,
+since Dagster's own, the `CachingStaleStatusResolver` of 1.13, cannot be used: it never sees the first materialization
+of an input, so that an author's first source on a platform would be skipped, and it calls
+`cleaned_documents` out of date when a platform is added to the graph.
 """
-
-from collections.abc import Sequence
-from hashlib import sha256
 
 import dagster as dg
 
-FEATURES = ("cleaned_documents", "chunks", "embeddings", "instruction_dataset")
-UPSTREAM = {
-    "chunks": ("cleaned_documents",),
-    "embeddings": ("chunks",),
-    "instruction_dataset": ("embeddings", "cleaned_documents"),
-}
+# Dagster exports no name for the tag that holds a data version.
+from dagster._core.definitions.data_version import DATA_VERSION_TAG as DATA_VERSION_TAG
+
+FEATURES_JOB = "features"
 
 
-def out_of_date(instance: dg.DagsterInstance, author: str) -> dict[str, str]:
-    """The author's feature assets that a run would change, each with the reason."""
+def job_assets(job: str) -> list[str]:
+    """The names of a job's assets, each after those that it is made from."""
     from twin_assets.definitions import defs
 
     graph = defs.resolve_asset_graph()
-    raw = [key for key in graph.get_all_asset_keys() if key.path[0] == "raw"]
-    upstream = {"cleaned_documents": raw} | {
-        asset: [dg.AssetKey(parent) for parent in parents] for asset, parents in UPSTREAM.items()
-    }
+    selected = defs.resolve_job_def(job).asset_layer.executable_asset_keys
+    return [key.to_user_string() for key in graph.toposorted_asset_keys if key in selected]
+
+
+def out_of_date(instance: dg.DagsterInstance, author: str) -> dict[str, str]:
+    """The author's feature assets that a run would change, each with the reason, in the order they are made."""
+    from twin_assets.definitions import defs
+
+    graph = defs.resolve_asset_graph()
     stale: dict[str, str] = {}
-    for asset in FEATURES:
-        key = dg.AssetKey(asset)
-        reason = _reason(instance, key, author, upstream[asset], graph.get(key).code_version)
-        followed = next((parent.path[-1] for parent in upstream[asset] if parent.path[-1] in stale), None)
+    for asset in job_assets(FEATURES_JOB):
+        node = graph.get(dg.AssetKey(asset))
+        parents = sorted(node.parent_keys)
+        reason = _reason(instance, author, node.key, node.code_version, parents)
+        followed = next((parent.to_user_string() for parent in parents if parent.to_user_string() in stale), None)
         if reason or followed:
             stale[asset] = reason or f"follows {followed}"
     return stale
@@ -37,31 +42,41 @@ def out_of_date(instance: dg.DagsterInstance, author: str) -> dict[str, str]:
 
 def _reason(
     instance: dg.DagsterInstance,
-    key: dg.AssetKey,
     author: str,
-    parents: Sequence[dg.AssetKey],
+    key: dg.AssetKey,
     code_version: str | None,
+    parents: list[dg.AssetKey],
 ) -> str | None:
-    own = latest_tags(instance, key, author)
-    if own is None:
+    tags = _latest_tags(instance, key, author)
+    if tags is None:
         return "never made"
-    if own.get("dagster/code_version") != code_version:
+    made_from = dg.DataProvenance.from_tags(tags)
+    if made_from is None or made_from.code_version != code_version:
         return "made by other code or settings"
     for parent in parents:
-        now = latest_tags(instance, parent, author)
-        used = own.get(f"dagster/input_data_version/{parent.to_user_string()}")
-        if now is not None and used != _as_input(now.get("dagster/data_version", "")):
+        last_known = made_from.input_storage_ids.get(parent)
+        used = data_version(instance, parent, author, last_known) if last_known is not None else None
+        if data_version(instance, parent, author) != used:
             return f"{parent.to_user_string()} changed"
     return None
 
 
-def _as_input(data_version: str) -> str:
-    """How Dagster notes the data version of an input: as a hash over the versions of its partitions, here one."""
-    return sha256(data_version.encode()).hexdigest()
+def data_version(
+    instance: dg.DagsterInstance, key: dg.AssetKey, partition: str, last_event: int | None = None
+) -> str | None:
+    """The data version of a partition's latest materialization, or of the latest that is no newer than an event.
+
+    last_event: the event's storage id. Returns None if there is no such materialization.
+    """
+    return (_latest_tags(instance, key, partition, last_event) or {}).get(DATA_VERSION_TAG)
 
 
-def latest_tags(instance: dg.DagsterInstance, key: dg.AssetKey, partition: str) -> dict[str, str] | None:
-    """The tags of a partition's latest materialization, its data versions among them; None if there is none."""
-    found = instance.fetch_materializations(dg.AssetRecordsFilter(key, asset_partitions=[partition]), limit=1).records
+def _latest_tags(
+    instance: dg.DagsterInstance, key: dg.AssetKey, partition: str, last_event: int | None = None
+) -> dict[str, str] | None:
+    wanted = dg.AssetRecordsFilter(
+        key, asset_partitions=[partition], before_storage_id=None if last_event is None else last_event + 1
+    )
+    found = instance.fetch_materializations(wanted, limit=1).records
     materialization = found[0].asset_materialization if found else None
     return dict(materialization.tags or {}) if materialization else None

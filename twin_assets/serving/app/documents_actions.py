@@ -151,7 +151,7 @@ class DocumentsActions:
             left_out_of = LEFT_OUT_OF.get(use or "")
             if left_out_of is None:
                 raise BadInput(f"choose what it may be used for: {', '.join(LEFT_OUT_OF)}")
-            left_out = self._collector.leave_out(document.author, document.id, left_out_of)
+            left_out = self._collector.exclude(document.author, document.id, left_out_of)
             name = f"“{document_list.title_of(document)}”"
             return ". ".join(left_out.sentences(name, _next_step(who, document.author)))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from twin_assets.documents import Consent, utcnow
 from twin_assets.errors import AccessDenied, BadInput
-from twin_assets.operations.collector import Collector, Place
+from twin_assets.operations.collector import Collector, NewSource
 from twin_assets.serving.access import Access, Caller
 from twin_assets.serving.app import source_cards
 from twin_assets.serving.app.draft_actions import Choices
@@ -70,7 +70,7 @@ class SourcesActions:
 
         return run_action(add)
 
-    def add_source(self, who: Caller, author: str | None, place: Place) -> ActionResult:
+    def add_source(self, who: Caller, author: str | None, place: NewSource) -> ActionResult:
         """Add a place where the author publishes."""
 
         def add(author: str) -> str:
