@@ -184,7 +184,7 @@ def killed_before_publishing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def test_rows_that_a_killed_run_wrote_and_nobody_wants_any_more_are_not_published(stores, monkeypatch):
+def test_rows_that_a_killed_run_wrote_and_nobody_asks_for_again_are_not_published(stores, monkeypatch):
     features = stores.features
     with killed_before_publishing(monkeypatch):
         features.commit("ada", "chunks", changes(chunk(1), chunk(9)))
@@ -227,7 +227,7 @@ NO_TIME = timedelta(0)
 
 @pytest.fixture
 def no_readers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A table that was replaced a moment ago is pinned by nobody."""
+    """Lets a table be deleted as soon as it is replaced, as if no reader could have it pinned."""
     monkeypatch.setattr("twin_assets.stores.features.KEEP_VERSIONS", NO_TIME)
 
 
@@ -245,7 +245,7 @@ def is_under(folder, text: str) -> bool:
     return any(text.encode() in path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
-def test_a_dataset_that_no_model_names_is_collected_with_its_text_and_the_others_stay(settings, stores, no_readers):
+def test_a_dataset_that_no_model_names_is_deleted_with_its_text_and_the_others_stay(settings, stores, no_readers):
     commit_datasets(stores.features, 4)
     assert is_under(settings.data_dir, "the words of version 0")
     assert stores.features.delete_old_snapshots("ada", NAME, {f"{NAME}-00002"}) == [f"{NAME}-00001", f"{NAME}-00003"]
@@ -257,7 +257,7 @@ def test_a_dataset_that_no_model_names_is_collected_with_its_text_and_the_others
     assert numbers(stores.features) == [2, 4, 5], "a number is never given twice"
 
 
-def test_a_dataset_that_was_replaced_within_a_day_is_kept_for_who_reads_it(stores, monkeypatch):
+def test_a_dataset_that_was_replaced_within_a_day_is_kept_for_its_readers(stores, monkeypatch):
     commit_datasets(stores.features, 2)
     reader = stores.features.snapshot("ada", f"{NAME}-00001")
     assert stores.features.delete_old_snapshots("ada", NAME, ()) == []
@@ -277,7 +277,7 @@ def test_a_dataset_that_a_living_process_has_pinned_is_kept_and_a_dead_ones_is_n
     assert list(dead.parent.iterdir()) == []
 
 
-def test_a_collection_killed_half_way_ends_the_same_when_it_is_called_again(stores, no_readers, monkeypatch):
+def test_a_deletion_killed_half_way_ends_the_same_when_it_is_called_again(stores, no_readers, monkeypatch):
     commit_datasets(stores.features, 3)
     with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
         patch.setattr("twin_assets.stores.features.remove_tree", Mock(side_effect=KeyboardInterrupt))
@@ -289,7 +289,7 @@ def test_a_collection_killed_half_way_ends_the_same_when_it_is_called_again(stor
     assert numbers(stores.features) == [3]
 
 
-def test_what_a_killed_run_wrote_after_the_current_dataset_is_no_old_one(stores, no_readers):
+def test_what_a_killed_run_wrote_after_the_current_dataset_is_not_an_old_one(stores, no_readers):
     commit_datasets(stores.features, 1)
     rows = pa.Table.from_pylist([{"example_id": "a", "answer": "new"}])
     stores.features.connect("ada").create_table(f"{NAME}-00002", rows)

@@ -69,7 +69,7 @@ def test_a_rejected_version_is_never_promoted_and_production_never_rejected(stor
         stores.models.reject("ada", "v2", "me", "")
 
 
-def test_orphans_of_killed_runs_are_collected_and_versions_kept(stores):
+def test_orphans_of_killed_runs_are_deleted_and_versions_kept(stores):
     kept, orphan = (stores.models.folder("ada", "tiny", name) for name in ("v1", "v2"))
     for folder in (kept, orphan):
         folder.mkdir(parents=True)
@@ -123,7 +123,7 @@ def test_a_version_that_two_fetch_at_once_is_whole_for_both(remote, published, m
     copy, files_fetched = LocalFileSystem.get_file, itertools.count()
 
     def slowly(files: LocalFileSystem, source: str, target: str, **more: object) -> None:
-        """The first ends when the second, should there be one, is half-way; that goes on when the first was read."""
+        """The first fetch ends once a second one, if any, is half-way; the second ends once the first was read."""
         if files.isfile(source) and next(files_fetched):
             Path(target).write_bytes(b"w")
             began.set()
@@ -143,7 +143,7 @@ def test_a_version_that_two_fetch_at_once_is_whole_for_both(remote, published, m
         assert list(pool.map(size, range(2))) == [1000, 1000]
 
 
-def test_a_fetch_that_was_killed_is_begun_anew(remote, published):
+def test_a_fetch_that_was_killed_starts_again(remote, published):
     half = remote.settings.cache_dir / "models" / "ada" / "v1.new" / "adapter"
     half.mkdir(parents=True)
     for name in ("weights.safetensors", "of-another-time.safetensors"):
@@ -278,7 +278,7 @@ def test_what_was_in_production_before_is_known_in_turn(stores):
     assert steps == ["v3", "v2"]
 
 
-def test_weights_are_verified_in_a_local_registry_too(stores, tmp_path):
+def test_weights_in_a_local_registry_are_verified_too(stores, tmp_path):
     (tmp_path / "adapter").mkdir()
     (tmp_path / "adapter" / "weights.safetensors").write_bytes(b"w" * 1000)
     place = Path(stores.models.upload("ada", "tiny", "v1", tmp_path, ["adapter"]))

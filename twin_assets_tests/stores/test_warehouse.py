@@ -336,7 +336,7 @@ def test_the_alias_keeps_its_history(stores):
 
 
 def at_once(*calls: Callable[[], object]) -> None:
-    """Call all of them, each in a thread of its own, at the same time."""
+    """Make all calls at the same time, each in a thread of its own."""
     start = threading.Barrier(len(calls))
 
     def call(one: Callable[[], object]) -> None:
