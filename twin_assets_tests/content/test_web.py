@@ -39,7 +39,7 @@ def test_a_redirect_to_a_private_address_is_refused(settings, site):
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://a.example/", "http://", "gopher://x"])
 def test_only_http_is_fetched(http, url):
-    with pytest.raises(BadItem, match="is no http"):
+    with pytest.raises(BadItem, match="is not an http"):
         http.get(url)
 
 

@@ -310,7 +310,7 @@ def test_what_a_project_has_switched_off_is_no_error(talkative, collect):
 
 def test_the_posts_of_a_groups_project_need_an_author(talkative, collect):
     talkative.projects[0]["namespace"]["kind"] = "group"
-    assert "name its author's account in the option author" in collect("ada/tides", posts="yes").error
+    assert "name the author's account in the option author" in collect("ada/tides", posts="yes").error
     assert collect("ada/tides", posts="yes", author="ada").new == 4
 
 

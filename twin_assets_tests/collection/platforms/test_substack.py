@@ -226,7 +226,7 @@ def test_a_crawl_that_is_told_to_pause_goes_on_where_it_stopped(site, play, aliv
         return publication(request)
 
     site.api = pausing
-    assert "collect again later, and it goes on" in play().error
+    assert "collect again later, and the crawl continues" in play().error
     assert len(alive()) == 3
     site.api = publication
     assert play().new == 2

@@ -574,7 +574,7 @@ def test_a_huge_file_is_read_entry_by_entry(read, monkeypatch):
 
 def test_a_file_beyond_the_limit_is_named(read, monkeypatch):
     monkeypatch.setattr("twin_assets.collection.platforms.x.MAX_FILE_BYTES", 5_000)
-    with pytest.raises(BadSource, match="holds no tweet"):
+    with pytest.raises(BadSource, match="holds no readable tweet"):
         read(modern([tweet(n, "Hm.") for n in range(1, 30)]))
 
 
