@@ -66,7 +66,7 @@ def test_a_pickle_is_never_fetched(tiny_model, tmp_path):
 def test_a_hub_without_the_model_or_out_of_reach_says_what_to_do(tiny_model, tmp_path):
     with serving({"org/small": tiny_model}) as hub:
         unknown = download(hub.url, tmp_path, "org/other")
-    assert unknown["error"] == "the hub has no model org/other at main: mend `base` in the recipe"
+    assert unknown["error"] == "the hub has no model org/other at main: correct `base` in the recipe"
     away = download("http://127.0.0.1:9", tmp_path, "org/small")
     assert "org/small is not on this machine and could not be downloaded" in away["error"]
     assert "lies on this machine, such as smollm2-cpu" in away["error"]
@@ -85,7 +85,7 @@ def test_a_path_that_is_no_folder_is_named(name, settings):
 
 
 def test_a_folder_without_a_model_is_named(tmp_path, settings):
-    with pytest.raises(BadRecipe, match=r"holds no model: config\.json"):
+    with pytest.raises(BadRecipe, match=r"holds no model: it needs config\.json"):
         resolve_base(BaseSpec(name=str(tmp_path)), settings)
 
 

@@ -280,7 +280,7 @@ def test_an_erasure_that_was_killed_is_ended_by_the_same_command(project):
     kill_group(process)
     assert is_being_erased(project.stores, ADA), "killed too late"
     said = project.twin("author", "erase", ADA, "--yes").stderr
-    assert f"still at wandb, to be deleted there: https://wandb.example/{ADA}" in said
+    assert f"still at wandb: delete https://wandb.example/{ADA} there" in said
     assert holding(project.data, ADA) == set()
     assert not is_being_erased(project.stores, ADA)
 
