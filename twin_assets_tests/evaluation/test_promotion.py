@@ -33,7 +33,7 @@ def test_the_better_of_two_that_were_measured_on_the_same_rows_is_known():
     [
         (version("v1", 1.2, dataset="e"), "another dataset"),
         (version("v1", None), "v1 has no bits per byte measured"),
-        (version("v1", 1.2, n_bytes=9_001), "other held-out rows"),
+        (version("v1", 1.2, n_bytes=9_001), "different held-out rows"),
         (manifest("v1"), "v1 has no bits per byte measured"),
     ],
 )
