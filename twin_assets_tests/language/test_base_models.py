@@ -85,7 +85,7 @@ def test_a_path_that_is_no_folder_is_named(name, settings):
 
 
 def test_a_folder_without_a_model_is_named(tmp_path, settings):
-    with pytest.raises(BadRecipe, match=r"holds no model: config\.json"):
+    with pytest.raises(BadRecipe, match=r"holds no model: it needs config\.json"):
         resolve_base(BaseSpec(name=str(tmp_path)), settings)
 
 

@@ -107,7 +107,7 @@ def test_a_bad_recipe_fails_the_run_with_the_text_for_a_person(own_stores, run, 
     result = run(raise_on_error=False)
     [failure] = [event for event in result.all_events if event.is_step_failure]
     text = failure.step_failure_data.user_failure_data.description
-    assert text == "base model /no/such/model is no folder: correct the path in the recipe"
+    assert text == "base model /no/such/model is not a folder: correct the path in the recipe"
     assert own_stores.models.versions("ada") == []
 
 
