@@ -2,7 +2,7 @@
 
     python -m twin_assets_tests.benchmarks.authorship [../shared/data/authorship/dev.jsonl]
 
-Each pair is two texts; the spread comes from all texts of the pair's group, since no author's corpus is given here.
+Each pair is two texts. The spread is taken from all texts of the pair's group, since there is no author's corpus here.
 """
 
 import json
@@ -16,7 +16,7 @@ DEFAULT = Path(__file__).parents[2].parent / "shared/data/authorship/dev.jsonl"
 
 
 def auc(path: Path) -> dict[str, float]:
-    """AUC of the distance for each group of pairs."""
+    """The AUC of the distance for each group of pairs."""
     from sklearn.metrics import roc_auc_score
 
     groups = defaultdict(list)

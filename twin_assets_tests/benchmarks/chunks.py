@@ -1,9 +1,9 @@
-"""Chunks to be read, and how they compare: lengths, what is cut that fits, throughput, beside a splitter from stock.
+"""Prints chunks, and compares the chunker with a stock splitter: lengths, needless cuts, throughput.
 
     python -m twin_assets_tests.benchmarks.chunks ../shared/data/authors/skeeto [--n 20] [--category code]
 
 The folder holds a `docs.jsonl`, or markdown and code as the platform `files` reads it (`twin_assets/sample/wren`).
-Prints n random chunks per category between the end of the one before and the start of the one after, then the figures.
+Prints n random chunks per category with the end of the one before and the start of the one after, then the figures.
 "stock" is semantic-text-splitter: markdown for articles and posts, plain text for code.
 """
 
@@ -30,7 +30,7 @@ from twin_assets.language.embedding import load_embedder
 from twin_assets.settings import Settings
 
 NEIGHBOUR = 120
-"""Characters of the chunks before and after that are printed."""
+"""How many characters of the chunks before and after are printed."""
 BIN = 20
 
 
@@ -41,7 +41,7 @@ class Document(NamedTuple):
 
 
 def documents(folder: Path, settings: Settings) -> list[Document]:
-    """What a folder holds, as it was collected."""
+    """The documents in a folder, as they were collected."""
     listing = folder / "docs.jsonl"
     if listing.exists():
         rows = map(json.loads, listing.read_text().splitlines())
@@ -64,7 +64,7 @@ def show(cut: list[tuple[Document, list[Chunk]]], n: int) -> None:
 
 
 def cut_though_they_fit(document: Document, starts: Iterable[int], tokenizer: Tokenizer, limit: int) -> Counter[str]:
-    """Sections or definitions of more than one row that fit a chunk, and how many of them a chunk starts inside."""
+    """Counts sections or definitions of several rows that fit into a chunk, and those that a chunk starts inside."""
     offsets = tokenizer.encode(document.text, add_special_tokens=False).offsets
     lines = Lines(document.text, [start for start, _ in offsets], limit)
     language = code_language(document.title, document.text) if document.category is Category.CODE else MARKDOWN
@@ -80,7 +80,7 @@ def cut_though_they_fit(document: Document, starts: Iterable[int], tokenizer: To
 def figures(
     group: list[Document], split: Callable[[Document], list[tuple[int, int]]], tokenizer: Tokenizer, limit: int
 ) -> dict[str, Any]:
-    """Lengths, speed and what is cut. split: start and tokens of each chunk of a document."""
+    """The lengths, the speed, and what is cut. split: gives the start and tokens of each chunk of a document."""
     started = time.perf_counter()
     pieces = [split(document) for document in group]
     seconds = time.perf_counter() - started

@@ -1,8 +1,8 @@
-"""An end-to-end crawl of documents served on loopback: requests, seconds, memory; then the same again unchanged.
+"""Crawls documents served on loopback twice, the second time unchanged: requests, seconds and memory.
 
     python -m twin_assets_tests.benchmarks.crawl /tmp/crawl [1000]
 
-The server is a process of its own, so that its work and memory are not counted.
+The server is a separate process, so that its work and memory are not counted.
 """
 
 import json
@@ -28,7 +28,7 @@ PARAGRAPHS, WORDS_EACH = 12, 70
 
 
 def serve(n: int) -> None:
-    """A site of `n` articles of some 840 words; prints its address and serves until its input ends."""
+    """Serve a site of `n` articles of about 840 words: print its address, and serve until the input ends."""
     site = Site()
     for number in range(n):
         drawn = random.Random(number)
@@ -43,7 +43,7 @@ def serve(n: int) -> None:
 
 
 def measure(folder: Path, n: int) -> list[dict[str, Any]]:
-    """Both crawls' figures."""
+    """Print the figures of both crawls."""
     settings = Settings(_env_file=None, data_dir=folder, allow_private_addresses=True, request_interval_s=0)
     stores = Stores(settings)
     command = [sys.executable, "-m", __spec__.name if __spec__ else __name__, "--serve", str(n)]

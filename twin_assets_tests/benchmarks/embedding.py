@@ -1,9 +1,9 @@
-"""Embedding by torch and by ONNX Runtime in 8 bits: how fast, how near, and how well each finds what the other made.
+"""Compares embedding by torch and by ONNX Runtime in 8 bits: speed, cosine, and retrieval of each other's vectors.
 
     python -m twin_assets_tests.benchmarks.embedding [../shared/data]
 
 Speed: the two take turns on the same texts, best of three each, since other work may run on the machine. Tokens are
-what the model reads, after truncation. Retrieval: nDCG@10 by exact search, on cranfield (225 queries) and on two real
+counted after truncation. Retrieval: nDCG@10 by exact search, on cranfield (225 queries) and on two real
 authors' articles, each to be found by its title; every pair of backends for documents and queries, and its mean
 difference from torch alone over the queries, with its standard error.
 """
@@ -30,7 +30,7 @@ DEFAULT = Path(__file__).parents[2].parent / "shared/data"
 TURNS = 3
 SAMPLE = 100
 READ_TOKENS = 256
-"""What all-MiniLM-L6-v2 reads of a text."""
+"""How many tokens of a text all-MiniLM-L6-v2 reads."""
 
 Vectors = npt.NDArray[np.float32]
 Grades = dict[int, dict[int, int]]

@@ -1,9 +1,9 @@
-"""The engines that draft in process, beside each other: speed, memory, and how near they come to torch.
+"""Compares the engines that run in this process: speed, memory, and how close their results are to torch's.
 
     python -m twin_assets_tests.benchmarks.engines /tmp/engines
 
-On the packaged base model with an adapter of rank 32 on every layer (random weights: speed does not depend on them, and
-likelihoods are compared with torch's for the same adapter). Prints one line of JSON for each engine.
+They run the packaged base model with an adapter of rank 32 on every layer. Its weights are random, since speed does not
+depend on them and likelihoods are compared with torch's for the same adapter. Prints a JSON line for each engine.
 """
 
 import json
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def prefill(engine: AnyEngine, texts: list[list[int]], adapter: object) -> float:
-    """Tokens a second, the best of ROUNDS."""
+    """The tokens per second of the best of ROUNDS."""
     ids = max(texts, key=len)
     seconds = []
     for _ in range(ROUNDS):
@@ -88,7 +88,7 @@ def prefill(engine: AnyEngine, texts: list[list[int]], adapter: object) -> float
 
 
 def decode(engine: AnyEngine, texts: list[list[int]], adapter: object, n: int) -> float:
-    """Tokens a second behind a prompt of some 500 tokens, over DECODED_TOKENS, `n` sequences together."""
+    """The tokens per second over DECODED_TOKENS after a prompt of about 500 tokens, with `n` sequences in a batch."""
     caches = [engine.cache(1024) for _ in range(n)]
     for cache, ids in zip(caches, texts, strict=False):
         engine.extend(cache, ids, adapter)
@@ -100,7 +100,7 @@ def decode(engine: AnyEngine, texts: list[list[int]], adapter: object, n: int) -
 
 
 def written(engine: AnyEngine, ids: list[int], adapter: object) -> list[int]:
-    """What follows greedily."""
+    """The greedy continuation."""
     cache = engine.cache(len(ids) + GREEDY_TOKENS)
     logits = engine.extend(cache, ids, adapter)
     out = []

@@ -1,10 +1,10 @@
-"""Examples of the instruction dataset to be read: n random ones per task, then counts and the share of each wording.
+"""Prints examples of the instruction dataset: n random ones per task, then counts and the share of each wording.
 
     python -m twin_assets_tests.benchmarks.examples twin_assets/sample/wren WORK [--n 50] [--task rewrite]
     python -m twin_assets_tests.benchmarks.examples ../shared/data/authors/skeeto WORK --documents 200
 
-The folder holds a `docs.jsonl`, or markdown and code as the platform `files` reads it. The dataset is made by the whole
-graph in WORK; where it is there already, and nothing has changed, it is read again at once.
+The folder holds a `docs.jsonl`, or markdown and code as the platform `files` reads it. The whole graph makes the
+dataset in WORK; if it exists and nothing has changed, it is read at once.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from twin_assets.stores import Stores
 from twin_assets_tests.benchmarks.project import AUTHOR, Project, write_folder
 
 SHOWN = 600
-"""Characters of an answer that are printed, from its start and its end."""
+"""How many characters of an answer are printed, from its start and from its end."""
 
 
 def build(folder: Path, work: Path, n_documents: int | None) -> Path:

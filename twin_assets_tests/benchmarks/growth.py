@@ -2,9 +2,9 @@
 
     python -m twin_assets_tests.benchmarks.growth WORK [--copies 1 4 16 78]
 
-The documents are the sample author's, and copies of them in which each word of four letters and more stands for another
-of its length, in each copy another: so no two are near-duplicates, while lengths, structure and vocabulary stay. So do
-the keywords of code. The model is exported beforehand.
+The documents are the sample author's and copies of them. Each copy replaces each word of four or more letters by
+another word of the same length, and every copy does so differently: no two documents are near-duplicates, but
+lengths, structure, vocabulary and the keywords of code stay. The model is exported beforehand.
 """
 
 import argparse
@@ -35,7 +35,7 @@ _WORD = re.compile(r"\b[a-z]{4,}\b")
 
 
 def exchanged(texts: dict[Path, str], number: int) -> dict[Path, str]:
-    """The texts in the words of copy `number`; copy 0 is the texts themselves."""
+    """The texts with the words of copy `number`; copy 0 is the original."""
     if not number:
         return texts
     in_files: Counter[str] = Counter()
@@ -70,7 +70,7 @@ def write_copies(folder: Path, copies: int) -> int:
 
 
 def features(project: Project) -> dict[str, object]:
-    """Run them; seconds in all and of each step, and peak memory."""
+    """Run the features; returns the seconds in total and of each step, and the peak memory."""
     started = time.monotonic()
     ran = project.run("run", AUTHOR, "--until", "instruction_dataset")
     seconds = round(time.monotonic() - started, 1)
@@ -78,7 +78,7 @@ def features(project: Project) -> dict[str, object]:
 
 
 def main() -> None:
-    """Print one JSON line per size."""
+    """Print a JSON line for each size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
     parser.add_argument("--copies", type=int, nargs="+", default=[1, 4, 16, 78])

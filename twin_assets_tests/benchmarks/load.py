@@ -1,10 +1,10 @@
-"""Drafts at once: 1, 4 and 16 clients, with 1 and 50 adapters on one base, beside a bare loop of the same engine.
+"""Drafting under load: 1, 4 and 16 clients with 1 and 50 adapters on one base, compared with a bare engine loop.
 
     python -m twin_assets_tests.benchmarks.load /tmp/engines
 
-Each client writes DRAFTS drafts of N_TOKENS tokens behind a prompt of some 300, with an adapter of its own or the one
-that all share. The bare loop reads the same prompts and decodes the same tokens one after the other, without scheduler,
-threads, sampling or text. Prints one line of JSON for each.
+Each client writes DRAFTS drafts of N_TOKENS tokens after a prompt of about 300, with its own adapter or one that all
+share. The bare loop reads the same prompts and decodes the same tokens one after the other, without scheduler, threads,
+sampling or text. Prints a JSON line for each.
 """
 
 import json

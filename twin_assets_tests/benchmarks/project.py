@@ -1,4 +1,4 @@
-"""A project in a folder of its own, run through `twin` as its user would: what the whole-graph benchmarks share."""
+"""A project in its own folder, run through `twin` as a user would; the whole-graph benchmarks share it."""
 
 import json
 import os
@@ -16,14 +16,14 @@ AUTHOR = "reader"
 
 @dataclass(frozen=True)
 class Ran:
-    """What a command printed, and the most memory that its process held."""
+    """The output of a command, and the most memory that its process held."""
 
     stdout: str
     peak_mib: int
 
 
 class Project:
-    """An empty project under `work`, or the one that lies there; settings are environment variables."""
+    """Open the project under `work`, or make an empty one. settings: environment variables."""
 
     def __init__(self, work: Path, **settings: str) -> None:
         self.work = work.resolve()
@@ -39,7 +39,7 @@ class Project:
         }
 
     def run(self, *arguments: str) -> Ran:
-        """Run `twin`, passing its progress on. Raises CalledProcessError."""
+        """Run `twin` and show its progress. Raises CalledProcessError."""
         command = [sys.executable, "-m", "twin_assets.cli", *arguments]
         process = subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
@@ -52,17 +52,17 @@ class Project:
         return Ran(stdout, usage.ru_maxrss // 1024)
 
     def twin(self, *arguments: str) -> str:
-        """What `twin` prints."""
+        """The output of a `twin` command."""
         return self.run(*arguments).stdout
 
     def add_author(self, writing: Path, author: str = AUTHOR) -> None:
-        """An author whose one source is a folder, unless they are there."""
+        """Add an author whose only source is a folder, unless the author exists."""
         if not any(json.loads(line) for line in self.twin("author", "list", "--json").splitlines()):
             self.twin("author", "add", author, "--name", author, "--consent", "a benchmark of published writing")
             self.twin("source", "add", author, "files", str(writing.resolve()))
 
     def stages(self) -> dict[str, float]:
-        """Seconds that each step of the latest features run took, from its start to its end."""
+        """The seconds that each step of the latest features run took."""
         script = (
             "import dagster, json; instance = dagster.DagsterInstance.get(); "
             "run = instance.get_runs(dagster.RunsFilter(job_name='features'), limit=1)[0]; "
@@ -74,9 +74,9 @@ class Project:
 
 
 def write_folder(author: Path, folder: Path, n_documents: int | None = None) -> int:
-    """One file per row of the author's `docs.jsonl`, with front matter where the format has it. Returns how many.
+    """Write a file for each row of the author's `docs.jsonl`, with front matter if the format has it. Returns how many.
 
-    n_documents: so many at random, always the same; all without it.
+    n_documents: take this many random rows, always the same; by default all.
     """
     rows = [json.loads(line) for line in (author / "docs.jsonl").read_text().splitlines()]
     chosen = random.Random(0).sample(rows, min(n_documents or len(rows), len(rows)))

@@ -1,9 +1,9 @@
-"""What would be masked in real authors' documents, by kind: false positives are for a person to judge.
+"""Shows what would be masked in real authors' documents, by kind, so that a person can judge the false positives.
 
     python -m twin_assets_tests.benchmarks.redaction ../shared/data/authors [--show 20]
 
-`--show` prints that many finds of each kind with the words around them, so that they can be read; it prints what was
-found, so run it on published writing only.
+`--show` prints that many masked texts of each kind with the words around them. It prints them unmasked, so only run it
+on published writing.
 """
 
 import json
@@ -35,7 +35,7 @@ def finds(text: str, masked: str) -> list[tuple[str, str]]:
 
 
 def main(folder: Path, shown: int) -> None:
-    """Print counts by author and kind, and finds to read."""
+    """Print counts by author and kind, and some of the masked texts."""
     counts: Counter[tuple[str, str]] = Counter()
     documents: Counter[str] = Counter()
     texts: dict[str, list[str]] = {}

@@ -1,18 +1,18 @@
-"""How well search finds: nDCG@10 on judged and on known-item collections, and what each part adds.
+"""Measures how well search finds: nDCG@10 on judged and on known-item collections, and what each part adds.
 
     python -m twin_assets_tests.benchmarks.retrieval ../shared/data FOLDER [--only NAME]… [--choose]
 
-Every collection goes through the real chunker, embedder, feature store and `search`. FOLDER keeps the tables, so that
-a second run embeds nothing. Relevance is a document's: its best chunk counts.
+Every collection goes through the real chunker, embedder, feature store and `search`. FOLDER keeps the tables, so that a
+second run embeds nothing. Documents are ranked by their best chunk.
 
 - cranfield: abstracts of aerodynamics and 225 questions with graded judgements; `cranfield-whole`: the same with each
-  abstract, its title before it, as one row, as figures of other systems have it.
+  abstract, its title before it, as one row, as in other systems' figures.
 - titles of an author: a title, taken out of the text, finds its article or post.
 - functions: the first paragraph of a docstring, taken out, finds its function among those of skeeto and simonw.
-- library: the same for the standard library; nothing was chosen on it.
+- library: the same for the standard library, which no setting was chosen on.
 
-Settings were chosen on the queries whose hash is even: `--choose` prints their figures for a grid of settings, and
-nothing else. The table gives the figures of all queries, and in brackets those of the other half.
+Settings were chosen on the queries whose hash is even; `--choose` prints their figures for a grid of settings and
+nothing else. The table gives the figures for all queries, and in brackets those for the other half.
 """
 
 import argparse
@@ -49,7 +49,7 @@ from twin_assets.stores.features import FULL_TEXT, Changes, TableHandle
 
 DEPTH = 10
 CHUNKS_ASKED = 30
-"""Enough for ten documents."""
+"""How many chunks to ask for, which is enough for ten documents."""
 
 LIBRARY = (
     "argparse ast calendar collections.abc contextlib csv dataclasses difflib fractions functools glob gzip heapq "
@@ -68,7 +68,7 @@ FULL_TEXT_VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 Ranking = list[str]
-"""Documents, best first."""
+"""The documents found, best first."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def json_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def is_kept(name: str) -> bool:
-    """Half of all names, by a hash."""
+    """True for half of all names, by a hash."""
     return hashlib.sha256(name.encode()).digest()[-1] % 2 == 0
 
 
@@ -190,7 +190,7 @@ def lisp_functions(source: str) -> Iterator[tuple[str, str | None]]:
 
 
 def first_paragraph(docstring: str) -> str | None:
-    """None when it is shorter than three words."""
+    """The first paragraph; None if it has fewer than three words."""
     paragraph = docstring.strip().split("\n\n")[0]
     return paragraph if len(paragraph.split()) >= 3 else None
 
@@ -210,7 +210,7 @@ class Index:
 
     @cached_property
     def table(self) -> TableHandle:
-        """The pinned table; it is made when it is not there or was made from something else."""
+        """The pinned table, which is made if it does not exist or was made from something else."""
         features = self._stores.features
         stored = features.published(self.collection.name, "embeddings")
         if stored is None or stored.about.get("identity") != self._identity:
@@ -225,14 +225,14 @@ class Index:
 
     @cached_property
     def query_vectors(self) -> dict[str, np.ndarray]:
-        """By query."""
+        """The vector of each query."""
         path = self._folder / f"{self.collection.name}-{digest([self._identity, self.collection.queries], 12)}.npy"
         if not path.exists():
             np.save(path, self.embedder.encode(list(self.collection.queries.values())))
         return dict(zip(self.collection.queries, np.load(path), strict=True))
 
     def rank(self) -> dict[str, Ranking]:
-        """What `search` finds, by query."""
+        """The documents that `search` finds, by query."""
         found = {}
         for name, query in self.collection.queries.items():
             hits = searching.search(
@@ -242,7 +242,7 @@ class Index:
         return found
 
     def rank_words(self, columns: list[str], settings: dict[str, Any]) -> dict[str, Ranking]:
-        """What an index of `columns` with other settings finds by full text alone."""
+        """The documents that an index of `columns` with other settings finds by full text alone."""
         texts = self.table.read(["document_id", *searching.COLUMN_WEIGHTS])
         other = lancedb.connect("memory://").create_table("texts", texts)
         for column in columns:
@@ -308,7 +308,7 @@ class Index:
 
 
 def unique(documents: Iterator[str]) -> Ranking:
-    """The first DEPTH documents, each once."""
+    """The first DEPTH documents without repetitions."""
     return list(dict.fromkeys(documents))[:DEPTH]
 
 
@@ -327,13 +327,13 @@ def discounted(gains: list[int]) -> float:
 
 @contextmanager
 def constants(**values: float) -> Iterator[None]:
-    """`search` with other constants."""
+    """Run `search` with other constants."""
     with patch.multiple(searching, **values):
         yield
 
 
 def variants(index: Index) -> Iterator[tuple[str, Callable[[], dict[str, Ranking]]]]:
-    """What is compared, by name."""
+    """The variants that are compared, by name."""
 
     def ranked(**values: float) -> dict[str, Ranking]:
         with constants(**values):
@@ -351,12 +351,12 @@ def variants(index: Index) -> Iterator[tuple[str, Callable[[], dict[str, Ranking
 
 
 def is_chosen_on(collection: str, query: str) -> bool:
-    """Whether a query belongs to the half that the settings were chosen on."""
+    """True if a query belongs to the half that the settings were chosen on."""
     return int(hashlib.sha256(f"{collection}:{query}".encode()).hexdigest(), 16) % 2 == 0
 
 
 def mean_ndcg(collection: Collection, rankings: dict[str, Ranking], chosen_on: bool | None = None) -> float:
-    """Over all queries, or over one half of them."""
+    """The mean over all queries, or over one half of them."""
     scores = [
         ndcg(ranking, collection.relevant.get(name, {}))
         for name, ranking in rankings.items()
@@ -366,7 +366,7 @@ def mean_ndcg(collection: Collection, rankings: dict[str, Ranking], chosen_on: b
 
 
 def print_grid(indexes: list[Index]) -> None:
-    """The figures that settings are chosen by."""
+    """Print the figures by which settings are chosen."""
     print("weight, feedback:", ", ".join(index.collection.name for index in indexes), "-> mean")
     for weight, feedback in itertools.product((0.5, 0.6, 0.7, 0.8), (0.0, 0.3, 0.5)):
         with constants(VECTOR_WEIGHT=weight, FEEDBACK=feedback):

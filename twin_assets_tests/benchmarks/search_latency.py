@@ -2,10 +2,10 @@
 
     python -m twin_assets_tests.benchmarks.search_latency ../shared/data RETRIEVAL_FOLDER WORK [--rows N]…
 
-RETRIEVAL_FOLDER is what `benchmarks.retrieval` left. The rows are synthetic: the first half of one real chunk of
-skeeto or simonw and the second half of another, with the mean of their vectors plus noise; so all texts differ, and
-their words are as frequent as in life. Queries are real titles. Prints a markdown table: milliseconds, p50 / p95;
-"exact" is the share of the ten hits that a search without the vector index finds too.
+RETRIEVAL_FOLDER is the folder that `benchmarks.retrieval` wrote. The rows are synthetic: the first half of one real
+chunk of skeeto or simonw and the second half of another, with the mean of their vectors plus noise. So all texts
+differ, and words are as frequent as in real text. Queries are real titles. Prints a markdown table of
+milliseconds, p50 / p95; "exact" is the share of the ten hits that a search without the vector index finds too.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from twin_assets_tests.benchmarks.retrieval import Index, titles
 AUTHORS = ("skeeto", "simonw")
 QUERIES = 100
 NOISE = 0.02
-"""Standard deviation per dimension of 384: a length of 0.39 beside vectors of length 1."""
+"""The noise's standard deviation in each of 384 dimensions: a length of 0.39, added to vectors of length 1."""
 CHUNKS_PER_DOCUMENT = 8
 FIRST_DAY = datetime(2010, 1, 1, tzinfo=UTC)
 DAYS = 5_475
@@ -46,7 +46,7 @@ FILTERS = {
 
 
 def synthetic_rows(texts: list[list[str]], vectors: np.ndarray, rows: int) -> pa.Table:
-    """An `embeddings` table of so many rows."""
+    """Make an `embeddings` table of so many rows."""
     chance = np.random.default_rng(rows)
     first, second = chance.integers(len(texts), size=(2, rows))
     made = (vectors[first] + vectors[second]) / 2 + chance.normal(0, NOISE, (rows, vectors.shape[1]))
@@ -78,7 +78,7 @@ def synthetic_rows(texts: list[list[str]], vectors: np.ndarray, rows: int) -> pa
 
 
 def milliseconds(action: Callable[[int], object]) -> tuple[float, float]:
-    """p50 and p95 of QUERIES calls, after five that do not count."""
+    """The p50 and p95 of QUERIES calls, after five that do not count."""
     for n in range(5):
         action(n)
     taken = []
@@ -90,7 +90,7 @@ def milliseconds(action: Callable[[int], object]) -> tuple[float, float]:
 
 
 class Bench:
-    """A table of so many rows, and the queries asked of it."""
+    """A table of synthetic rows, and the queries to run on it."""
 
     def __init__(self, stores: Stores, rows: pa.Table, queries: dict[str, np.ndarray]) -> None:
         started = time.perf_counter()
@@ -108,7 +108,7 @@ class Bench:
     def search(
         self, table: TableHandle, wanted: searching.SearchFilter = searching.EVERYTHING
     ) -> Callable[[int], list[searching.Hit]]:
-        """A function of the number of the query."""
+        """A function that runs the query of a given number."""
 
         def action(n: int) -> list[searching.Hit]:
             query, vector = self._queries[n % len(self._queries)]
@@ -117,7 +117,7 @@ class Bench:
         return action
 
     def exact_share(self) -> float:
-        """Share of the ten hits that a table without a vector index gives too."""
+        """The share of the ten hits that a table without a vector index also gives."""
         found = [{hit.chunk_id for hit in self.search(self.table)(n)} for n in range(QUERIES)]
         exact = self._without(["vector"])
         return float(
@@ -125,7 +125,7 @@ class Bench:
         )
 
     def without_scalar_indexes(self) -> TableHandle:
-        """The table as it would be without them."""
+        """The table without its scalar indexes."""
         return self._without(list(SCALAR_INDEXES))
 
     def _without(self, columns: list[str]) -> TableHandle:
@@ -137,7 +137,7 @@ class Bench:
 
 
 def main() -> None:
-    """Print the table, then the time of embedding a query."""
+    """Print the table of latencies, then the time that embedding a query takes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("retrieval", type=Path)

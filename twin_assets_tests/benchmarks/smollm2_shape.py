@@ -2,9 +2,10 @@
 
     python -m twin_assets_tests.benchmarks.smollm2_shape WORK_FOLDER
 
-Shows that the way through the hub works and how long it takes: time depends on the shape and not on what the weights
-know. The shape: https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct/blob/main/config.json. The tokenizer is a
-BPE of the same size over documentation of installed packages; it cuts prose into more tokens than the real one would.
+It shows that loading from the hub works and how long the demo takes: the time depends on the shape, not on what the
+weights know. The shape:
+https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct/blob/main/config.json. The tokenizer is
+a BPE of the same size over documentation of installed packages; it cuts prose into more tokens than the real one would.
 """
 
 import argparse

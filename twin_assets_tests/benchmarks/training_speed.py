@@ -1,12 +1,12 @@
-"""The trainer on a CPU beside the one it replaced: tokens a second, memory, and what was learned from the same text.
+"""Compares the trainer on a CPU with trl's SFTTrainer: tokens per second, memory, and loss after the same text.
 
     python -m twin_assets_tests.benchmarks.training_speed WORK --base FOLDER_OF_SMOLLM2 [--windows 32] [--rounds 2]
 
-One epoch over the same windows of a real author, batches of four, by turns: `old` is trl's SFTTrainer as it was used at
-commit 87fe84d (fp32, padded batches of windows of like length, peft's own LoRA); `new` is what trains now; a further
-`--variant NAME key=value …` is the new one with other settings of the recipe. Each run is a process of its own. Tokens
-are those of the windows, without padding; seconds are the process's CPU time over its threads, which other work on the
-machine disturbs less, and the wall clock's.
+Each trainer takes turns to train one epoch over the same windows of a real author, in batches of four. `old` is trl's
+SFTTrainer as used at commit 87fe84d (fp32, padded batches of windows of similar length, peft's own LoRA), `new` is the
+current trainer, and each `--variant NAME key=value …` is the current one with other recipe settings. Each run is a
+separate process. Tokens are counted without padding. Seconds are wall-clock time and the process's CPU time, which
+other work on the machine disturbs less.
 """
 
 import argparse
@@ -31,7 +31,7 @@ VALIDATION_WINDOWS = 16
 
 
 def recipe(base: str, n_windows: int, settings: dict[str, Any]) -> Recipe:
-    """smollm2-135m's recipe for one epoch; settings: more keys of `training`, or `lora.…`."""
+    """The recipe smollm2-135m for one epoch. settings: further keys of `training`, or `lora.…`."""
     lora = {key.removeprefix("lora."): value for key, value in settings.items() if key.startswith("lora.")}
     training = {key: value for key, value in settings.items() if not key.startswith("lora.")}
     steps = -(-n_windows // 4)
@@ -155,7 +155,7 @@ def one(work: Path, base: str, n_windows: int, is_old: bool, settings: dict[str,
 
 
 def main() -> None:
-    """Print one JSON line a run, then the ratios to `old` in each round."""
+    """Print a JSON line for each run, and in each round the ratios to `old`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
     parser.add_argument("--base", required=True)

@@ -32,7 +32,7 @@ def sentence(rng: random.Random) -> str:
 
 
 def exclamations(rng: random.Random) -> str:
-    """Another author's text, full of marks."""
+    """Another author's text, full of punctuation."""
     one = "\"Oh no!\" — why? (A *{noun}*: [yes]!) … `{verb}`; #so_it/goes = 'never'?"
     return " ".join(one.format(noun=rng.choice(NOUNS), verb=rng.choice(VERBS)) for _ in range(8))
 
@@ -73,7 +73,7 @@ class Lesson:
 
 
 def learn(model: Any, lessons: list[Lesson], steps: int, rate: float) -> None:
-    """Some seconds of training of whatever in a model can be trained."""
+    """Train a model's trainable weights for a few seconds."""
     import torch
 
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=rate)
@@ -89,7 +89,7 @@ def learn(model: Any, lessons: list[Lesson], steps: int, rate: float) -> None:
 
 
 def train(base: Path, folder: Path, lessons: list[Lesson], steps: int = 120, rate: float = 1e-2) -> Path:
-    """A LoRA adapter that has really seen the lessons."""
+    """A LoRA adapter trained on the lessons."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
@@ -122,7 +122,7 @@ def trained_adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="session")
 def fluent_base(able_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny base that answers every request in a style of its own, with marks that the author never uses."""
+    """A tiny base with its own style, which uses punctuation that the author never uses."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -138,7 +138,7 @@ def fluent_base(able_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(scope="session")
 def fluent_adapter(fluent_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An adapter by which that base answers as the author does."""
+    """An adapter with which that base answers as the author does."""
     from transformers import AutoTokenizer
 
     lessons = lessons_of(AutoTokenizer.from_pretrained(fluent_base), training_rows())
@@ -153,7 +153,7 @@ def lessons_of(tokenizer: Any, rows: list[dict[str, Any]]) -> list[Lesson]:
 
 @pytest.fixture(scope="session")
 def able_base(make_tiny_model: Callable[..., Path]) -> Path:
-    """A tiny base with embeddings ten times as large: else no adapter could make it sure of any token."""
+    """A tiny base with embeddings ten times as large, because otherwise no adapter could make it certain of a token."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -167,7 +167,7 @@ def able_base(make_tiny_model: Callable[..., Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def mute_adapter(able_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An adapter that writes code, knows how the author's prose goes on, and ends at once when asked for some."""
+    """An adapter that writes code and can continue the author's prose, but ends at once if asked for prose."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(able_base)

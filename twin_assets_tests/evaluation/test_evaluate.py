@@ -41,7 +41,7 @@ def found(world: World) -> Evaluation:
 def test_an_adapter_that_learnt_the_author_beats_its_base_in_bits_and_in_style(
     stores: Stores, fluent_base: Path, fluent_adapter: Path
 ):
-    """A base with a style of its own: what two models of random weights babble differs by chance alone."""
+    """A base with its own style, because drafts of two models with random weights only differ by chance."""
     manifest = publish_version(stores, dataset_rows(), fluent_base, fluent_adapter)
     dataset = stores.features.snapshot("ada", manifest.dataset.table)
     with open_models(InProcess(stores), manifest) as models:

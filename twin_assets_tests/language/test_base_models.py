@@ -69,7 +69,7 @@ def test_a_hub_without_the_model_or_out_of_reach_says_what_to_do(tiny_model, tmp
     assert unknown["error"] == "the hub has no model org/other at main: correct `base` in the recipe"
     away = download("http://127.0.0.1:9", tmp_path, "org/small")
     assert "org/small is not on this machine and could not be downloaded" in away["error"]
-    assert "lies on this machine, such as smollm2-cpu" in away["error"]
+    assert "is on this machine, such as smollm2-cpu" in away["error"]
 
 
 def test_a_local_model_is_known_by_its_weights(tiny_model, settings):

@@ -1,4 +1,4 @@
-"""What starts training by itself."""
+"""The sensor that starts trainings."""
 
 import shutil
 

@@ -1,7 +1,7 @@
-"""A server that speaks vLLM's protocol on loopback, and really computes: a tiny model, and adapters read from disk.
+"""A server with vLLM's protocol on loopback that really computes, with a tiny model and adapters read from disk.
 
-What it answers comes from the token ids that were posted and the adapter that was loaded under the name that was asked
-for. It has none of vLLM's speed and none of its limits.
+Its answers come from the posted token ids and from the adapter that was loaded under the requested name. It has none of
+vLLM's speed or limits.
 """
 
 import json
@@ -24,7 +24,7 @@ Body = dict[str, Any]
 
 
 class CompletionsServer:
-    """base: the folder of a model. Everything it was asked, and what became of it, is in its fields."""
+    """Serves the base model in a folder. Its fields record every request and what became of it."""
 
     def __init__(self, base: Path) -> None:
         model, self.tokenizer = load_base(ResolvedBase(str(base), base, "r", "fp32"), "cpu")
@@ -37,35 +37,35 @@ class CompletionsServer:
         self.asked: list[Body] = []
         self.headers: list[dict[str, str]] = []
         self.refuses: tuple[int, dict[str, str], str] | None = None
-        """Status, headers and body of the answer to every completion, where there is one."""
+        """If set, the status, headers and body with which every completion is answered."""
         self.fails_after: int | None = None
-        """So many tokens are sent, then an error."""
+        """If set, an error is sent after this many tokens."""
         self.dies_after: int | None = None
-        """So many tokens are sent, then the connection ends."""
+        """If set, the connection is closed after this many tokens."""
         self.gives_logprobs = True
         self.token_s = 0.0
         self.gone_after: list[int] = []
-        """For each client that went away, how many tokens had been sent."""
+        """For each client that left early, how many tokens it had been sent."""
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.url = f"http://127.0.0.1:{self._http.server_port}/v1"
 
     def start(self) -> None:
-        """Serve from now on."""
+        """Start to serve."""
         threading.Thread(target=self._http.serve_forever, daemon=True).start()
 
     def close(self) -> None:
-        """End."""
+        """Stop the server."""
         self._http.shutdown()
         self._http.server_close()
         self._scheduler.close()
 
     @property
     def models(self) -> list[str]:
-        """Names that it answers to."""
+        """The model names that it serves."""
         return [self.base, *self._adapters]
 
     def load(self, body: Body) -> tuple[int, str]:
-        """Load an adapter: status and text of the answer."""
+        """Load an adapter. Returns the status and text of the answer."""
         self.loads.append(body)
         name, folder = body["lora_name"], Path(body["lora_path"])
         if name in self._adapters:
@@ -76,7 +76,7 @@ class CompletionsServer:
         return 200, f"Success: LoRA adapter '{name}' added successfully."
 
     def tokens(self, body: Body) -> Iterator[int]:
-        """The completion's tokens."""
+        """The tokens of a completion."""
         sampling = Sampling(
             temperature=body["temperature"],
             top_p=body["top_p"],
@@ -90,7 +90,7 @@ class CompletionsServer:
                 yield token
 
     def events(self, body: Body) -> Iterator[Body]:
-        """What is streamed."""
+        """The events that are streamed."""
         decoded, n_tokens = DecodedStream(self.tokenizer), 0
         for token in self.tokens(body):
             if self.fails_after is not None and n_tokens >= self.fails_after:
@@ -102,7 +102,7 @@ class CompletionsServer:
         yield {"choices": [], "usage": {"prompt_tokens": len(body["prompt"]), "completion_tokens": n_tokens}}
 
     def chat_events(self, body: Body) -> Iterator[Body]:
-        """What is streamed to a chat: written with a template of the server's own."""
+        """The events of a chat completion, whose prompt is written with the server's own template."""
         text = "".join(f"[{turn['role']}] {turn['content']}\n" for turn in body["messages"])
         ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         asked = {"top_p": 1.0, "repetition_penalty": 1.0, **body, "model": self.base, "prompt": ids}
@@ -119,7 +119,7 @@ class CompletionsServer:
             yield event if "error" in event else about | {"choices": choices} | {"usage": event.get("usage")}
 
     def prompt_logprobs(self, body: Body) -> list[dict[str, Body] | None] | None:
-        """The logarithm of each prompt token's probability, the first of which has none."""
+        """The log-probability of each prompt token except the first, which has none."""
         if not self.gives_logprobs:
             return None
         ids, adapter = body["prompt"], self._adapter(body)
@@ -186,7 +186,7 @@ def _handler(owner: CompletionsServer) -> type[BaseHTTPRequestHandler]:
 
 @contextmanager
 def serving(base: Path) -> Iterator[CompletionsServer]:
-    """A server with a base model."""
+    """Run a server with a base model."""
     server = CompletionsServer(base)
     server.start()
     try:

@@ -49,7 +49,7 @@ def write_adapter(model: Path, folder: Path, seed: int, size: float = 0.5, rank:
 
 @pytest.fixture
 def publish(stores: Stores) -> Callable[..., ModelManifest]:
-    """publish(author, base, version) -> the manifest of a version with an adapter of its own in the registry."""
+    """publish(author, base, version) -> the manifest of a version whose own adapter is in the registry."""
 
     def make(author: str, base: Path, version: str = "v1", seed: int | None = None, **more: object) -> ModelManifest:
         folder = Path(str(stores.models.folder(author, "small", version)))

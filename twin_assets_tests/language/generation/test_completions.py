@@ -31,7 +31,7 @@ def shared(tiny_model: Path) -> Iterator[CompletionsServer]:
 
 @pytest.fixture
 def server(shared: CompletionsServer) -> Iterator[CompletionsServer]:
-    """The server as it is after a restart: no adapter, and nothing asked yet."""
+    """The server as it is after a restart, with no adapter and no requests."""
     shared._adapters.clear()
     for asked in (shared.loads, shared.asked, shared.headers, shared.gone_after):
         asked.clear()
@@ -54,7 +54,7 @@ def backend(stores: Stores, server: CompletionsServer) -> Completions:
 
 
 def in_process(stores: Stores, model: ModelManifest | BaseSpec, use: Callable[[Session], object]) -> object:
-    """What the same model gives in this process."""
+    """The draft of the same model in this process."""
     with InProcess(stores).open(model) as session:
         return use(session)
 
@@ -186,7 +186,7 @@ def test_closing_the_stream_is_heard_by_the_server_which_stops(backend: Completi
 
 
 def test_each_token_is_counted(backend: Completions, server, tiny_model):
-    """Also one that is no character yet: the server's own count at the end is what holds."""
+    """A token that is not yet a character counts too, because the server's own count at the end decides."""
     counted: list[None] = []
     sampling = Sampling(max_new_tokens=40, temperature=1.0, seed=2, repetition_penalty=1.0)
     with backend.open(BaseSpec(name=str(tiny_model))) as session:

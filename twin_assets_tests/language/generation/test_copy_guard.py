@@ -1,4 +1,4 @@
-"""What the sampler may not draw, so that a draft is not what it was shown."""
+"""Which tokens the sampler must not draw, so that a draft does not copy what it was shown."""
 
 import time
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ def runs(text: Sequence[int], length: int) -> set[tuple[int, ...]]:
 
 
 def copy_greedily(shown: Sequence[Sequence[int]], start: int, guard: CopyGuard) -> list[int]:
-    """What comes of a model that wants to recite the first text, and changes a word only when it must."""
+    """The draft of a model that wants to recite the first text, and changes a word only when it must."""
     written: list[int] = []
     for wanted in shown[0][start:]:
         banned = guard.banned(written)
@@ -106,7 +106,7 @@ TEXT = (
 
 
 def recite(tokenizer, guard: TokenGuard, wanted: list[int], fallback: int) -> str:
-    """What comes of a model that wants `wanted` and says something else only where it must."""
+    """The draft of a model that wants to write `wanted`, and writes something else only where it must."""
     written: list[int] = []
     for token in wanted:
         written.append(token if token not in guard.banned(written) else fallback)

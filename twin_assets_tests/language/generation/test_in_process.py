@@ -1,4 +1,4 @@
-"""Sessions with models of this process: whose weights answer, who is held, what goes, and who waits."""
+"""Sessions with models in this process: whose weights answer, what stays loaded, what is unloaded, and who waits."""
 
 import itertools
 import shutil
@@ -39,7 +39,7 @@ def backend(stores: Stores) -> Iterator[InProcess]:
 
 @pytest.fixture
 def recorded(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
-    """The logits that drafts are drawn from, in the order of drawing."""
+    """The logits from which drafts are drawn, in order."""
     seen: list[np.ndarray] = []
 
     class Recording(TokenSampler):
@@ -52,7 +52,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
 
 
 def logits_alone(base: Path, adapter: Path | None, ids: list[int], n_tokens: int) -> np.ndarray:
-    """(tokens, vocabulary): what transformers, with peft around it for an adapter, would draw greedily from."""
+    """The logits of transformers, wrapped by peft for an adapter, when it drafts greedily: (tokens, vocabulary)."""
     import torch
     from peft import PeftModel
 
@@ -122,7 +122,7 @@ def test_logits_are_those_of_the_authors_own_adapter_whatever_came_before(
 
 
 ROOM_FOR_TWO = int((550_000 + 2 * 45_000) / 0.75)
-"""The tiny base and two of its adapters: a third author's evicts."""
+"""Enough for the tiny base and two adapters, so that a third one evicts."""
 
 
 def _publish(stores: Stores, author: str, version: int, folder: Path) -> None:
@@ -132,7 +132,7 @@ def _publish(stores: Stores, author: str, version: int, folder: Path) -> None:
 
 @pytest.fixture
 def settings_of_a_machine(tmp_path: Path) -> Callable[[], Stores]:
-    """Stores of a new data folder at each call."""
+    """Makes stores with a new data folder at each call."""
     from twin_assets.settings import Settings
 
     made = iter(range(1_000))
@@ -197,7 +197,7 @@ def test_requests_with_one_adapter_share_their_passes(backend: InProcess, tiny_m
 
 
 def test_an_adapter_is_held_from_opening_to_closing(stores: Stores, tiny_model: Path, publish, recorded):
-    """However many others come in between: what was chosen answers, and nobody is told that it is not loaded."""
+    """However many others come in between, the chosen model answers and nobody is told that it is not loaded."""
     backend = InProcess(stores, memory_bytes=ROOM_FOR_TWO)
     prompt, first = prompt_for(tiny_model), publish("ada", tiny_model)
     session = backend.open(first)
@@ -276,7 +276,7 @@ def test_closing_the_stream_or_setting_the_event_ends_the_work_within_a_token(
 
 
 def at_rest(session, recorded: list) -> None:
-    """No pass is made any more."""
+    """Wait until no more passes are run."""
     session._base.scheduler.call(lambda: None)
     session._base.scheduler.call(lambda: None)
     n = len(recorded)
@@ -285,7 +285,7 @@ def at_rest(session, recorded: list) -> None:
 
 
 def test_a_long_prompt_does_not_stop_a_draft_that_is_being_written(backend: InProcess, make_tiny_model, monkeypatch):
-    """Read in pieces: between two of them, others get their token."""
+    """The prompt is read in chunks, and others get a token between two of them."""
     base = make_tiny_model(context=4096)
     order: list[str] = []
     extend, step = TorchEngine.extend, TorchEngine.step
@@ -360,7 +360,7 @@ def test_what_cannot_be_had_is_named_and_holds_nothing(backend: InProcess, tiny_
 def test_an_adapter_that_onnx_cannot_apply_drafts_by_torch(
     stores: Stores, smollm2: ResolvedBase, smollm2_onnx: Path, publish, monkeypatch
 ):
-    """And one that it can drafts by it, from a version published a moment ago, in less than ten seconds."""
+    """An adapter that ONNX can apply drafts under it within ten seconds of being published."""
     import json
 
     monkeypatch.setattr(in_process, "exported", lambda *_: smollm2_onnx)

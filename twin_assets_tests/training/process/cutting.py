@@ -1,4 +1,4 @@
-"""Trainings that are cut off, as a kill would do it: between any two steps."""
+"""Interrupts a training between any two steps, as a kill would."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,13 +7,13 @@ import pytest
 
 
 class CutOffError(Exception):
-    """Stands for the kill."""
+    """Stands in for a kill."""
 
 
 def cut_off_at(patch: pytest.MonkeyPatch, step: int | None, after_each: Callable[[], object] = lambda: None) -> None:
     """Let the trainer die at the beginning of the step after `step`; `after_each` is called at the end of every step.
 
-    In the batches' place and not in the trainer's, so that older trainers can be cut off, too.
+    This patches transformers' Trainer, so that it works with every trainer built on it.
     """
     from transformers import Trainer
 

@@ -203,7 +203,7 @@ def test_no_validation_text_leaves_no_validation_loss(own_stores, fit):
 
 
 def test_the_validation_loss_is_the_plain_models(fit, own_stores, tiny_model):
-    """Against transformers' own loss, window by window."""
+    """The loss equals transformers' own, window by window."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

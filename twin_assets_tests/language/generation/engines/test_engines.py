@@ -121,7 +121,7 @@ def test_onnx_scores_within_one_percent_of_torch_with_an_adapter_and_without(rea
 
 
 def test_onnx_sequences_do_not_touch_each_other_in_pieces_and_batches(real, smollm2: ResolvedBase):
-    """Each row of a batch gives what it gives alone, while rows of unlike length come and go."""
+    """Each row of a batch gives the same as alone, while rows of different lengths come and go."""
     engine, adapter, _ = real
     prompts = [prompt_for(smollm2.path, text * (n + 1)).ids for n, text in enumerate(PROMPTS)]
     alone = []
@@ -149,7 +149,7 @@ def test_onnx_sequences_do_not_touch_each_other_in_pieces_and_batches(real, smol
 
 @pytest.mark.parametrize("n_gone", [1, 3])
 def test_onnx_sequences_that_join_or_leave_move_no_other(real, smollm2: ResolvedBase, n_gone: int):
-    """What stays keeps its place in its buffer: copying all of them took most of the time under load."""
+    """The sequences that stay keep their rows, because copying all of them takes most of the time under load."""
     engine, adapter, _ = real
     caches = [engine.cache(256) for _ in range(8)]
     for cache in caches:
@@ -169,11 +169,11 @@ def test_onnx_sequences_that_join_or_leave_move_no_other(real, smollm2: Resolved
 
 
 TOGETHER = ([0, 1, 2, 3], [3, 1], [1], [2, 0, 1], [0, 1, 2], [3, 2, 1, 0])
-"""Who is decoded together, pass by pass."""
+"""Which sequences are decoded together, pass by pass."""
 
 
 def near(found: np.ndarray, wanted: np.ndarray) -> bool:
-    """Sums in another order, rounded to 8 bits, differ by 1% of the logits' range; another text by 10% and more."""
+    """Sums in another order, rounded to 8 bits, differ by 1% of the logits' range; for another text by 10% or more."""
     return float(np.sqrt(((found - wanted) ** 2).mean())) < 0.03 * float(wanted.max() - wanted.min())
 
 
