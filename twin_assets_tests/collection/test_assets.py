@@ -118,7 +118,7 @@ def test_one_source_that_fails_does_not_stop_the_next_and_is_named(materialize, 
     lost.rmdir()
     result = materialize()
     assert not result.success
-    assert f"source files-lost: {lost} is not there" in failure(result)
+    assert f"source files-lost: {lost} does not exist" in failure(result)
     assert numbers(result)["new"] == 10
     assert checks(result)["sources_answered"] is False
 

@@ -151,7 +151,7 @@ def test_bad_items_are_named_with_the_way_out_and_the_rest_goes_on(collect, docu
     assert set(reasons) == {"empty.md", "huge.md", "picture.md", "bad.md", "only-front.md"}
     assert "split it" in reasons["huge.md"]
     assert "binary" in reasons["picture.md"]
-    assert "no YAML, line" in reasons["bad.md"]
+    assert "not YAML, line" in reasons["bad.md"]
     assert {row["item"] for row in report.skipped} == {"photo.jpg", ".hidden.md"}
     assert len(documents()) == 4
 
