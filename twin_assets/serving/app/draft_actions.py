@@ -57,13 +57,13 @@ class DraftForm:
     prompt: str | None
     links: str | None = None
     temperature: float = Sampling().temperature
-    seed: float | None = None
+    seed: str | None = None
 
     def draft_spec(self) -> DraftSpec:
-        """The same as a DraftSpec. Raises BadInput without an author."""
+        """The same as a DraftSpec. Raises BadInput without an author, and if the seed is not a whole number."""
         if not self.author:
             raise BadInput("choose an author first")
-        seed = int(self.seed) if self.seed is not None else None
+        seed = _whole_number(self.seed) if self.seed and self.seed.strip() else None
         return DraftSpec(
             author=self.author,
             prompt=self.prompt or "",
@@ -72,6 +72,13 @@ class DraftForm:
             links=tuple((self.links or "").split()),
             sampling=replace(AS_LONG_AS_TRAINED, temperature=float(self.temperature), seed=seed),
         )
+
+
+def _whole_number(entered: str) -> int:
+    try:
+        return int(entered)
+    except ValueError as error:
+        raise BadInput(f"the seed {entered!r} is not a whole number: correct it, or leave it empty") from error
 
 
 class DraftActions:

@@ -159,7 +159,8 @@ class Page:
                             step=0.05,
                             label="Temperature (0: the likeliest words)",
                         )
-                        self.seed = gr.Number(label="Seed (same seed, same draft)", precision=0, value=None)
+                        # gr.Number would become 0, and every draft the same one, as soon as this part is opened.
+                        self.seed = gr.Textbox(label="Seed (same seed, same draft)", placeholder="random")
                 with gr.Row():
                     self.go = gr.Button("Draft", variant="primary", elem_id="go", scale=3)
                     self.stop = gr.Button("Stop", elem_id="stop", scale=1)
@@ -281,7 +282,7 @@ class Page:
         prompt: str,
         links: str,
         temperature: float,
-        seed: float | None,
+        seed: str | None,
         request: gr.Request,
     ) -> Iterator[tuple[Any, ...]]:
         form = DraftForm(author, version, format_, prompt, links, temperature, seed)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from twin_assets.documents import Gate
-from twin_assets.errors import NotThere, TwinError
+from twin_assets.errors import BadInput, NotThere, TwinError
 from twin_assets.language.generation.engines.torch_engine import TorchEngine
 from twin_assets.serving.access import OPERATOR, Access, Caller
 from twin_assets.serving.app import fragments
@@ -29,7 +29,7 @@ def actions(world: Stores) -> DraftActions:
 
 
 def form(**more: object) -> DraftForm:
-    return DraftForm(**{"author": "ada", "version": "", "format": "any", "prompt": "the gauge", "seed": 1} | more)
+    return DraftForm(**{"author": "ada", "version": "", "format": "any", "prompt": "the gauge", "seed": "1"} | more)
 
 
 def last(views: Iterator[DraftView]) -> DraftView:
@@ -145,6 +145,16 @@ def test_a_finished_view_says_what_the_draft_copies(actions):
     assert "of the draft is word for word from the author" in last(actions.draft(OPERATOR, form())).sources
 
 
+@pytest.mark.parametrize(("entered", "seed"), [("7", 7), (" 7 ", 7), ("", None), (" ", None), (None, None)])
+def test_a_seed_is_a_whole_number_or_nothing(entered, seed):
+    assert form(seed=entered).draft_spec().sampling.seed == seed
+
+
+def test_a_seed_that_is_no_number_is_refused_with_what_to_do():
+    with pytest.raises(BadInput, match=r"the seed '1\.5' is not a whole number: correct it, or leave it empty"):
+        form(seed="1.5").draft_spec()
+
+
 @pytest.mark.browser
 def test_in_a_browser_a_prompt_becomes_a_streamed_draft_beside_its_sources(chromium, tmp_path, parts: Parts):
     stores = open_world(tmp_path / "data", parts.base)
@@ -160,6 +170,8 @@ def test_in_a_browser_a_prompt_becomes_a_streamed_draft_beside_its_sources(chrom
         page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
         page.goto(url)
         page.fill("#prompt textarea", "why I check the tide gauge by hand")
+        page.get_by_text("Links and settings").click()
+        page.get_by_label("Seed").wait_for()
         page.click("#go")
         page.wait_for_selector("#status .done")
         assert "UNTRAINED" in page.inner_text("#warnings")
@@ -175,6 +187,7 @@ def test_in_a_browser_a_prompt_becomes_a_streamed_draft_beside_its_sources(chrom
         [kept] = stores.warehouse.interactions.for_author("ada")
         assert (kept.rating, kept.edited, kept.consented) == ("good", "As I would say it.", True)
         assert kept.draft == draft
+        assert kept.sampling["seed"] is None, "nobody asked for the same draft again"
 
         page.get_by_role("tab", name="Models").click()
         page.fill("#reason input, #reason textarea", "reads like me")
