@@ -57,7 +57,7 @@ def say_title(text: str) -> None:
 
 
 def _prepare(stores: Stores, author: str, sources: list[str], recipe: str) -> None:
-    from twin_assets.collection.places import platform_for
+    from twin_assets.collection.locations import platform_for
     from twin_assets.training.recipe import load_recipe
 
     load_recipe(recipe, stores.settings, {})

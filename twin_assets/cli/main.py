@@ -474,14 +474,14 @@ def document_leave_out(
 ) -> None:
     """Keep a document out of training, quoting or both. DOCUMENT_ID is as `twin documents` shows it."""
     from twin_assets.operations.runs import daemon_runs, dagster_instance
-    from twin_assets.operations.usage import document_of, leave_out
+    from twin_assets.operations.usage import document_of, exclude
 
     uses: list[Use] = ["training", "quoting"] if use == "both" else [use]
     opened = stores()
     with dagster_instance() as instance:
         before = set(document_of(opened, author_id, document_id).left_out)
         left_out = sorted(before.difference(uses) if take_back else before.union(uses))
-        changed = leave_out(instance, opened, author_id, document_id, left_out)
+        changed = exclude(instance, opened, author_id, document_id, left_out)
         followed = daemon_runs(instance)
     if not changed:
         say(f"{document_id} is so already: nothing changed")

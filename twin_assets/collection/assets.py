@@ -1,4 +1,4 @@
-"""`raw/<platform>`: one asset per registered crawler, made by a factory."""
+"""The assets `raw/<platform>`, one per registered crawler, made by a factory."""
 
 from collections.abc import Iterator
 
@@ -39,7 +39,7 @@ def raw_asset(crawler: Crawler) -> dg.AssetsDefinition:
         code_version=CODE_VERSION,
         pool=f"crawl_{platform}",
         retry_policy=dg.RetryPolicy(max_retries=1, delay=30),
-        description=f"An author's writing on {platform} as it stands there. Reads {crawler.accepted}.",
+        description=f"An author's writing on {platform}, as it is there now. Reads {crawler.accepted}.",
         check_specs=[
             dg.AssetCheckSpec(name, asset=["raw", platform], description=text, partitions_def=authors)
             for name, text in CHECKS.items()
@@ -52,7 +52,7 @@ def raw_asset(crawler: Crawler) -> dg.AssetsDefinition:
         yield from _check_results(platform, reports, before, stores.settings.max_drop)
         failed = [report for report in reports if report.error]
         if failed and len(failed) == len(reports) and not any(report.writes for report in reports):
-            # Nothing was written: the author's documents are as they were, and so is the asset.
+            # Nothing was written: the author's documents have not changed, so neither has the asset.
             raise dg.Failure(
                 _failures(failed), metadata=_metadata(stores, author, platform, reports), allow_retries=False
             )
@@ -67,14 +67,14 @@ def raw_asset(crawler: Crawler) -> dg.AssetsDefinition:
 
 
 def _alive(stores: Stores, author: str, platform: str) -> int:
-    """How many documents of the platform are no tombstones."""
+    """How many documents of the platform are not tombstones."""
     return sum(row["deleted_at"] is None for row in stores.warehouse.fingerprints(author, platform))
 
 
 def _crawl_all(
     context: dg.AssetExecutionContext, stores: Stores, author: str, crawler: Crawler
 ) -> Iterator[CrawlReport]:
-    """Each source of the platform, then the inbox; one that fails does not stop the next."""
+    """Crawl each source of the platform, then import the inbox; a source that fails does not stop the next."""
     reports = _reports(context, stores, author, crawler)
     for report in reports:
         context.log.info(_line(report))
@@ -99,7 +99,7 @@ def _reports(context: dg.AssetExecutionContext, stores: Stores, author: str, cra
 def _line(report: CrawlReport) -> str:
     counts = (
         f"{report.new} new, {report.changed} changed, {report.unchanged} unchanged, {report.gone} gone, "
-        f"{len(report.failed)} failed, {len(report.left_out)} left out"
+        f"{len(report.failed)} failed, {len(report.skipped)} skipped"
     )
     return f"{report.source_id}: {report.error}" if report.error else f"{report.source_id}: {counts}"
 
@@ -143,7 +143,7 @@ def _metadata(
         "dagster/row_count": _alive(stores, author, platform),
         **counts,
         "failed": sum(len(report.failed) for report in reports),
-        "left_out": sum(len(report.left_out) for report in reports),
+        "left_out": sum(len(report.skipped) for report in reports),
         "requests": sum(report.requests for report in reports),
         "bytes_read": sum(report.bytes_read for report in reports),
         "preview": dg.MetadataValue.md(_preview(stores, author, platform)),
@@ -164,10 +164,8 @@ def _sources_table(reports: list[CrawlReport]) -> str:
     if not reports:
         return "No source on this platform."
     names = ("source_id", "new", "changed", "unchanged", "gone")
-    rows = [
-        [*(getattr(report, name) for name in names), len(report.failed), len(report.left_out)] for report in reports
-    ]
-    return table(["source", "new", "changed", "unchanged", "gone", "failed", "left out"], rows)
+    rows = [[*(getattr(report, name) for name in names), len(report.failed), len(report.skipped)] for report in reports]
+    return table(["source", "new", "changed", "unchanged", "gone", "failed", "skipped"], rows)
 
 
 def _archives_table(stores: Stores, author: str, platform: str) -> str:
@@ -177,7 +175,7 @@ def _archives_table(stores: Stores, author: str, platform: str) -> str:
 
 
 def _failure_table(reports: list[CrawlReport]) -> str:
-    rows = [row for report in reports for row in (*report.failed, *report.left_out)]
+    rows = [row for report in reports for row in (*report.failed, *report.skipped)]
     if not rows:
         return "Everything was read."
     more = f"\n\n… and {len(rows) - SHOWN_FAILURES} more" if len(rows) > SHOWN_FAILURES else ""

@@ -1,6 +1,7 @@
-"""The loop that takes what a crawler yields into the warehouse.
+"""The loop that writes what a crawler yields into the warehouse.
 
-It writes documents, saves the state at each checkpoint after its documents, counts, and alone decides what is gone.
+It writes documents, saves the crawler's state at each checkpoint after the documents before it, counts, and is the only
+place that decides which documents are gone.
 """
 
 import time
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from twin_assets.collection.events import (
     Checkpoint,
@@ -16,11 +18,11 @@ from twin_assets.collection.events import (
     Found,
     Gone,
     Item,
-    LeftOut,
     ListingComplete,
+    Skipped,
     Unchanged,
 )
-from twin_assets.collection.places import INBOX
+from twin_assets.collection.locations import INBOX
 from twin_assets.collection.registry import ArchiveCrawler, Crawler
 from twin_assets.content.archives import Archive, open_archive
 from twin_assets.content.web import WebClient
@@ -30,9 +32,9 @@ from twin_assets.orchestration.progress import Tell, silent
 from twin_assets.stores.warehouse import KnownDocument, Warehouse
 
 BATCH = 100
-"""Documents held before they are written; a killed crawl loses no more than these."""
+"""Documents are written in batches of this size; a killed crawl loses at most one batch."""
 NOTE_S = 1.0
-"""How often a running crawl's report is kept for whoever watches it."""
+"""A running crawl saves its report this often, in seconds, for whoever watches it."""
 
 
 @dataclass
@@ -49,18 +51,24 @@ class CrawlReport:
     unchanged: int = 0
     gone: int = 0
     failed: list[dict[str, str]] = field(default_factory=list)
-    left_out: list[dict[str, str]] = field(default_factory=list)
+    skipped: list[dict[str, str]] = field(default_factory=list)
     complete: bool = False
     requests: int = 0
     bytes_read: int = 0
     error: str | None = None
     archived_at: datetime | None = None
-    """When the export that was read had been made; None for a live source."""
+    """When the export was made; None for a live source."""
 
     @property
     def writes(self) -> int:
-        """Documents written or buried."""
+        """How many documents were written or marked as gone."""
         return self.new + self.changed + self.gone
+
+    def row(self) -> dict[str, Any]:
+        """The report as the warehouse stores it, where what was skipped is called `left_out`."""
+        row = dict(vars(self))
+        row["left_out"] = row.pop("skipped")
+        return row
 
 
 def crawl(
@@ -71,14 +79,14 @@ def crawl(
     http: WebClient,
     tell: Tell = silent,
 ) -> CrawlReport:
-    """Crawl a source. A BadSource ends it and stands in the report's `error`; nothing is buried then.
+    """Crawl a source. A BadSource ends the crawl and becomes the report's `error`; then nothing is marked as gone.
 
-    Until the crawl ends, the warehouse holds its report so far, without `finished_at`.
+    While the crawl runs, the warehouse holds its report so far, without `finished_at`.
     """
     report = CrawlReport(source.id, source.platform, source.where)
 
     def keep_report() -> None:
-        warehouse.save_crawl(author, source.id, vars(report))
+        warehouse.save_crawl(author, source.id, report.row())
 
     warehouse.crawl_begins(author, source.id)
     keep_report()
@@ -102,7 +110,7 @@ def crawl(
 
 
 def _noting(events: Iterator[Event], keep_report: Callable[[], None]) -> Iterator[Event]:
-    """The same events; what came of them is kept about every NOTE_S."""
+    """The same events; the report is saved about every NOTE_S seconds."""
     noted_at = time.monotonic()
     for event in events:
         yield event
@@ -120,17 +128,17 @@ def read_archive(
     report: CrawlReport,
     tell: Tell = silent,
 ) -> None:
-    """Take an export's items into a source. Raises BadSource when it cannot be read as a whole."""
+    """Import an export's items into a source. Raises BadSource when the export as a whole cannot be read."""
     report.archived_at = archive.made_at
     consumer = _Consumer(author, source, warehouse, report, tell)
     for refused in archive.refused:
         consumer.take(Failed(refused.name, refused.reason))
     consumer.consume(crawler.import_archive(source, archive))
-    warehouse.save_import(author, source.id, archive.made_at, {**vars(report), "file": archive.path.name})
+    warehouse.save_import(author, source.id, archive.made_at, {**report.row(), "file": archive.path.name})
 
 
 class _Consumer:
-    """The loop's memory: what is stored, what was named, what waits to be written."""
+    """The loop's state: what is stored, what the crawl has listed, what is still to be written."""
 
     def __init__(
         self,
@@ -143,13 +151,13 @@ class _Consumer:
         self._author, self._source, self._warehouse = author, source, warehouse
         self._report, self._tell = report, tell
         self._known: dict[str, KnownDocument] = warehouse.known_documents(author, source.id)
-        self._named: set[str] = set()
+        self._listed: set[str] = set()
         self._found_ids: set[str] = set()
         self._gone: set[str] = set()
         self._waiting: list[RawDocument] = []
 
     def consume(self, events: Iterator[Event]) -> None:
-        """All of a crawl's events. What came before a BadSource is kept, and then nothing is buried."""
+        """Process all of a crawl's events. What came before a BadSource is kept, but then nothing is marked as gone."""
         try:
             for event in events:
                 self.take(event)
@@ -160,37 +168,39 @@ class _Consumer:
         self.finish()
 
     def take(self, event: Event) -> None:
-        """One event of the crawler."""
+        """Process one event of the crawler."""
         match event:
             case Found(item):
                 self._found(item)
             case Unchanged(external_ids):
-                self._named.update(map(self._id, external_ids))
+                self._listed.update(map(self._id, external_ids))
                 self._report.unchanged += len(external_ids)
             case Gone(external_id):
                 self._gone.add(self._id(external_id))
             case Failed(item, reason):
-                self._named.add(self._id(item))
+                self._listed.add(self._id(item))
                 self._report.failed.append({"item": _writable(item), "reason": _writable(reason)})
-            case LeftOut(item, reason):
-                self._report.left_out.append({"item": _writable(item), "reason": _writable(reason)})
+            case Skipped(item, reason):
+                self._report.skipped.append({"item": _writable(item), "reason": _writable(reason)})
             case Checkpoint(state):
                 self._flush()
-                # The crawl goes on from this state and will not say again what it called deleted.
-                self._bury()
+                # The next crawl continues from this state and will not report these deletions again.
+                self._mark_gone()
                 if self._report.archived_at is None:
                     self._warehouse.save_crawl_state(self._author, self._source.id, state)
             case ListingComplete():
                 self._report.complete = True
 
     def finish(self) -> None:
-        """Write what waits and bury what is gone: only after a complete listing, only within this source."""
+        """Write the last batch and mark what is gone: only after a complete listing, and only within this source."""
         self._flush()
         if self._report.complete:
-            self._gone |= {name for name in self._known.keys() - self._named if self._was_there(self._known[name])}
-        self._bury()
+            self._gone |= {
+                name for name in self._known.keys() - self._listed if self._would_be_listed(self._known[name])
+            }
+        self._mark_gone()
 
-    def _bury(self) -> None:
+    def _mark_gone(self) -> None:
         if self._gone:
             at = self._report.archived_at or utcnow()
             self._report.gone += self._warehouse.bury(sorted(self._gone), at)
@@ -198,10 +208,11 @@ class _Consumer:
                 self._known[name] = self._known[name].model_copy(update={"deleted_at": at})
             self._gone.clear()
 
-    def _was_there(self, known: KnownDocument) -> bool:
-        """Whether the listing that lacks a document would hold it, had it not been deleted.
+    def _would_be_listed(self, known: KnownDocument) -> bool:
+        """True if the listing would contain the document, had it not been deleted.
 
-        A live listing says nothing of what only an export brought, such as a draft, nor an export of what came later.
+        A live listing says nothing about what only an export brought, such as a draft, and an export says nothing about
+        what came after it.
         """
         archived_at = self._report.archived_at
         if archived_at is None:
@@ -209,7 +220,7 @@ class _Consumer:
         return (known.archived_at or known.fetched_at) < archived_at
 
     def _is_older(self, item: Item, known: KnownDocument) -> bool:
-        """Whether an archive's item says less than what is stored: a live source wins, else the later date."""
+        """True if an archive's item is older than what is stored: a live source wins, otherwise the later date does."""
         archived_at = self._report.archived_at
         if archived_at is None:
             return False
@@ -234,7 +245,7 @@ class _Consumer:
         if document.id in self._found_ids:
             return
         self._found_ids.add(document.id)
-        self._named.add(document.id)
+        self._listed.add(document.id)
         self._gone.discard(document.id)
         if not is_storable(item):
             reason = "has a name or text that is no Unicode (half a character): rename it, or save it as UTF-8"
@@ -248,7 +259,7 @@ class _Consumer:
         if known is not None and known.deleted_at is None and known.content_hash == document.content_hash:
             self._report.unchanged += 1
             if known.archived_at and not archived_at:
-                self._waiting.append(document)  # from now on the live source stands behind it
+                self._waiting.append(document)  # from now on the live source lists it
             return
         if known is None:
             self._report.new += 1
@@ -267,11 +278,11 @@ class _Consumer:
 
 
 def is_storable(item: Item) -> bool:
-    """Whether an item's name and text are Unicode: half a character can be read, and not be written."""
+    """True if an item's name and text can be stored: a lone surrogate can be read, but not written."""
     text = f"{item.external_id}{item.title}{item.url}{item.content}"
     return text == _writable(text)
 
 
 def _writable(text: str) -> str:
-    """`text` with lone surrogates, which no store can keep, spelled out: file names and feeds may hold them."""
+    """The text with lone surrogates escaped: file names and feeds may contain them, but no store can keep them."""
     return text.encode("utf-8", "backslashreplace").decode()

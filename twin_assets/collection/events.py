@@ -1,4 +1,4 @@
-"""What a crawler yields: the seam between a platform and the loop that writes to the warehouse."""
+"""The events that a crawler yields to the loop that writes to the warehouse."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,7 +9,7 @@ from twin_assets.documents import Category, Visibility
 
 @dataclass(frozen=True)
 class Item:
-    """A document as a crawler finds it, before it is anybody's."""
+    """A document as a crawler finds it, before it is assigned to an author and a source."""
 
     external_id: str
     content: str
@@ -33,14 +33,14 @@ class Found:
 
 @dataclass(frozen=True)
 class Unchanged:
-    """Items that the source says are as they were, without sending them."""
+    """Items that the source reports as unchanged, without sending them."""
 
     external_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Gone:
-    """The source itself says that this item was deleted."""
+    """An item that the source itself reports as deleted."""
 
     external_id: str
 
@@ -54,8 +54,8 @@ class Failed:
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """Something that is no document of this source, such as an image, and why."""
+class Skipped:
+    """Something that is not a document of this source, such as an image, and why it was skipped."""
 
     item: str
     reason: str
@@ -63,14 +63,14 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Everything before this may be written down, and the crawl can go on from `state`."""
+    """Everything before this can be written; an interrupted crawl can continue from `state`."""
 
     state: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class ListingComplete:
-    """Every item of the source was named: what was not named is gone. Of an archive: gone by the archive's date."""
+    """The crawler has listed every item of the source: any other is gone, for an archive as of the archive's date."""
 
 
-Event = Found | Unchanged | Gone | Failed | LeftOut | Checkpoint | ListingComplete
+Event = Found | Unchanged | Gone | Failed | Skipped | Checkpoint | ListingComplete

@@ -1,4 +1,4 @@
-"""What a crawler has, and which crawlers there are.
+"""What a crawler consists of, and which crawlers there are.
 
 A new platform is one file, or folder, in `platforms/`: a class with `platform`, `accepted`, `options`, `accepts` and
 `collect`, registered by `@register`; one whose platform gives its members an export archive adds `recognises`,
@@ -18,38 +18,38 @@ from twin_assets.documents import Source
 from twin_assets.errors import BadSource
 
 PLATFORMS = "twin_assets.collection.platforms"
-"""Named and not imported: what stands there imports this module to register itself."""
+"""The package of the crawlers; not imported above, since each crawler imports this module to register itself."""
 
 
 class Crawler(Protocol):
-    """One platform. `accepted` says in words what `accepts` takes; `options` what a source may set, each in words."""
+    """One platform. accepted: what `accepts` takes, in words. options: what a source may set, described."""
 
     platform: ClassVar[str]
     accepted: ClassVar[str]
     options: ClassVar[Mapping[str, str]]
 
     def accepts(self, where: str) -> bool:
-        """Whether this crawler can read the place."""
+        """True if this crawler can read the location live."""
 
     def collect(self, source: Source, state: dict[str, Any], http: WebClient) -> Iterator[Event]:
-        """The source's items. Raises BadSource when the source as a whole cannot be read."""
+        """Crawl the source. Raises BadSource when the source as a whole cannot be read."""
 
 
 @runtime_checkable
 class ArchiveCrawler(Crawler, Protocol):
-    """A platform that gives its members an export. The loop dates its items, so that none overwrites newer text."""
+    """A platform that gives its members an export. The crawl loop dates its items: none overwrites newer text."""
 
     archive_steps: ClassVar[str]
-    """How the member asks for one, step by step, in the platform's own words."""
+    """How a member asks for an export, step by step, in the platform's own words."""
 
     def recognises(self, names: Collection[str]) -> bool:
-        """Whether an archive with members of these names is an export of this platform."""
+        """True if an archive with files of these names is an export of this platform."""
 
     def needs_archives(self, source: Source) -> bool:
-        """Whether this source's history comes by archive only, so that the member is reminded of a new one."""
+        """True if this source's history comes only by archive, so that its member is reminded to ask for a new one."""
 
     def import_archive(self, source: Source, archive: Archive) -> Iterator[Event]:
-        """The archive's items. Raises BadSource when it cannot be read as a whole."""
+        """Read the archive. Raises BadSource when the archive as a whole cannot be read."""
 
 
 C = TypeVar("C", bound=type[Crawler])
@@ -57,7 +57,7 @@ _registry: dict[str, Crawler] = {}
 
 
 def register(crawler: C) -> C:
-    """Class decorator: make a crawler known under its platform."""
+    """Register a crawler under its platform; a class decorator."""
     _registry[crawler.platform] = crawler()
     return crawler
 
@@ -70,20 +70,20 @@ def _load_all() -> None:
 
 
 def crawlers() -> dict[str, Crawler]:
-    """Every registered crawler by platform, in the order of their names."""
+    """Every registered crawler by platform, in alphabetical order."""
     _load_all()
     return dict(sorted(_registry.items()))
 
 
 def archive_platform(archive: Archive) -> str | None:
-    """The platform whose export this is, told by its members and never by its own name."""
+    """The platform whose export this is, recognised by the files in it and never by the archive's own name."""
     names = archive.names
     known = crawlers().items()
     return next((p for p, crawler in known if isinstance(crawler, ArchiveCrawler) and crawler.recognises(names)), None)
 
 
 def wants(source: Source, option: str) -> bool:
-    """Whether a source sets a yes-or-no option; no is the default. Raises BadSource for another value."""
+    """True if a source sets a yes-or-no option to yes; the default is no. Raises BadSource for any other value."""
     value = source.options.get(option, "no").strip().lower()
     if value not in ("yes", "true", "no", "false"):
         raise BadSource(f"option {option} of source {source.id} is {value!r}: give yes or no")
@@ -91,7 +91,7 @@ def wants(source: Source, option: str) -> bool:
 
 
 def check_options(crawler: Crawler, options: Mapping[str, str]) -> None:
-    """Raises BadSource, naming those that there are, for an option that the platform does not have."""
+    """Raise BadSource, listing the known options, for an option that the platform does not have."""
     if unknown := sorted(options.keys() - crawler.options.keys()):
         known = "; ".join(f"{name}: {text}" for name, text in crawler.options.items()) or "none"
         raise BadSource(f"{crawler.platform} has no option {unknown[0]!r} (options: {known})")

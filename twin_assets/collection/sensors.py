@@ -1,4 +1,4 @@
-"""What starts a crawl: the source's own cron, somebody who asked for it in the app, or an export in the inbox."""
+"""What starts a crawl: the source's own cron, a request from the app, or an export in the inbox."""
 
 import time
 from collections import defaultdict
@@ -18,25 +18,25 @@ from twin_assets.orchestration.partitions import authors
 from twin_assets.stores import Stores, open_stores
 
 EXPORT_TAG = "twin/export"
-"""On a run that an export started: when that came into the inbox."""
+"""The tag, on a run that an export started, that holds when the export arrived in the inbox."""
 TRIES = 3
 NOT_READ = (
-    "{} was not read: {} runs of collect_{} ended before they had. See in the Dagster UI what ended them, then move it "
+    "{} was not imported: {} runs of collect_{} ended too early. See in the Dagster UI what ended them, then move it "
     "back into the inbox"
 )
 
 
 def crawl_under_way(instance: dg.DagsterInstance, author: str, platform: str) -> bool:
-    """Whether a run that collects this platform for this author is queued or running."""
+    """True if a run that collects this platform for this author is queued or running."""
     tags = {PARTITION_NAME_TAG: author}
     filters = dg.RunsFilter(job_name=f"collect_{platform}", tags=tags, statuses=NOT_FINISHED_STATUSES)
     return instance.get_runs_count(filters) > 0
 
 
 def _dropped(context: dg.SensorEvaluationContext, stores: Stores, author: str) -> dict[str, Path]:
-    """By platform the export in the author's inbox that is read first; what is none is set aside with the reason."""
+    """By platform, the export in the author's inbox to import next; anything else is refused with the reason."""
     first: dict[str, Path] = {}
-    for path in inbox.waiting(stores, author):
+    for path in inbox.ready_exports(stores, author):
         try:
             first.setdefault(inbox.platform_of(path), path)
         except BadSource as error:
@@ -51,9 +51,9 @@ def _refuse(context: dg.SensorEvaluationContext, author: str, path: Path, why: s
     context.log.warning(f"{author}: {why} (moved to {aside})")
 
 
-def _runs_for(instance: dg.DagsterInstance, author: str, platform: str, came_at: str) -> int:
-    """How many runs were to read the export that came then, whatever became of them."""
-    tags = {PARTITION_NAME_TAG: author, EXPORT_TAG: came_at}
+def _runs_for(instance: dg.DagsterInstance, author: str, platform: str, arrived_at: str) -> int:
+    """How many runs were started for the export that arrived then, whatever became of them."""
+    tags = {PARTITION_NAME_TAG: author, EXPORT_TAG: arrived_at}
     return instance.get_runs_count(dg.RunsFilter(job_name=f"collect_{platform}", tags=tags))
 
 
@@ -64,10 +64,10 @@ def _runs_for(instance: dg.DagsterInstance, author: str, platform: str, came_at:
     description="Starts a crawl of each author and platform that is due, was asked for, or has an export waiting.",
 )
 def crawl_due(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest]:
-    """One run per author and platform; the run key names the due time or the request, so that a tick is idempotent.
+    """One run per author and platform; the run key contains the due time or the request, so that a tick is idempotent.
 
-    Of an export it names the try, too: Dagster never takes a key twice, and a run that failed or was terminated leaves
-    the export where it lies.
+    For an export the key also contains the number of the try: Dagster never accepts a key twice, and a run that failed
+    or was terminated leaves the export where it is.
     """
     stores = open_stores()
     warehouse = stores.warehouse
@@ -92,7 +92,7 @@ def crawl_due(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest]:
                 continue  # whatever is due or asked for now waits for its end
             tags = {"twin/author": profile.id}
             if export := exports.get(platform):
-                tags[EXPORT_TAG] = inbox.came_at(export).isoformat()
+                tags[EXPORT_TAG] = inbox.arrived_at(export).isoformat()
                 tried = _runs_for(context.instance, profile.id, platform, tags[EXPORT_TAG])
                 if tried >= TRIES:
                     _refuse(context, profile.id, export, NOT_READ.format(export.name, tried, platform))

@@ -1,7 +1,8 @@
-"""Pages that stand where a text should: a challenge, a consent wall, a "not found" with status 200, a teaser.
+"""Pages shown instead of a text: a challenge, a consent wall, a "not found" with status 200, a teaser.
 
-Stored as the article, any of them would be learned from. Each is told by marks that its makers put there for programs
-(schema.org's `isAccessibleForFree`, Cloudflare's challenge script), or by a title that says so above hardly any text.
+If one were stored as the article, the model would learn from it. Each is recognised by markup that is meant for
+programs (schema.org's `isAccessibleForFree`, Cloudflare's challenge script), or by a telling title above hardly any
+text.
 """
 
 import json
@@ -10,11 +11,11 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from twin_assets.content.web import CHALLENGE, Answer
+from twin_assets.content.web import CHALLENGE, Response
 from twin_assets.errors import BadItem
 
 LITTLE_TEXT = 1_500
-"""Characters of visible text; an article with one of these titles ("404: how I lost my blog") has more."""
+"""A page with more visible text than this, in characters, is an article even under a title such as "404"."""
 
 _CHALLENGE = re.compile(
     r"^\s*(just a moment|attention required|access denied|are you a robot|verify(ing)? (that )?you are (a )?human|"
@@ -39,14 +40,14 @@ _TEASER = re.compile(
 )
 
 
-def refuse_walls(answer: Answer) -> None:
-    """Raises BadItem, saying which it is and what to do, for a page that is no article."""
-    if reason := wall(answer.body, answer.url):
-        raise BadItem(f"{answer.url} {reason}")
+def refuse_access_wall(response: Response) -> None:
+    """Raise BadItem, saying what the page is and what to do, for a page that is shown instead of an article."""
+    if reason := access_wall(response.body, response.url):
+        raise BadItem(f"{response.url} {reason}")
 
 
-def wall(body: bytes, url: str) -> str | None:
-    """What stands in the text's place, in words; None for a page that looks like what it should be."""
+def access_wall(body: bytes, url: str) -> str | None:
+    """What the page shows instead of its text, in words; None for a page that looks like an article."""
     from lxml import etree, html
 
     try:
@@ -67,7 +68,7 @@ def wall(body: bytes, url: str) -> str | None:
     if _CONSENT.search(title) or (urlsplit(url).hostname or "").startswith("consent."):
         return "asks for consent to cookies instead of showing its text: give the feed or an export instead"
     if _NOT_FOUND.search(title) or _NOT_FOUND.search(heading):
-        return "says that there is no such page, with status 200: mend the link, or take it out of the listing"
+        return "says that there is no such page, with status 200: correct the link, or take it out of the listing"
     if _TEASER.search(text):
         return _teaser()
     return None
@@ -78,7 +79,7 @@ def _challenge() -> str:
 
 
 def _teaser() -> str:
-    return "shows the beginning only, the rest is for subscribers: use your own export, which has the whole text"
+    return "shows only the beginning, the rest is for subscribers: use your own export, which has the whole text"
 
 
 def _visible_text(tree: Any) -> str:
@@ -92,7 +93,10 @@ def _visible_text(tree: Any) -> str:
 
 
 def _locked(tree: Any) -> bool:
-    """Marked as not free to read; see https://schema.org/isAccessibleForFree and Open Graph's article:content_tier."""
+    """True if the page is marked as not free to read.
+
+    See: https://schema.org/isAccessibleForFree and Open Graph's article:content_tier.
+    """
     if tree.xpath("//meta[@property='article:content_tier' and (@content='locked' or @content='metered')]"):
         return True
     for script in tree.iterfind(".//script[@type='application/ld+json']"):
@@ -106,7 +110,7 @@ def _locked(tree: Any) -> bool:
 
 
 def _things(value: Any) -> Iterator[dict[str, Any]]:
-    """The page's own things in JSON-LD: what stands at the top or in its graph, not parts such as a paywalled box."""
+    """The page's own objects in JSON-LD: those at the top or in its graph, not parts such as a paywalled box."""
     if isinstance(value, list):
         for one in value:
             yield from _things(one)

@@ -1,7 +1,7 @@
-"""Archives as people get them: a zip, or the folder that it was unpacked to. They are data from outside.
+"""Archives as people get them: a zip, or the folder that it was unpacked to. They are untrusted data.
 
-Nothing is unpacked to disk: members are read one at a time, within a limit, and a name, link or ratio that could harm
-is refused by name. An export often holds one folder with everything in it; names are given without that folder.
+Nothing is unpacked to disk: members are read one at a time, within a limit, and a member with a dangerous name, link or
+compression ratio is refused by name. An export often wraps everything in one folder; names are given without it.
 """
 
 import stat
@@ -19,16 +19,16 @@ from twin_assets.content.extraction import parse_date
 from twin_assets.errors import BadItem, BadSource
 
 MAX_RATIO = 200
-"""Uncompressed over compressed size of an archive's member; text reaches 20, a bomb thousands."""
+"""The highest ratio of uncompressed to compressed size of a member; text reaches 20, a zip bomb thousands."""
 MAX_MEMBERS = 200_000
 SIGNATURE = b"PK"
 FINDER = ("__MACOSX/", ".DS_Store")
-"""What macOS adds to what it zips; it is nobody's export."""
+"""Names that macOS adds to a zip; they belong to no export."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of a folder or an archive, not read yet. name: relative, with '/'."""
+    """A file in a folder or an archive that has not been read yet. name: relative, with '/'."""
 
     name: str
     size: int
@@ -38,14 +38,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Refused:
-    """A member that is not given out, and why."""
+    """A member that is refused, and why."""
 
     name: str
     reason: str
 
 
 class Archive:
-    """A platform's export: its members by name, apart from the one folder that some wrap around everything."""
+    """A platform's export: its members by name, without the one folder that may wrap everything."""
 
     def __init__(self, path: Path, members: list[Entry | Refused]) -> None:
         self.path = path
@@ -57,12 +57,12 @@ class Archive:
 
     @property
     def names(self) -> list[str]:
-        """The members' names, in order."""
+        """The members' names, in the archive's order."""
         return list(self.entries)
 
     @cached_property
     def made_at(self) -> datetime:
-        """When the export was made: its newest member's time, else the file's own. Never in the future."""
+        """When the export was made: the time of its newest member, or else of the file. Never in the future."""
         times = [entry.modified_at for entry in self.entries.values() if entry.modified_at]
         newest = max(times, default=None) or datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
         return min(newest, datetime.now(UTC))
@@ -80,12 +80,12 @@ class Archive:
             raise BadItem(f"cannot be read: {error.strerror}") from error
 
     def text(self, name: str, max_bytes: int) -> str:
-        """A member's text, whatever its encoding. Raises BadItem as `read` does, and for what is no text."""
+        """A member's text, whatever its encoding. Raises BadItem as `read` does, and when it is not text."""
         return decode(self.read(name, max_bytes))
 
 
 def is_archive(path: Path) -> bool:
-    """Whether the path is a folder, or a file that begins as a zip does, whatever its name."""
+    """True if the path is a folder, or a file that begins like a zip, whatever its name."""
     if path.is_dir():
         return True
     try:
@@ -97,7 +97,7 @@ def is_archive(path: Path) -> bool:
 
 @contextmanager
 def open_archive(path: Path) -> Iterator[Archive]:
-    """The export at `path`, open until the end of the `with`. Raises BadSource when it cannot be read at all."""
+    """Open the export at `path` for the length of a `with` block. Raises BadSource when it cannot be read at all."""
     if path.is_dir():
         home = path.resolve()
         files = sorted(file for file in path.rglob("*") if file.is_file() and file.resolve().is_relative_to(home))
@@ -108,28 +108,26 @@ def open_archive(path: Path) -> Iterator[Archive]:
 
 
 def file_entry(file: Path, root: Path) -> Entry:
-    """A file below `root`."""
+    """The entry of a file below `root`."""
     status = file.stat()
     modified_at = datetime.fromtimestamp(status.st_mtime, UTC)
     return Entry(file.relative_to(root).as_posix(), status.st_size, modified_at, file.read_bytes)
 
 
 def open_zip(path: Path) -> zipfile.ZipFile:
-    """Raises BadSource for what is no zip, or holds more members than anybody writes."""
+    """Open a zip. Raises BadSource when it is not one, or has more members than any person's writing."""
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise BadSource(
-            f"{path} is no zip archive that can be read ({error}): make it again, or give a folder"
-        ) from error
+        raise BadSource(f"{path} is not a readable zip archive ({error}): make it again, or give a folder") from error
     if len(archive.infolist()) > MAX_MEMBERS:
         archive.close()
-        raise BadSource(f"{path} holds more than {MAX_MEMBERS:,} files: give the folder with the writing alone")
+        raise BadSource(f"{path} holds more than {MAX_MEMBERS:,} files: give only the folder with the writing")
     return archive
 
 
 def zip_members(archive: zipfile.ZipFile) -> Iterator[Entry | Refused]:
-    """Every file of a zip in the order of names; one that could harm is refused by name."""
+    """Every file of a zip in the order of names; a dangerous one is refused by name."""
     for info in sorted(archive.infolist(), key=lambda info: info.filename):
         if info.is_dir():
             continue
@@ -140,7 +138,7 @@ def zip_members(archive: zipfile.ZipFile) -> Iterator[Entry | Refused]:
 
 
 def decode(data: bytes) -> str:
-    """Bytes of a text file as text: UTF-8, UTF-16 by its mark, else what charset-normalizer tells. Raises BadItem."""
+    """Decode a text file: UTF-8, UTF-16 by its byte order mark, else as charset-normalizer detects. Raises BadItem."""
     marked = data.startswith((b"\xff\xfe", b"\xfe\xff"))
     if b"\0" in data[:100_000] and not marked:
         raise BadItem("is binary, whatever its name says: give text")
@@ -153,7 +151,7 @@ def decode(data: bytes) -> str:
 
         best = from_bytes(data).best()
         if best is None:
-            raise BadItem("is in no text encoding that can be told: save it as UTF-8") from None
+            raise BadItem("is in no known text encoding: save it as UTF-8") from None
         return str(best)
 
 
@@ -170,7 +168,9 @@ def _dangerous(info: zipfile.ZipInfo) -> str | None:
     if info.flag_bits & 1:
         return "is encrypted: make the archive without a password"
     if info.file_size > 1_000_000 and info.file_size > MAX_RATIO * max(1, info.compress_size):
-        return f"grows {info.file_size // max(1, info.compress_size)} times when unpacked: looks like a bomb, left out"
+        return (
+            f"grows {info.file_size // max(1, info.compress_size)} times when unpacked: looks like a zip bomb, skipped"
+        )
     return None
 
 

@@ -1,9 +1,9 @@
-"""Cut a cleaned text where a cut costs least, into pieces that fit: the embedding model, or a training answer.
+"""Cut a cleaned text, where cuts cost least, into pieces that fit an embedding model or a training answer.
 
-Every place where a text may be cut has a cost, read from its syntax tree (`content.syntax`): little between sections or
-top-level functions, more the deeper inside, most inside what fits a chunk of its own. The cuts of least total cost are
-found by dynamic programming over the token counts of one tokenization of the whole text, so that a document is
-tokenized twice: once to cut it, once to count its chunks. Chunks keep every character: put together they are the text.
+Each possible cut has a cost, read from the text's syntax tree (`content.syntax`): low between sections or top-level
+functions, higher the deeper inside them, highest inside a part that fits one chunk. Dynamic programming over the token
+counts of one tokenization of the whole text finds the cuts of least total cost, so that a document is tokenized twice:
+once to cut it, once to count the tokens of its chunks. Joined together, the chunks are the text.
 """
 
 import re
@@ -27,13 +27,13 @@ PATH_SEPARATOR = " > "
 
 CHUNK_COST = 1.0
 SLACK_COST = 0.6
-"""Of a chunk that is nearly empty; falls with the square of what is filled, so that equal lengths are cheapest."""
+"""A chunk costs this much more, times the square of its unused share, so that equal lengths are cheapest."""
 MID_WORD_COST = 8.0
 
 
 @dataclass(frozen=True)
 class _Level:
-    """Places to cut at inside what has no structure and does not fit: where the pattern ends."""
+    """Possible cuts in a part that has no structure and does not fit one chunk: at each end of the pattern."""
 
     pattern: re.Pattern[str]
     cost: float
@@ -52,20 +52,20 @@ _LEVELS = {
 
 
 class Measure(Protocol):
-    """What lengths are counted in."""
+    """The unit in which lengths are counted."""
 
     def starts(self, text: str) -> Sequence[int]:
-        """The character that each unit of a text starts in, in order."""
+        """The index of the character in which each unit of a text starts, in order."""
         ...
 
     def splitter(self, limit: int) -> "TextSplitter":
-        """What cuts a text that has no structure at all into pieces of at most `limit` units."""
+        """A splitter that cuts text without any structure into pieces of at most `limit` units."""
         ...
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """The tokens of a model's tokenizer."""
+    """Lengths in the tokens of a model's tokenizer."""
 
     tokenizer: "Tokenizer"
 
@@ -81,7 +81,7 @@ class Tokens:
 
 
 class Utf8Bytes:
-    """Bytes in UTF-8, which are the same for every model."""
+    """Lengths in UTF-8 bytes, which are the same for every model."""
 
     def starts(self, text: str) -> Sequence[int]:
         """See Measure."""
@@ -109,7 +109,7 @@ class Chunk:
 
 
 class Chunker:
-    """Chunks of at most `max_tokens` of a measure's units, tokens or bytes: one word for both below."""
+    """Cuts texts into chunks of at most `max_tokens` units of a measure, called tokens below even if they are bytes."""
 
     def __init__(self, measure: Measure, max_tokens: int) -> None:
         self._measure = measure
@@ -117,9 +117,10 @@ class Chunker:
         self._splitter = measure.splitter(max_tokens)
 
     def chunks(self, text: str, category: Category, title: str | None = None) -> Iterator[Chunk]:
-        """The chunks of a text in order. title: a code document's path, which tells its language and opens its paths.
+        """The chunks of a text, in order.
 
-        A chunk's path names what it lies in: an article's headings, or file, classes and functions.
+        title: a code document's path, which gives its language and begins its chunks' paths. A chunk's path names what
+        contains it: an article's headings, or a file, its classes and functions.
         """
         if not text:
             return
@@ -138,10 +139,10 @@ class Chunker:
             yield Chunk(position, start, end, text[start:end], PATH_SEPARATOR.join([*root, *path]), n_tokens)
 
     def _fitting(self, text: str, edges: list[int]) -> Iterator[tuple[int, int, int]]:
-        """Start, end and tokens of each chunk.
+        """Start, end and number of tokens of each chunk.
 
-        A tokenizer that marks the start of a text may count a token more in a chunk than in the whole: one that no
-        longer fits is cut again.
+        A tokenizer that marks the start of a text may count one token more in a chunk than in the whole text: a chunk
+        that then no longer fits is cut again.
         """
         for start, end in pairwise(edges):
             n_tokens = self._count(text[start:end])
@@ -156,31 +157,31 @@ class Chunker:
 
 
 class _Ruler:
-    """Tokens between two characters of one text, from where its tokens start."""
+    """Counts the tokens between two characters of a text."""
 
     def __init__(self, token_starts: Sequence[int], max_tokens: int) -> None:
         self._token_starts = token_starts
         self.max_tokens = max_tokens
 
     def before(self, offset: int) -> int:
-        """Tokens that start before a character."""
+        """The number of tokens that start before a character."""
         return bisect_left(self._token_starts, offset)
 
     def fits(self, start: int, end: int) -> bool:
-        """Whether start to end fit one chunk."""
+        """True if the text from start to end fits one chunk."""
         return self.before(end) - self.before(start) <= self.max_tokens
 
 
 @dataclass(frozen=True)
 class _Places:
-    """Where a text can be cut."""
+    """Finds the places where a text can be cut."""
 
     text: str
     ruler: _Ruler
     splitter: "TextSplitter"
 
     def refined(self, costs: dict[int, float], levels: Sequence[_Level]) -> Iterator[tuple[int, float]]:
-        """Place and cost, in order: the given ones, and more wherever what lies between two of them does not fit."""
+        """Places and their costs, in order: the given ones, and more wherever the text between two does not fit."""
         for start, end in pairwise([0, *sorted(costs.keys() - {0}), len(self.text)]):
             yield start, costs.get(start, 0.0)
             yield from self._between(start, end, levels)
@@ -201,11 +202,11 @@ class _Places:
 
 
 def _cheapest_cuts(places: Iterable[tuple[int, float]], end: int, ruler: _Ruler) -> list[int]:
-    """Of all choices of places that leave no chunk too long the one of least total cost; end: the text's length.
+    """The cuts of least total cost that leave no chunk too long. end: the text's length.
 
-    As Knuth and Plass break paragraphs into lines (Software: Practice and Experience 11, 1981), with tokens for
-    widths. A piece that is too long by itself stays. Chunks without a token do not come about: where nothing that has
-    one lies between places, the cheapest stands for all, so that the work grows with the text's length alone.
+    This is how Knuth and Plass break paragraphs into lines (Software: Practice and Experience 11, 1981), with tokens
+    for widths. A piece that is too long by itself stays. No chunk is without a token: of several places with no token
+    between them only the cheapest counts, so that the work grows only with the text's length.
     """
     n_tokens = ruler.before(end)
     cheapest: dict[int, tuple[float, int]] = {}
@@ -240,7 +241,7 @@ def _chunk_cost(n_tokens: int, max_tokens: int) -> float:
 
 
 def _paths(text: str, lines: Lines, spans: list[tuple[int, int]], enclosures: list[Enclosure]) -> Iterator[list[str]]:
-    """What each chunk lies in, outermost first: what was open when it began, and what holds all of it."""
+    """What contains each chunk, outermost first: what was open where it begins, and what contains all of it."""
     waiting = iter(enclosures)
     coming = next(waiting, None)
     open_: list[Enclosure] = []

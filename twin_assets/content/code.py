@@ -1,4 +1,4 @@
-"""Which files are text that somebody writes, told by their names: code with its language, markdown, HTML."""
+"""Which files contain writing, by their names: code with its language, markdown, HTML."""
 
 from pathlib import PurePosixPath
 
@@ -40,11 +40,11 @@ COMMENTS: dict[str, tuple[tuple[str, ...], tuple[str, str] | None]] = {
     "powershell": (("#",), ("<#", "#>")), "sql": (("--",), ("/*", "*/")), "terraform": (("#", "//"), ("/*", "*/")),
     "vim script": (('"',), None),
 }  # fmt: skip
-"""How line comments begin, and a block comment, if there is one, begins and ends, in the languages above."""
+"""By language: what line comments begin with, and how a block comment, if there is one, begins and ends."""
 
 
 def code_language(name: str, text: str = "") -> str | None:
-    """The programming language of a file, by its name, else by its shebang; None for what is no code."""
+    """The programming language of a file, by its name, or else by its shebang; None for a file that is not code."""
     path = PurePosixPath(name)
     suffix = path.suffix.lower()
     if suffix in CODE:

@@ -1,7 +1,7 @@
-"""HTML to the author's text as markdown: trafilatura finds a page's main text, markdownify writes it down.
+"""From HTML to the author's text as markdown: trafilatura finds a page's main text, markdownify converts it.
 
 trafilatura's own markdown loses every block quote (2.3.1), and with it the line between the author's words and other
-people's. So its tree is taken, and a paragraph that the page quotes is a quote again whichever of its methods found it.
+people's. So its tree is converted instead, and a paragraph that the page quotes becomes a quote again.
 """
 
 import re
@@ -15,30 +15,30 @@ if TYPE_CHECKING:
     from lxml.html import HtmlElement
 
 MIN_MAIN_TEXT = 40
-"""Characters; less is a page without a text, such as an index or an error page."""
+"""A page with less main text than this, in characters, has none, such as an index or an error page."""
 
 MAX_DEPTH = 100
-"""Elements inside one another; markdownify recurses, and no text needs more. Deeper ones leave their text."""
+"""Elements nested deeper than this are replaced by their contents: markdownify recurses, and no text needs more."""
 
 _NO_PROSE = (
     "script, style, noscript, template, head, nav, footer, aside, form, button, input, select, textarea, iframe, "
     "object, svg, canvas, img, picture, video, audio, figcaption, [hidden], [aria-hidden=true]"
 )
-_FURNITURE = re.compile(
+_PAGE_CHROME = re.compile(
     r"(^|[-_])(share|sharing|sharedaddy|sharebuttons?|addtoany|social|feedflare|newsletter|subscribe|breadcrumbs?|"
     r"jp-relatedposts|related(-posts)?|post-nav(igation)?|pagination|cookie-?(banner|notice|consent))([-_]|$)",
     re.IGNORECASE,
 )
 _ANCHOR_TEXT = re.compile(r"[#¶§🔗↩︎↑^\[\]\s\d]*")
 _LANGUAGE_CLASS = re.compile(r"(?:language|lang|highlight-source)-([\w+#-]+)")
-# trafilatura's tree is TEI's; see https://trafilatura.readthedocs.io/en/latest/corefunctions.html
+# trafilatura's tree is TEI; see https://trafilatura.readthedocs.io/en/latest/corefunctions.html
 _HTML_TAGS = {"quote": "blockquote", "item": "li", "ref": "a", "lb": "br", "row": "tr", "del": "s"}
 _HTML_STYLES = {"#b": "strong", "#i": "em", "#u": "u", "#t": "code", "#sub": "sub", "#sup": "sup"}
 
 
 @dataclass(frozen=True)
 class Page:
-    """What a page holds, apart from everything around it."""
+    """A page's main text and what the page says about it."""
 
     title: str | None
     text: str
@@ -48,10 +48,9 @@ class Page:
 
 
 def html_to_markdown(html: str) -> str:
-    """The main text of a page, or all text of a fragment, as markdown: headings, lists, quotes, code and links.
+    """The main text of a page, or all prose of a fragment, as markdown: headings, lists, quotes, code and links.
 
-    A fragment is what a feed or an export calls the text; only what is no prose in it goes. So does a page in which no
-    main text is found.
+    A fragment is what a feed or an export gives as the text. A page without a recognisable main text is treated as one.
     """
     is_page = "<body" in html.lower()
     return (_main_text(html, None) if is_page else None) or _markdown(html)
@@ -91,7 +90,7 @@ def _main_text(html: str, url: str | None) -> str | None:
 
 
 def _prepare(tree: "HtmlElement") -> None:
-    """Say what trafilatura would guess: what is preformatted is code, not a quote, and <q> is no block."""
+    """Mark up what trafilatura would guess wrong: preformatted text is code, not a quote, and <q> is not a block."""
     from lxml import etree
 
     for pre in list(tree.iter("pre")):
@@ -152,11 +151,11 @@ def _markdown(html: str) -> str:
 
     soup = BeautifulSoup(html, "lxml")
     _flatten(soup)
-    _drop_furniture(soup)
+    _drop_page_chrome(soup)
     converter = MarkdownConverter(
         heading_style="atx",
         bullets="-",
-        wrap=True,  # with no width: lines end where the author ended them, not where the source's did
+        wrap=True,  # with no width: lines end where the author's did, not where the source file's did
         wrap_width=None,
         code_language_callback=_code_language,
         escape_asterisks=False,
@@ -167,7 +166,7 @@ def _markdown(html: str) -> str:
 
 
 def _flatten(soup: "BeautifulSoup") -> None:
-    """Lift what is nested deeper than MAX_DEPTH; a quote that stands in none stays one however deep it is."""
+    """Unwrap elements nested deeper than MAX_DEPTH; an outermost quote stays a quote however deep it is."""
     depths, quotes = {id(soup): 0}, {id(soup): 0}
     deep = []
     for element in soup.find_all(True):
@@ -180,12 +179,12 @@ def _flatten(soup: "BeautifulSoup") -> None:
         element.unwrap()
 
 
-def _drop_furniture(soup: "BeautifulSoup") -> None:
+def _drop_page_chrome(soup: "BeautifulSoup") -> None:
     for element in soup.select(_NO_PROSE):
         element.extract()
     length = len(soup.get_text())
-    for element in soup.find_all(_is_furniture):
-        # A class of the whole piece that happens to hold such a word takes nothing away.
+    for element in soup.find_all(_is_page_chrome):
+        # An element that holds most of the text stays, even if its class contains such a word.
         if len(element.get_text()) * 2 < length:
             element.extract()
     for link in soup.find_all("a"):
@@ -196,9 +195,9 @@ def _drop_furniture(soup: "BeautifulSoup") -> None:
             link.unwrap()
 
 
-def _is_furniture(element: "Tag") -> bool:
+def _is_page_chrome(element: "Tag") -> bool:
     names = [*element.get_attribute_list("class"), element.get("id")]
-    return any(_FURNITURE.search(str(name)) for name in names if name)
+    return any(_PAGE_CHROME.search(str(name)) for name in names if name)
 
 
 def _code_language(pre: "Tag") -> str:
@@ -216,7 +215,7 @@ def _squeezed(element: "_Element") -> str:
 
 
 def parse_date(value: object) -> datetime | None:
-    """A date or time as YAML, HTML and feeds write it, aware, in UTC when it names no zone; None for anything else."""
+    """Parse a date or time as YAML, HTML and feeds write it; UTC when it has no zone, None when it is not a date."""
     from dateutil import parser
 
     if value is None or value == "":
@@ -224,5 +223,5 @@ def parse_date(value: object) -> datetime | None:
     try:
         parsed = value if isinstance(value, datetime) else parser.parse(str(value), default=datetime(1970, 1, 1))
         return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
-    except (ValueError, ArithmeticError):  # a year of 400 digits overflows, or cannot be divided
+    except (ValueError, ArithmeticError):  # such as for a year of 400 digits
         return None

@@ -1,7 +1,7 @@
-"""Feeds, and the HTML fragments that they and exports carry: read by feedparser and lxml, freed of furniture.
+"""Feeds, and the HTML fragments in feeds and exports: read by feedparser and lxml, cleaned of what is not text.
 
-What comes in is somebody else's, so nothing here raises for it: no feed has no entries, broken HTML is mended as a
-browser would. See: https://feedparser.readthedocs.io/ and https://www.rssboard.org/rss-specification.
+The input comes from outside, so almost nothing here raises for it: what is not a feed has no entries, and broken HTML
+is repaired as a browser would. See: https://feedparser.readthedocs.io/ and https://www.rssboard.org/rss-specification.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
 from twin_assets.content.extraction import parse_date
-from twin_assets.content.web import Answer, host_of
+from twin_assets.content.web import Response, host_of
 from twin_assets.errors import BadSource
 
 if TYPE_CHECKING:
@@ -24,12 +24,12 @@ _BODY = re.compile(r"<body[\s>]", re.IGNORECASE)
 _END = re.compile(r"</(body|html)\s*>", re.IGNORECASE)
 
 _REMOVED = "removed"
-"""A tag that HTML does not have."""
+"""The tag that elements get before they are removed; HTML has no such tag."""
 
 
 @dataclass(frozen=True)
 class FeedEntry:
-    """An entry as its feed gives it. name: its id, else its link or title; is_whole: has content, not a summary."""
+    """An entry as its feed gives it. name: its id, or else its link or title. is_whole: has content, not a summary."""
 
     name: str
     title: str | None
@@ -43,28 +43,28 @@ class FeedEntry:
     updated_at: datetime | None
 
 
-def read_feed(answer: Answer) -> list[FeedEntry]:
-    """The entries of an RSS or Atom feed, in its order; none for what is no feed.
+def read_feed(response: Response) -> list[FeedEntry]:
+    """The entries of an RSS or Atom feed, in its order; none if it is not a feed.
 
-    Raises BadSource for one that feedparser stumbles over.
+    Raises BadSource for a feed on which feedparser fails.
     """
     import feedparser
 
-    headers = {"content-type": answer.content_type}
+    headers = {"content-type": response.content_type}
     try:
-        parsed = feedparser.parse(without_half_characters(answer.body), response_headers=headers)
+        parsed = feedparser.parse(without_half_characters(response.body), response_headers=headers)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise BadSource(
-            f"feed {answer.url} is broken in a way that no reader takes ({error}): check it at validator.w3.org/feed, "
-            "or give the site's URL instead; nothing is taken as deleted"
+            f"feed {response.url} is broken and cannot be read ({error}): check it at validator.w3.org/feed, or give "
+            "the site's URL instead; nothing is taken as deleted"
         ) from error
-    return [_entry(entry, answer.url) for entry in parsed.entries]
+    return [_entry(entry, response.url) for entry in parsed.entries]
 
 
 def without_half_characters(xml: bytes) -> bytes:
-    """XML whose references to half a character name U+FFFD instead; parsers take them and fail later.
+    """XML with U+FFFD for each reference to a surrogate: parsers accept those and fail later.
 
-    An emoji written as two of them is a common mistake of feeds.
+    Feeds often write an emoji as two of them by mistake.
     """
     return _NUMBERED.sub(lambda found: b"&#xFFFD;" if _is_half(found[1]) else found[0], xml)
 
@@ -72,21 +72,22 @@ def without_half_characters(xml: bytes) -> bytes:
 def by_author(
     entries: Sequence[FeedEntry], author: str | None, url: str
 ) -> tuple[Sequence[FeedEntry], Sequence[FeedEntry]]:
-    """The entries of `author`, and the others'. Raises BadSource when several people write and nobody says who it is.
+    """The entries by `author`, and those by others.
 
-    author: a name as the feed writes it; None for whoever writes all of the feed.
+    author: a name as the feed writes it; None when one person writes the whole feed. Raises BadSource when it is None
+    and several people write.
     """
     names = sorted({entry.author for entry in entries if entry.author})
     if author is None:
         if len(names) > 1:
-            raise BadSource(f"{url} is written by {', '.join(names)}: say whose it is, --option author='{names[0]}'")
+            raise BadSource(f"{url} is written by {', '.join(names)}: choose one, --option author='{names[0]}'")
         return entries, ()
     own = [entry for entry in entries if (entry.author or "").casefold() == author.casefold()]
     return own, [entry for entry in entries if entry not in own]
 
 
 def absolute_url(base: str, link: str) -> str | None:
-    """An http(s) URL from a link as a page writes it; None when it is not one."""
+    """The absolute http(s) URL of a link on a page; None when it is not one."""
     try:
         url = urljoin(base, link)
     except ValueError:
@@ -95,11 +96,11 @@ def absolute_url(base: str, link: str) -> str | None:
 
 
 def parse_html(html: str) -> "HtmlElement":
-    """The body of a page or fragment. What is no HTML at all is a body with that text."""
+    """The body of a page or fragment. Text that is not HTML becomes a body with that text."""
     from lxml.html import HTMLParser, document_fromstring
 
     page = html if _BODY.search(html) else f"<html><body>{_END.sub('', html)}</body></html>"
-    # As bytes: lxml takes a str with an encoding declaration amiss.
+    # As bytes: lxml rejects a str with an encoding declaration.
     data = xml_text(page).encode()
     document = document_fromstring(data, parser=HTMLParser(encoding="utf-8"), ensure_head_body=True)
     body = document.find("body")
@@ -113,18 +114,18 @@ def remove(
     classes: Collection[str] = (),
     elements: Iterable["HtmlElement"] = (),
 ) -> None:
-    """Take these elements, every one with one of the tags or classes, and comments out; the text after them stays."""
+    """Remove these elements, all with one of the tags or classes, and comments; the text after them stays."""
     from lxml.etree import Comment, ProcessingInstruction, strip_elements
 
     for element in [*elements, *(found for name in classes for found in root.find_class(name))]:
-        if isinstance(element.tag, str):  # comments have none of their own, and go all the same
+        if isinstance(element.tag, str):  # comments have no tag, and are removed anyway
             element.tag = _REMOVED
-    # Not by drop_tree, which raises for a text with a character that HTML may name and XML not hold, such as &#27;.
+    # Not drop_tree: it raises for a character that HTML may reference and XML may not contain, such as &#27;.
     strip_elements(root, _REMOVED, Comment, ProcessingInstruction, *tags, with_tail=False)
 
 
 def inner_html(element: "HtmlElement") -> str:
-    """What an element holds, as HTML."""
+    """The contents of an element as HTML."""
     from lxml.html import tostring
 
     whole = tostring(element, encoding="unicode", with_tail=False)
@@ -132,7 +133,7 @@ def inner_html(element: "HtmlElement") -> str:
 
 
 def xml_text(text: str) -> str:
-    """`text` without what XML cannot hold: half a character, as JSON may write one, is U+FFFD, control characters go.
+    """The text without what XML cannot contain: lone surrogates, as in JSON, become U+FFFD, control characters go.
 
     See: https://www.w3.org/TR/xml/#charsets
     """
@@ -140,7 +141,7 @@ def xml_text(text: str) -> str:
 
 
 def plain_text(element: "HtmlElement") -> str:
-    """An element's text with single spaces, words of neighbouring blocks apart."""
+    """An element's text with single spaces, also between neighbouring blocks."""
     return " ".join(" ".join(map(str, element.itertext())).split())
 
 
@@ -163,6 +164,6 @@ def _entry(entry: Any, feed_url: str) -> FeedEntry:
 
 
 def _is_half(reference: bytes) -> bool:
-    """Whether a numeric character reference names a surrogate, which is no character."""
+    """True if a numeric character reference is a surrogate, which is not a character."""
     number = int(reference[1:], 16) if reference[:1] in b"xX" else int(reference)
     return 0xD800 <= number <= 0xDFFF

@@ -1,8 +1,8 @@
 """Which files of a repository its author wrote, and what each of them is.
 
-A repository holds much that nobody in it wrote: vendored libraries, generated and minified code, lock files, licences,
-data. The name decides where it can, before anything is fetched; the rest is told from the text. In doubt a file stays
-out: one that is missing costs a document, one too many teaches somebody else's hand.
+A repository contains much that its author did not write: vendored libraries, generated and minified code, lock files,
+licences, data. The name decides where it can, before anything is fetched; the text decides the rest. In doubt a file is
+skipped: a missing file costs one document, while a wrong one teaches the model somebody else's style.
 
 See: https://github.com/github-linguist/linguist/blob/main/lib/linguist/vendor.yml and generated.rb beside it.
 """
@@ -22,13 +22,13 @@ from twin_assets.documents import Category, Visibility
 from twin_assets.errors import BadItem
 
 RULES = 2
-"""Counts up when the rules here change, so that repositories that have not changed are read again."""
+"""The version of the rules in this module: when it goes up, unchanged repositories are read again."""
 MAX_WRITTEN_BYTES = 500_000
-"""What one hand writes into one file: SQLite's longest source has 280 kB, its generated amalgamation 9 MB."""
+"""A larger file was not written by hand: SQLite's longest source has 280 kB, its generated amalgamation 9 MB."""
 MAX_LINE, MAX_MEAN_LINE = 5_000, 200
-"""Characters; code with longer lines is minified, or data."""
+"""Code whose longest or mean line has more characters than this is minified, or data."""
 EMPTY_BLOB = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
-"""Git's name for a file without content."""
+"""Git's hash of an empty file."""
 
 DOCS_FOLDERS = frozenset({"docs", "doc", "documentation"})
 FOREIGN_FOLDERS = frozenset({
@@ -60,7 +60,7 @@ _GENERATED_TEXT = re.compile(
     re.IGNORECASE,
 )
 _HEAD = 1_000
-"""Characters at the start of a file, where tools say that it is theirs."""
+"""A tool's note that it generated a file is looked for in this many characters at its start."""
 _LFS = "version https://git-lfs.github.com/spec/"
 _PICTURES = re.compile(r"[ \t]*(\[?!\[[^\]\n]*\]\([^)\n]*\)(\]\([^)\n]*\))?[ \t]*)+")
 _FENCE = re.compile(r" {0,3}(```+|~~~+)")
@@ -70,7 +70,7 @@ _RST_UNDERLINE = re.compile(r"([=\-~^\"'`#*+])\1{2,}\s*")
 
 @dataclass(frozen=True)
 class TreeFile:
-    """A file as a tree names it. sha: git's hash of its content. size: in bytes, None where the forge does not say."""
+    """A file as a tree lists it. sha: git's hash of its content. size: in bytes, None where the forge does not say."""
 
     path: str
     sha: str
@@ -91,8 +91,8 @@ class Written:
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
-def left_out_folder(path: str) -> str | None:
-    """Why nothing below a folder is the author's writing; None when something may be."""
+def reason_to_skip_folder(path: str) -> str | None:
+    """Why nothing below a folder can be the author's writing; None when something may be."""
     for part in PurePosixPath(path).parts:
         if part.startswith(".") and part not in (".", ".."):
             return f"lies in {part}/, which is hidden"
@@ -101,14 +101,14 @@ def left_out_folder(path: str) -> str | None:
     return None
 
 
-def left_out(file: TreeFile, max_bytes: int) -> str | None:
+def reason_to_skip(file: TreeFile, max_bytes: int) -> str | None:
     """Why a file is not worth fetching; None when it may be the author's writing."""
     path = PurePosixPath(file.path)
-    if reason := left_out_folder(str(path.parent)):
+    if reason := reason_to_skip_folder(str(path.parent)):
         return reason
     if file.mode == "120000":
         return "is a symbolic link"
-    if reason := _left_out_name(path, executable=file.mode == "100755"):
+    if reason := _reason_to_skip_name(path, executable=file.mode == "100755"):
         return reason
     if file.sha == EMPTY_BLOB or file.size == 0:
         return "is empty"
@@ -119,11 +119,11 @@ def left_out(file: TreeFile, max_bytes: int) -> str | None:
 
 
 def too_large(limit: int) -> str:
-    """The reason for leaving out what is larger than `limit` bytes."""
+    """The reason for skipping a file of more than `limit` bytes."""
     return f"is larger than {limit // 1000:,} kB, more than a hand writes into one file"
 
 
-def _left_out_name(path: PurePosixPath, *, executable: bool) -> str | None:
+def _reason_to_skip_name(path: PurePosixPath, *, executable: bool) -> str | None:
     name, suffix = path.name.lower(), path.suffix.lower()
     if name.startswith("."):
         return "is hidden"
@@ -143,7 +143,7 @@ def _left_out_name(path: PurePosixPath, *, executable: bool) -> str | None:
 
 
 def read_written(path: str, data: bytes) -> Written | str:
-    """The author's text in a file, or why it is none."""
+    """The author's text in a file, or the reason to skip the file."""
     try:
         text = decode(data)
     except BadItem as error:
@@ -164,7 +164,7 @@ def read_written(path: str, data: bytes) -> Written | str:
 
 
 def commit_text(message: str) -> str | None:
-    """A commit's message without its trailers (`Signed-off-by: …`); None for one of a single line.
+    """A commit's message without its trailers (`Signed-off-by: …`); None for a message of a single line.
 
     See: https://git-scm.com/docs/git-interpret-trailers
     """
@@ -175,8 +175,8 @@ def commit_text(message: str) -> str | None:
     return text if "\n" in text else None
 
 
-def without_furniture(markdown: str) -> str:
-    """Markdown without badges and other lines of pictures alone, and without comments, such as a template's hints."""
+def without_badges(markdown: str) -> str:
+    """Markdown without badges and other lines of nothing but pictures, and without comments such as template hints."""
     return "\n".join(_prose_lines(markdown)).strip() + "\n"
 
 
@@ -220,7 +220,7 @@ def _article(path: PurePosixPath, text: str) -> Written | str:
     suffix = path.suffix.lower()
     is_markdown = suffix in (".md", ".markdown", ".mdx")
     about, text = _front_matter(text) if is_markdown else ({}, text)
-    content = without_furniture(text) if is_markdown else text
+    content = without_badges(text) if is_markdown else text
     if not content.strip():
         return "has pictures and comments alone"
     kind = "readme" if _is_readme(path) else "docs" if _in_docs(path) else "text"
@@ -237,7 +237,7 @@ def _article(path: PurePosixPath, text: str) -> Written | str:
 
 
 def _front_matter(text: str) -> tuple[dict[str, Any], str]:
-    """What a static site's source says of itself; a block that is no YAML stays part of the text."""
+    """The front matter of a text, and the rest; a block that is not YAML stays part of the text."""
     import frontmatter
     import yaml
 

@@ -1,4 +1,4 @@
-"""Trying again: after the pause that a server asks for, else after one that grows and is drawn at random."""
+"""Retries, after the pause that a server asks for, or else with random exponential backoff."""
 
 import time
 from collections.abc import Callable
@@ -13,16 +13,16 @@ ATTEMPTS = 4
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
 
 
-class TryAgain(Exception):
-    """What was tried may work later. after_s: the pause that the server asks for, when it says one."""
+class RetryableError(Exception):
+    """A failure that is worth a retry. after_s: the pause that the server asks for, if it names one."""
 
     def __init__(self, reason: str, after_s: float | None = None) -> None:
         super().__init__(reason)
         self.after_s = after_s
 
 
-def patiently(attempt: Callable[[], T], attempts: int = ATTEMPTS) -> T:
-    """The first result that is no TryAgain. Raises the last TryAgain after `attempts` of them."""
+def with_retries(attempt: Callable[[], T], attempts: int = ATTEMPTS) -> T:
+    """The result of the first attempt that succeeds. Raises the last RetryableError after `attempts` of them."""
     # Not at the top: tenacity loads tornado where that is installed, and every process loads this module.
     from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
@@ -30,10 +30,10 @@ def patiently(attempt: Callable[[], T], attempts: int = ATTEMPTS) -> T:
 
     def pause(state: "RetryCallState") -> float:
         error = state.outcome.exception() if state.outcome else None
-        after_s = error.after_s if isinstance(error, TryAgain) else None
+        after_s = error.after_s if isinstance(error, RetryableError) else None
         return backoff(state) if after_s is None else after_s
 
-    again = retry_if_exception_type(TryAgain)
+    again = retry_if_exception_type(RetryableError)
     return Retrying(retry=again, stop=stop_after_attempt(attempts), wait=pause, reraise=True)(attempt)
 
 

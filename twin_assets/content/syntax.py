@@ -1,9 +1,9 @@
-"""What belongs together in a text, read from its syntax tree: where a cut costs little, and what encloses a line.
+"""What belongs together in a text, read from its syntax tree: the cost of a cut before each line, and what encloses it.
 
-tree-sitter parses markdown and code alike, so one walk serves both: sections and list items, classes and statements.
-Each grammar is a package that holds its compiled parser; nothing is downloaded. tree-sitter-language-pack, which knows
-more languages, fetches them when first used since its version 1. A language without a grammar, and what a grammar
-cannot parse, is cut by blank lines and indentation.
+tree-sitter parses both markdown and code, so one walk serves both: sections and list items, classes and statements.
+Each grammar is a package that contains its compiled parser; nothing is downloaded (tree-sitter-language-pack, which has
+more languages, downloads them on first use). A language without a grammar, and text that a grammar cannot parse, is cut
+by blank lines and indentation.
 """
 
 import re
@@ -36,20 +36,20 @@ GRAMMARS: dict[str, tuple[tuple[str, str], ...]] = {
     "ruby": (("tree_sitter_ruby", "language"),),
     "shell": (("tree_sitter_bash", "language"),),
 }
-"""Module and function of the grammars that a language may be written in; the first that finds no error is taken."""
+"""By language, the module and function of each grammar that may fit; the first that parses without error is used."""
 
 DEPTH_COST = 0.1
-"""Of a cut, for each level of the tree that it lies in, at most `DEEPEST` of them."""
+"""The cost of a cut per level of the tree above it, for at most `DEEPEST` levels."""
 DEEPEST = 8
 NO_BLANK_LINE_COST = 0.07
 SEVERED_COST = 2.0
-"""Of a cut between a head and what it heads: a chunk more is cheaper."""
+"""The cost of a cut between a head, such as a heading, and its body: one more chunk is cheaper."""
 OPENING_DISCOUNT = 1.2
-"""Of a cut where a section or definition begins: one of half a chunk or more has a chunk, and so a path, of its own."""
+"""The discount for a cut where a section or definition begins: from half a chunk on it gets its own chunk and path."""
 SEALED_COST = 10.0
-"""Of a cut inside a definition, list, table or fence that fits: never the cheapest, it can be a chunk of its own."""
+"""The cost of a cut inside a definition, list, table or fence that fits one chunk: making it a chunk is cheaper."""
 STATEMENT_COST = 1.5
-"""Of a cut inside any other thing that fits: dearer than a chunk more, cheaper than a head without its body."""
+"""The cost of a cut inside any other part that fits: more than one more chunk, less than a head without its body."""
 
 _HEADINGS = frozenset({"atx_heading", "setext_heading"})
 _LEVEL = re.compile(r"(?:atx|setext)_h(\d)_(?:marker|underline)")
@@ -74,7 +74,7 @@ _BEFORE_BLOCK = " \t>"
 
 
 class Lines:
-    """A text by rows. tokens_before: how many tokens start before each row, and in all (one more than rows)."""
+    """A text as rows, with the number of tokens that start before each row."""
 
     def __init__(self, text: str, token_starts: Sequence[int], max_tokens: int) -> None:
         self.rows = text.split("\n")
@@ -85,23 +85,23 @@ class Lines:
         self._max_tokens = max_tokens
 
     def fits(self, first: int, last: int) -> bool:
-        """Whether the rows first to last, both included, fit one chunk."""
+        """True if the rows first to last, inclusive, fit one chunk."""
         return self._tokens_before[last + 1] - self._tokens_before[first] <= self._max_tokens
 
     def row_at(self, offset: int) -> int:
-        """The row that a character stands in."""
+        """The row of a character."""
         return bisect_right(self.starts, offset) - 1
 
     def is_blank(self, row: int) -> bool:
-        """Whether a row holds nothing but white space."""
+        """True if a row contains nothing but white space."""
         return not self.rows[row].strip()
 
 
 @dataclass(frozen=True)
 class Enclosure:
-    """A section or definition: rows first to last, both included, with the comments and decorators above it.
+    """A section or definition: the rows first to last, inclusive, with the comments and decorators above it.
 
-    head: its own first row, below those.
+    head: its own first row, below the comments and decorators.
     """
 
     first: int
@@ -112,7 +112,7 @@ class Enclosure:
 
 @dataclass
 class Structure:
-    """costs: of a cut before a row, where one is possible. enclosures: outer before inner, in the text's order."""
+    """A text's structure. costs: of cuts before rows, where possible. enclosures: in the text's order, outer first."""
 
     costs: dict[int, float] = field(default_factory=dict)
     enclosures: list[Enclosure] = field(default_factory=list)
@@ -121,7 +121,7 @@ class Structure:
 
 @dataclass(frozen=True)
 class Heading:
-    """A heading that opens a section. level: 1 to 6."""
+    """A heading that begins a section. level: 1 to 6."""
 
     row: int
     level: int
@@ -129,7 +129,7 @@ class Heading:
 
 
 def structure(text: str, lines: Lines, language: str | None) -> Structure:
-    """The structure of a text in `language`, a key of `GRAMMARS`; any other is read by blank lines and indentation."""
+    """The structure of a text in `language`, a key of `GRAMMARS`; otherwise by blank lines and indentation."""
     found = Structure()
     if language in GRAMMARS:
         _Walk(text.encode(), lines, found).over(language)
@@ -144,7 +144,7 @@ def structure(text: str, lines: Lines, language: str | None) -> Structure:
 
 
 def _parse(source: bytes, language: str, within: "Node | None" = None) -> "Node":
-    """The tree of a text, or of the part of it that a node of another tree spans, with places in the whole text."""
+    """The tree of a text, or of the part that a node of another tree spans, with positions in the whole text."""
     from tree_sitter import Parser
 
     roots = []
@@ -167,7 +167,7 @@ def _grammar(module: str, function: str) -> "Language":
 
 @dataclass(frozen=True)
 class _Visit:
-    """A node on its way through the walk. first: its row, or that of what heads it; sealed: what a cut adds."""
+    """A node to be visited. first: its row, or that of its head. sealed: the extra cost of a cut inside it."""
 
     node: "Node"
     first: int
@@ -177,22 +177,22 @@ class _Visit:
 
     @property
     def cost(self) -> float:
-        """Of a cut inside it, before a part that starts a row."""
+        """The cost of a cut inside the node, before a part that starts a row."""
         return DEPTH_COST * min(self.depth, DEEPEST) + self.sealed
 
 
 @dataclass(frozen=True)
 class _Walk:
-    """Fills a structure. Outer nodes come first: a row that starts several nodes costs what the outermost does."""
+    """Fills a structure. Outer nodes come first: a row that starts several nodes has the cost of the outermost."""
 
     source: bytes
     lines: Lines
     found: Structure
 
     def over(self, language: str) -> None:
-        """Walk over the whole text.
+        """Walk over the whole text, with a stack of its own.
 
-        By a stack of its own: an expression of ten thousand operators is as deep a tree, and Python's stack is not.
+        An expression of ten thousand operators is a tree of that depth, which Python's stack could not hold.
         """
         waiting = [_Visit(_parse(self.source, language), 0)]
         while waiting:
@@ -208,7 +208,7 @@ class _Walk:
                     self.found.headings += filter(None, map(_heading, visit.node.children))
 
     def _opaque(self, visit: _Visit) -> Iterator[_Visit]:
-        """Rows of what has no parts: a comment, what did not parse; fenced code is a tree of its own language."""
+        """Cost the rows of a node without parts, such as a comment; parse fenced code in its own language."""
         node, first, last = visit.node, visit.node.start_point.row, _last_row(visit.node)
         language = _fenced_language(node)
         if language and not self.lines.fits(first, last):
@@ -219,7 +219,7 @@ class _Walk:
 
 
 def _children(visit: _Visit, lines: Lines, costs: dict[int, float]) -> Iterator[_Visit]:
-    """The children that have rows of their own or several, each noted where it starts a row."""
+    """Cost the rows that start a child, and return the children of several rows."""
     body = visit.node.child_by_field_name("body")
     first = visit.first
     previous = None
@@ -233,7 +233,7 @@ def _children(visit: _Visit, lines: Lines, costs: dict[int, float]) -> Iterator[
             costs.setdefault(row, visit.cost + _blank_cost(lines, row) + SEVERED_COST * severed)
         if last > row:
             label = _label(child)
-            # A body that fits without its head is no thing of its own.
+            # A body that fits without its head does not count as a part of its own.
             if child != body and lines.fits(row, last):
                 sealed = SEALED_COST if label or child.type in _BLOCKS else STATEMENT_COST
             else:
@@ -243,14 +243,14 @@ def _children(visit: _Visit, lines: Lines, costs: dict[int, float]) -> Iterator[
 
 
 def _last_row(node: "Node") -> int:
-    """The last row that a node has text in: markdown's blocks end where the next row begins."""
+    """The last row in which a node has text: markdown's blocks end where the next row begins."""
     end = node.end_point
     return end.row - 1 if end.column == 0 and end.row > node.start_point.row else end.row
 
 
 def _starts_row(node: "Node", lines: Lines) -> bool:
     row, column = node.start_point
-    # Columns are bytes; a prefix that is blank is ASCII, so there they are characters too.
+    # Columns are bytes; a blank prefix is ASCII, so there they are characters too.
     return row > 0 and not lines.rows[row][:column].strip(_BEFORE_BLOCK)
 
 
@@ -259,12 +259,12 @@ def _blank_cost(lines: Lines, row: int) -> float:
 
 
 def _is_prose_under_heading(node: "Node", previous: "Node | None") -> bool:
-    """Whether a cut before a node would leave a heading alone: a paragraph is rather cut at a sentence."""
+    """True if a cut before the node would leave a heading alone; it is better to cut the paragraph at a sentence."""
     return previous is not None and previous.type in _HEADINGS and node.type in _PROSE
 
 
 def _heads(previous: "Node", node: "Node", lines: Lines) -> bool:
-    """Whether `previous` says what `node` is: its heading or decorator, a comment above it, "as follows:"."""
+    """True if `previous` introduces `node`: as its heading or decorator, a comment above it, "as follows:"."""
     if previous.type in _HEADS:
         return True
     if "comment" in previous.type:
@@ -277,17 +277,17 @@ def _starts_row_or_first(node: "Node", lines: Lines) -> bool:
 
 
 def _in_head(node: "Node", body: "Node | None") -> bool:
-    """Whether a part of a definition comes before the first row of its body, or is the body."""
+    """True if a part of a definition comes before its body, or is the body."""
     return body is not None and node.start_byte <= body.start_byte
 
 
 def _opens(previous: "Node | None") -> bool:
-    """Whether the node before is a bracket or a keyword that opens something."""
+    """True if the previous node is a bracket or a keyword that opens something."""
     return previous is not None and not previous.is_named and previous.type not in {",", ";", "\n"}
 
 
 def _by_indentation(lines: Lines, first: int, last: int, cost: float) -> dict[int, float]:
-    """Rows after the first: cheapest after a blank line and not indented, dearest where only brackets close."""
+    """The costs of the rows after the first: lowest after a blank line, unindented; highest at closing brackets."""
     costs = {}
     blocks = [first, *(row for row in range(first + 1, last + 1) if _starts_block(lines, row)), last + 1]
     for start, end in pairwise(blocks):
@@ -303,7 +303,7 @@ def _by_indentation(lines: Lines, first: int, last: int, cost: float) -> dict[in
 
 
 def _follows_comment(lines: Lines, row: int, first: int) -> bool:
-    """Whether the last row before that is not blank is a comment, and this one is not."""
+    """True if the last non-blank row before this one is a comment, and this one is not."""
     before = next((lines.rows[above] for above in range(row - 1, first - 1, -1) if not lines.is_blank(above)), "")
     return bool(_COMMENT.match(before)) and not _COMMENT.match(lines.rows[row])
 
@@ -317,10 +317,10 @@ def _starts_block(lines: Lines, row: int) -> bool:
 
 
 def _label(node: "Node") -> str | None:
-    """How a path names a definition: by keyword and name; None for any other node.
+    """A definition's label in a path, its keyword and name; None for any other node.
 
     Grammars agree on the fields `name` and `body` (https://tree-sitter.github.io/tree-sitter/using-parsers), so no
-    language needs a table of its own; C's names lie inside declarators, and Rust's `impl` has none.
+    language needs a table of its own; in C the name is inside a declarator, and Rust's `impl` has none.
     """
     body = node.child_by_field_name("body")
     if node.type == "impl_item" and body is not None and node.text is not None:
@@ -346,7 +346,7 @@ def _fenced_language(node: "Node") -> str | None:
 
 
 def _is_outermost(node: "Node") -> bool:
-    """Whether headings in a node are the text's own: none inside a quotation or a list item are."""
+    """True if the headings in a node are the text's own, and not inside a quotation or a list item."""
     while node.type in _SECTIONS and node.parent is not None:
         node = node.parent
     return node.type == "document"
@@ -362,7 +362,7 @@ def _heading(node: "Node") -> Heading | None:
 
 
 def _sections(headings: list[Heading], last_row: int) -> Iterator[Enclosure]:
-    """From each heading to the next of its level or above; the grammar's sections know no underlined headings."""
+    """From each heading to the next of its level or above; the grammar's sections ignore underlined headings."""
     open_: list[Heading] = []
     for heading in sorted(headings, key=lambda heading: heading.row):
         while open_ and open_[-1].level >= heading.level:

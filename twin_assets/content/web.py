@@ -1,11 +1,11 @@
-"""The one way to a URL that comes from outside: http(s) only, public addresses only, bounded, cached, polite.
+"""The only way to fetch a URL that comes from outside: http(s) only, public addresses only, bounded, cached, polite.
 
-The address is checked where it counts: an audit hook on `socket.connect` sees every connection that any library makes
-while a guard is open, at each redirect, after DNS has answered. A check of the name before the request would lose to
-DNS rebinding.
+The address is checked at the moment of connecting: an audit hook on `socket.connect` sees every connection that any
+library makes while a guard is open, at each redirect, after DNS has answered. Checking the name before the request
+would not stop DNS rebinding.
 
-Answers are kept by RFC 9111 (hishel) and asked about again each time, so that what did not change costs a 304 and its
-body is at hand all the same. A request that carries a token is not kept: its headers would lie on the disk.
+Responses are cached by RFC 9111 (hishel) and revalidated each time, so that an unchanged page costs a 304 and its body
+is still at hand. A request that carries a token is not cached: its headers would be written to disk.
 """
 
 import ipaddress
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from twin_assets.content.retries import ATTEMPTS, TryAgain, patiently, retry_after_s
+from twin_assets.content.retries import ATTEMPTS, RetryableError, retry_after_s, with_retries
 from twin_assets.errors import BadItem, BadSource
 from twin_assets.settings import Settings
 
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 USER_AGENT = "twin_assets/0.1 (collects its operator's own writing)"
 RETRIED_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 MAX_RETRY_AFTER_S = 60.0
-"""A server that asks for a longer pause is asked again by the next crawl."""
+"""A request is not retried when the server asks for a longer pause than this; the next crawl tries again."""
 MAX_CACHE_BYTES = 500_000_000
 MAX_ERROR_BYTES = 100_000
-"""Of an error's body: APIs say there what was wrong."""
+"""The most that is read of an error's body, in which APIs say what was wrong."""
 SECRET_HEADERS = frozenset({"authorization", "private-token", "cookie"})
 
 CHALLENGE = re.compile(rb"/cdn-cgi/challenge-platform/|_cf_chl_opt|captcha-delivery|px-captcha|<title>Just a moment")
@@ -45,19 +45,19 @@ _guarded: ContextVar[bool] = ContextVar("guarded", default=False)
 
 
 class AddressRefused(BadItem):
-    """A connection to an address that is not public."""
+    """A connection to an address that is not public was refused."""
 
 
 class StatusError(BadItem):
-    """An error status. body: the start of what came with it, for APIs that say there what was wrong."""
+    """An error status. body: the start of the response's body, in which APIs say what was wrong."""
 
     def __init__(self, message: str, status: int, body: bytes) -> None:
         super().__init__(message)
         self.status, self.body = status, body
 
 
-class _Failing(TryAgain):
-    """An answer, or none, that may be another one later."""
+class _TemporaryError(RetryableError):
+    """A failure that may pass, such as an error status or a broken connection."""
 
     def __init__(self, reason: str, after_s: float | None = None, status: int | None = None, body: bytes = b"") -> None:
         super().__init__(reason, after_s)
@@ -66,7 +66,7 @@ class _Failing(TryAgain):
 
 @cache
 def _install_hook() -> None:
-    """Audit hooks stay for the process's life; this one does nothing outside a guard."""
+    """Install the audit hook, which stays for the life of the process and does nothing outside a guard."""
     sys.addaudithook(_on_event)
 
 
@@ -87,7 +87,7 @@ def _on_event(event: str, arguments: tuple[Any, ...]) -> None:
 
 @contextmanager
 def only_public_addresses(active: bool = True) -> Iterator[None]:
-    """Refuse connections to private, loopback, link-local and metadata addresses made in here, by any library."""
+    """Refuse connections to private, loopback, link-local and metadata addresses in this block, by any library."""
     _install_hook()
     token = _guarded.set(active)
     try:
@@ -97,8 +97,8 @@ def only_public_addresses(active: bool = True) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a URL gave. unchanged: the server says that it is what it was at the last visit."""
+class Response:
+    """An HTTP response. unchanged: the server says that nothing has changed since the last request."""
 
     url: str
     status: int
@@ -113,16 +113,16 @@ class Answer:
         try:
             return self.body.decode(self.encoding, errors="replace")
         except (LookupError, UnicodeError):
-            # A charset that does not exist, such as MySQL's utf8mb4, or that is none of text.
+            # The charset does not exist, such as MySQL's utf8mb4, or is not one of text.
             return self.body.decode("utf-8", errors="replace")
 
     def described(self) -> str:
-        """`text/html, 14 kB`, for errors."""
+        """The content type and size for error messages, such as `text/html, 14 kB`."""
         return f"{self.content_type or 'no content type'}, {max(1, len(self.body) // 1000)} kB"
 
 
 def host_of(url: str) -> str | None:
-    """The host of an http(s) URL; None for anything else, such as what only looks like one."""
+    """The host of an http(s) URL; None for anything else, also for what only looks like one."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -131,9 +131,9 @@ def host_of(url: str) -> str | None:
 
 
 class WebClient:
-    """A guarded httpx client for one crawl; it waits `request_interval_s` between two requests to one host.
+    """A guarded httpx client for one crawl, which waits `request_interval_s` between two requests to one host.
 
-    cache: a file that keeps answers between crawls, one per author, so that erasing an author is deleting it.
+    cache: a file that keeps responses between crawls, one per author, so that erasing an author means deleting it.
     """
 
     def __init__(self, settings: Settings, cache: Path | None = None) -> None:
@@ -153,11 +153,11 @@ class WebClient:
         self._client.close()
         self._plain.close()
 
-    def get(self, url: str) -> Answer:
-        """The answer to a GET of a page or feed, allowed by the site's robots.txt.
+    def get(self, url: str) -> Response:
+        """Fetch a page or feed, if the site's robots.txt allows it.
 
-        Raises BadItem, naming the URL: not http(s), refused address, disallowed by robots.txt, unreachable, or more
-        than `max_response_bytes` after decompression; StatusError for an error status.
+        Raises BadItem, naming the URL, when it is not http(s), leads to a refused address, is disallowed by robots.txt,
+        cannot be reached, or gives more than `max_response_bytes` after decompression; StatusError for an error status.
         """
         _check_http(url)
         if not self._allowed(url):
@@ -166,10 +166,10 @@ class WebClient:
 
     def api(
         self, url: str, *, method: str = "GET", headers: Mapping[str, str] | None = None, json: Any = None
-    ) -> Answer:
-        """The answer of an API, which its own terms govern and not robots.txt. Raises as `get` does.
+    ) -> Response:
+        """Call an API, which is subject to its own terms and not to robots.txt. Raises as `get` does.
 
-        headers: may carry a token; it is sent to this URL's host alone, and stands in no error. json: a body to send.
+        headers: may carry a token, which is sent to this URL's host only and appears in no error. json: a body to send.
         """
         _check_http(url)
         if carries_secret(headers or {}):
@@ -191,20 +191,20 @@ class WebClient:
 
     def _fetch(
         self, method: str, url: str, headers: Mapping[str, str], *, json: Any = None, attempts: int = ATTEMPTS
-    ) -> Answer:
+    ) -> Response:
         try:
-            return patiently(lambda: self._once(method, url, headers, json), attempts)
-        except _Failing as error:
+            return with_retries(lambda: self._once(method, url, headers, json), attempts)
+        except _TemporaryError as error:
             reason = f"{url} {error} ({attempts} tries)"
             raise StatusError(reason, error.status, error.body) if error.status else BadItem(reason) from error
 
-    def _once(self, method: str, url: str, headers: Mapping[str, str], json: Any) -> Answer:
+    def _once(self, method: str, url: str, headers: Mapping[str, str], json: Any) -> Response:
         import httpx
 
         self.wait_for_turn(url)
-        # hishel writes a request's headers down, whatever they say about storing: a token goes past it.
+        # hishel stores a request's headers, whatever they say about caching: a request with a token bypasses it.
         client = self._plain if carries_secret(headers) else self._client
-        # What is cached is asked about again: somebody pressed "collect", and wants to see their last edit.
+        # A cached page is revalidated: whoever pressed "collect" wants to see their last edit.
         fresh = {"Cache-Control": "no-cache"}
         try:
             with (
@@ -216,19 +216,21 @@ class WebClient:
             raise BadItem(f"{url} redirects in a circle") from error
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
             # UnicodeError: a host name that IDNA does not allow.
-            raise BadItem(f"{url} leads to something that is no http(s) URL") from error
+            raise BadItem(f"{url} leads to something that is not an http(s) URL") from error
         except httpx.DecodingError as error:
-            raise BadItem(f"{url} sent a body that is not compressed the way it says: tell the site's owner") from error
+            raise BadItem(
+                f"{url} sent a body that is not compressed as its header says: tell the site's owner"
+            ) from error
         except httpx.TransportError as error:
-            raise _Failing(f"could not be reached: {error}") from error
+            raise _TemporaryError(f"could not be reached: {error}") from error
 
-    def _read(self, url: str, response: "httpx.Response") -> Answer:
+    def _read(self, url: str, response: "httpx.Response") -> Response:
         status, answered = response.status_code, f"answered {response.status_code} {response.reason_phrase}"
         if status >= HTTPStatus.BAD_REQUEST:
             said = _start_of(response)
             pause_s = retry_after_s(response.headers.get("Retry-After"))
             if status in RETRIED_STATUS and (pause_s or 0) <= MAX_RETRY_AFTER_S:
-                raise _Failing(answered, pause_s, status, said)
+                raise _TemporaryError(answered, pause_s, status, said)
             if status in (HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS) and CHALLENGE.search(said):
                 answered += ": it asks visitors to prove that they are human; use the platform's export, or its feed"
             later = f" and asks for a pause of {pause_s / 60:.0f} minutes: collect again then" if pause_s else ""
@@ -238,9 +240,9 @@ class WebClient:
         for block in response.iter_bytes():
             body += block
             if len(body) > limit:
-                raise BadItem(f"{url} is larger than {limit // 1_000_000} MB (TWIN_MAX_RESPONSE_BYTES): left out")
+                raise BadItem(f"{url} is larger than {limit // 1_000_000} MB (TWIN_MAX_RESPONSE_BYTES): skipped")
         caching = response.extensions.get("caching")
-        return Answer(
+        return Response(
             url=str(response.url),
             status=status,
             content_type=response.headers.get("Content-Type", "").split(";")[0].strip().lower(),
@@ -250,7 +252,7 @@ class WebClient:
         )
 
     def wait_for_turn(self, url: str) -> None:
-        """Keep the distance to the last request to the URL's host, also for a library that sends this one itself."""
+        """Wait until a request to the URL's host is due; public for libraries that send their requests themselves."""
         host = urlsplit(url).netloc
         wait_s = self._last_request.get(host, 0.0) + self.settings.request_interval_s - time.monotonic()
         if wait_s > 0:
@@ -260,10 +262,10 @@ class WebClient:
 
 
 def _refuse_login(request: "httpx.Request") -> None:
-    """Also of links and redirects: the cache would write the URL down, and the header that httpx makes of it."""
+    """Refuse a URL with a login, also in links and redirects: it would be written to the cache."""
     if request.url.userinfo:
         shown = request.url.copy_with(userinfo=b"")
-        raise BadItem(f"{shown} was given with a user name or password, which would be kept (give it without)")
+        raise BadItem(f"{shown} was given with a user name or password, which would be stored: give it without them")
 
 
 def _options(settings: Settings) -> dict[str, Any]:
@@ -286,19 +288,19 @@ def _cached_client(settings: Settings, cache: Path) -> "httpx.Client":
 
 
 def carries_secret(headers: Mapping[str, str]) -> bool:
-    """Whether a request with these headers proves who sends it."""
+    """True if the headers contain a token or a cookie."""
     return bool(SECRET_HEADERS & {name.lower() for name in headers})
 
 
 def check_encrypted(url: str, settings: Settings) -> None:
-    """Raises BadSource for a place that would be sent a token in the clear, unless private addresses are allowed."""
+    """Raise BadSource for a URL that would get the token unencrypted, unless private addresses are allowed."""
     if urlsplit(url).scheme.lower() != "https" and not settings.allow_private_addresses:
-        raise BadSource(f"{url} would get the token in the clear: give an https URL, or take the token out")
+        raise BadSource(f"{url} would get the token unencrypted: give an https URL, or remove the token")
 
 
 def _check_http(url: str) -> None:
     if not host_of(url):
-        raise BadItem(f"{url} is no http(s) URL")
+        raise BadItem(f"{url} is not an http(s) URL")
 
 
 def _start_of(response: "httpx.Response") -> bytes:

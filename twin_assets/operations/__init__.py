@@ -1,1 +1,1 @@
-"""What a person does, by terminal, app or API: start runs, collect, say what is used, erase, ask how things stand."""
+"""What a person can do from the terminal, the app or the API: run, collect, exclude, erase, ask for the status."""

@@ -1,4 +1,4 @@
-"""How the collection of an author's sources stands, as `Collector.overview` finds it and the app shows it."""
+"""The status of an author's sources, as `Collector.overview` finds it and the app shows it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ Phase = Literal["never", "waiting", "collecting", "broken off", "failed", "done"
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What one crawl of a source, or one export that was read into it, has done so far.
+class CollectionResult:
+    """The result, so far, of one crawl of a source or of the import of one export.
 
-    at: when it ended, or began if it has not ended. failed, left_out: `item, reason` each.
+    at: when it ended, or, if it has not ended, when it began. failed, skipped: rows of `item` and `reason`.
     """
 
     at: datetime
@@ -24,29 +24,29 @@ class Reading:
     unchanged: int = 0
     gone: int = 0
     failed: Sequence[Mapping[str, str]] = ()
-    left_out: Sequence[Mapping[str, str]] = ()
+    skipped: Sequence[Mapping[str, str]] = ()
     error: str | None = None
     file: str | None = None
 
 
 @dataclass(frozen=True)
-class Standing:
-    """A source and how its collection stands. notice: how old its last export is, and how to ask for a new one."""
+class SourceStatus:
+    """A source and the status of its collection. notice: how old its last export is, and how to ask for a new one."""
 
     source: Source
     phase: Phase = "never"
     place: str = ""
-    crawl: Reading | None = None
-    export: Reading | None = None
+    crawl: CollectionResult | None = None
+    export: CollectionResult | None = None
     asked_at: datetime | None = None
     notice: str | None = None
 
 
 @dataclass(frozen=True)
 class Overview:
-    """All of an author's sources. inbox: names of what waits there; refused: name and reason, newest first."""
+    """All of an author's sources. inbox: the names of waiting files. refused: names and reasons, newest first."""
 
-    sources: Sequence[Standing]
+    sources: Sequence[SourceStatus]
     inbox: Sequence[str]
     refused: Sequence[tuple[str, str]]
     inbox_folder: Path
@@ -54,5 +54,5 @@ class Overview:
 
     @property
     def under_way(self) -> bool:
-        """Whether more is to be seen soon."""
+        """True if the overview will soon change."""
         return bool(self.inbox) or any(one.phase in ("waiting", "collecting") for one in self.sources)

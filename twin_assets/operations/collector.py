@@ -1,8 +1,7 @@
-"""Collection as the app sees it: profiles, sources, requests to the crawl sensor, how each source stands, what each
-document may be used for.
+"""Collection as the app sees it: profiles, sources, crawl requests, the sources' status, exclusion of documents.
 
-The app starts no crawl itself. It leaves a request in the warehouse, which the sensor of whatever daemon runs takes up;
-so a crawl goes on when the app ends, and two requests for one source are one crawl.
+The app does not start a crawl itself. It leaves a request in the warehouse for the crawl sensor of the running daemon;
+so a crawl goes on when the app ends, and two requests for one source become one crawl.
 """
 
 import re
@@ -18,19 +17,19 @@ from uuid import uuid4
 import dagster as dg
 
 from twin_assets.collection import inbox
-from twin_assets.collection.places import INBOX, lies_here, platform_for
+from twin_assets.collection.locations import INBOX, is_local_path, platform_for
 from twin_assets.collection.registry import ArchiveCrawler, archive_platform, crawlers
 from twin_assets.collection.sensors import crawl_under_way
 from twin_assets.content.archives import is_archive, open_archive
 from twin_assets.documents import AUTHOR_ID, DEFAULT_RECIPE, AuthorProfile, Consent, RecipeChoice, Source, Use, utcnow
 from twin_assets.errors import BadInput, BadSource
 from twin_assets.operations import erasure, runs, sources, usage
-from twin_assets.operations.collection_status import Overview, Phase, Reading, Standing
+from twin_assets.operations.collection_status import CollectionResult, Overview, Phase, SourceStatus
 from twin_assets.stores import Stores
 
-ELSEWHERE = re.compile(r"(\w+:)?https?://\S+|@?\w[\w@.:+-]*(/\w[\w@.:+-]*)?", re.IGNORECASE)
-"""A URL, also as `medium:https://…`, or a handle such as `@ada@social.example` or `ada/notes`; no path from a root, a
-home or a parent folder."""
+REMOTE = re.compile(r"(\w+:)?https?://\S+|@?\w[\w@.:+-]*(/\w[\w@.:+-]*)?", re.IGNORECASE)
+"""Matches a URL, also `medium:https://…`, and a handle such as `@ada@social.example` or `ada/notes`, but no path from a
+root, home or parent folder."""
 SHOWN_REFUSED = 5
 FILES = "files"
 
@@ -40,20 +39,20 @@ Open = Callable[[], AbstractContextManager[dg.DagsterInstance]]
 def add_author(stores: Stores, author: str, name: str, consent: Consent) -> AuthorProfile:
     """Add a profile, with the recipe that needs no download.
 
-    Raises BadInput for an id that is none, is taken, or whose erasure has not ended.
+    Raises BadInput for an id that is invalid or taken, or whose erasure has not finished.
     """
     if not AUTHOR_ID.fullmatch(author):
         raise BadInput(f"author id {author!r}: use 1 to 63 of a-z, 0-9 and '-', not starting with '-'")
     if erasure.is_being_erased(stores, author):
-        raise BadInput(f"the erasure of {author} has not ended: run `twin author erase {author}` first")
+        raise BadInput(f"the erasure of {author} has not finished: run `twin author erase {author}` first")
     profile = AuthorProfile(id=author, name=name, consent=consent, recipes=[RecipeChoice(name=DEFAULT_RECIPE)])
     stores.warehouse.add_profile(profile)
     return profile
 
 
 @dataclass(frozen=True)
-class Place:
-    """A source as a person enters it. token_env: NAME of the environment variable that holds the token."""
+class NewSource:
+    """A source as a person enters it. token_env: the NAME of the environment variable that holds the token."""
 
     where: str
     platform: str | None = None
@@ -62,8 +61,8 @@ class Place:
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """What a document is left out of. daemon_runs: whether the features run that a change takes starts by itself."""
+class Exclusion:
+    """The uses that a document is excluded from. daemon_runs: a daemon will start the features run."""
 
     uses: Sequence[Use]
     changed: bool
@@ -71,44 +70,44 @@ class LeftOut:
 
 
 class Collector:
-    """Collection on this project's stores and Dagster instance. Methods raise TwinError with what to do instead."""
+    """Collection in this project's stores and Dagster instance. Methods raise TwinError, which says what to do."""
 
     def __init__(self, stores: Stores, open_instance: Open = runs.dagster_instance) -> None:
         self._stores = stores
         self._open_instance = open_instance
 
     def platforms(self, *, of_this_machine: bool) -> Mapping[str, str]:
-        """Each platform and, in words, what it reads; `files` reads nothing but this machine."""
+        """Each platform and what it reads, in words; `files` reads only what is on this machine."""
         known = crawlers().items()
         return {name: crawler.accepted for name, crawler in known if of_this_machine or name != FILES}
 
     def add_author(self, author: str, name: str, consent: str) -> None:
-        """Add a profile and make it a partition. Raises BadInput."""
+        """Add a profile and its partition. Raises BadInput."""
         add_author(self._stores, author, name, Consent(who=consent))
         with self._open_instance() as instance:
             runs.register(instance, self._stores)
 
-    def add_source(self, author: str, place: Place, *, of_this_machine: bool) -> Source:
-        """Add a source. Raises BadSource for a place of this machine that is none of theirs, and as `sources` does."""
-        where = place.where.strip()
+    def add_source(self, author: str, new: NewSource, *, of_this_machine: bool) -> Source:
+        """Add a source. Raises as `sources.add_source` does; BadSource also for a path, unless `of_this_machine`."""
+        where = new.where.strip()
         if not where or not where.isprintable():
-            raise BadSource("say where: a URL, a handle, a folder or a zip")
+            raise BadSource("give a location: a URL, a handle, a folder or a zip")
         if not of_this_machine:
-            _check_elsewhere(where)
-        platform = place.platform or platform_for(where)
+            _check_remote(where)
+        platform = new.platform or platform_for(where)
         return sources.add_source(
-            self._stores, author, platform, where, token_env=place.token_env or None, cron=place.cron or None
+            self._stores, author, platform, where, token_env=new.token_env or None, cron=new.cron or None
         )
 
     def remove_source(self, author: str, source_id: str) -> None:
-        """Take a source out of a profile; its documents stay. Raises NotThere."""
+        """Remove a source from a profile; its documents stay. Raises NotThere."""
         sources.remove_source(self._stores, author, source_id)
 
     def receive(self, author: str, file: Path, *, own_files: bool) -> str:
-        """Take over a zip: an export into the inbox, own files as a source. Raises BadSource for what is neither."""
+        """Receive a zip: an export goes to the inbox, own files become a source. Raises BadSource if it is neither."""
         try:
             if not file.is_file() or not is_archive(file):
-                raise BadSource(f"{file.name} is no zip archive: send the export as the platform sent it")
+                raise BadSource(f"{file.name} is not a zip archive: send the export as the platform sent it")
             return self._receive_files(author, file) if own_files else self._receive_export(author, file)
         except BadSource as error:
             raise BadSource(str(error).replace(str(file), file.name)) from error
@@ -121,22 +120,24 @@ class Collector:
         if platform is None:
             known = ", ".join(name for name, crawler in crawlers().items() if isinstance(crawler, ArchiveCrawler))
             raise BadSource(
-                f"{file.name} is no export of {known or 'a platform that is known'}: send the zip as the platform sent "
-                "it; if it holds markdown, HTML or code of your own, say so and send it again"
+                f"{file.name} is not an export of {known or 'a known platform'}: send the zip as the platform sent it; "
+                "if it contains your own markdown, HTML or code, say so and send it again"
             )
         self._keep(author, file, f"{utcnow():%Y%m%d-%H%M%S}-{_safe(file.name)}")
-        return f"{file.name} is an export of {platform}: it waits in the inbox, and a daemon reads it within a minute"
+        return (
+            f"{file.name} is an export of {platform}: it waits in the inbox, and a daemon will read it within a minute"
+        )
 
     def _receive_files(self, author: str, file: Path) -> str:
-        """The zip stays under `imported/`, where the inbox leaves it alone; one of the same name takes its place."""
+        """Keep the zip under `imported/`, where the inbox ignores it; a later one of the same name replaces it."""
         with open_archive(file):
             kept = self._keep(author, file, f"{inbox.IMPORTED}/{_safe(file.name)}")
         source = sources.add_source(self._stores, author, FILES, str(kept))
         self.ask(author, [source.id])
-        return f"{file.name} is a source now, and asked for"
+        return f"{file.name} is now a source, and a crawl of it is requested"
 
     def _keep(self, author: str, file: Path, name: str) -> Path:
-        """Move an upload into the author's inbox folder, where it appears under its name only once it is whole."""
+        """Move an upload into the author's inbox folder, where it appears under its name only when it is complete."""
         target = inbox.inbox_of(self._stores, author) / name
         target.parent.mkdir(parents=True, exist_ok=True)
         arriving = target.with_name(f".{uuid4().hex}")
@@ -144,18 +145,18 @@ class Collector:
         return arriving.replace(target)
 
     def ask(self, author: str, source_ids: Sequence[str]) -> None:
-        """Ask the crawl sensor for these sources now."""
+        """Ask the crawl sensor to crawl these sources now."""
         for source_id in source_ids:
             self._stores.warehouse.ask_for_crawl(author, source_id)
 
-    def leave_out(self, author: str, document_id: str, uses: Collection[Use]) -> LeftOut:
-        """Leave a document out of these uses and no others. Raises NotThere."""
+    def exclude(self, author: str, document_id: str, uses: Collection[Use]) -> Exclusion:
+        """Exclude a document from exactly these uses. Raises NotThere."""
         with self._open_instance() as instance:
-            changed = usage.leave_out(instance, self._stores, author, document_id, uses)
-            return LeftOut(sorted(uses), changed, runs.daemon_runs(instance))
+            changed = usage.exclude(instance, self._stores, author, document_id, uses)
+            return Exclusion(sorted(uses), changed, runs.daemon_runs(instance))
 
     def overview(self, author: str) -> Overview:
-        """How the author's sources stand, what waits in the inbox, whether a daemon is there to read it."""
+        """The status of the author's sources, what waits in the inbox, and whether a daemon is there to read it."""
         warehouse = self._stores.warehouse
         asked = {row["source_id"]: row["asked_at"] for row in warehouse.crawl_requests() if row["author"] == author}
         crawls = warehouse.crawls(author)
@@ -164,15 +165,15 @@ class Collector:
         }
         folder = inbox.inbox_of(self._stores, author)
         with self._open_instance() as instance:
-            standings = [
-                self._standing(instance, author, one, crawls.get(one.id), exports.get(one.id), asked.get(one.id))
+            statuses = [
+                self._status(instance, author, one, crawls.get(one.id), exports.get(one.id), asked.get(one.id))
                 for one in warehouse.profile(author).sources
             ]
             daemon_runs = runs.daemon_runs(instance)
-        lying = sorted(path.name for path in inbox.lying(self._stores, author))
-        return Overview(standings, lying, _refused(folder), folder, daemon_runs)
+        waiting = sorted(path.name for path in inbox.waiting_files(self._stores, author))
+        return Overview(statuses, waiting, _refused(folder), folder, daemon_runs)
 
-    def _standing(
+    def _status(
         self,
         instance: dg.DagsterInstance,
         author: str,
@@ -180,22 +181,22 @@ class Collector:
         crawl: dict[str, Any] | None,
         export: dict[str, Any] | None,
         asked_at: datetime | None,
-    ) -> Standing:
+    ) -> SourceStatus:
         begun = crawl is not None and crawl.get("finished_at") is None
         running_now = begun and crawl_under_way(instance, author, source.platform)
         by_export_only = source.where == INBOX
-        return Standing(
+        return SourceStatus(
             source=source,
             phase=_phase(export if by_export_only else crawl, running_now, asked_at),
-            place=self._place(author, source),
-            crawl=_reading(crawl) if crawl and not by_export_only else None,
-            export=_reading(export) if export else None,
+            place=self._shown_location(author, source),
+            crawl=_result(crawl) if crawl and not by_export_only else None,
+            export=_result(export) if export else None,
             asked_at=asked_at,
             notice=inbox.archive_notice(self._stores, author, source),
         )
 
-    def _place(self, author: str, source: Source) -> str:
-        """Where a source lies, without the server's own folders."""
+    def _shown_location(self, author: str, source: Source) -> str:
+        """A source's location for display, without the server's own folders."""
         if source.where == INBOX:
             return "by exports only"
         path = Path(source.where)
@@ -203,11 +204,11 @@ class Collector:
         return f"{path.name}, uploaded" if uploaded else source.where
 
 
-def _check_elsewhere(where: str) -> None:
-    """Raises BadSource for a place of this machine."""
+def _check_remote(where: str) -> None:
+    """Raise BadSource for a path on this machine."""
     is_url = where.lower().startswith(("http://", "https://"))
-    if not ELSEWHERE.fullmatch(where) or (not is_url and lies_here(where)):
-        raise BadSource("give a URL or a handle; writing that lies in a folder or an archive, upload as a zip")
+    if not REMOTE.fullmatch(where) or (not is_url and is_local_path(where)):
+        raise BadSource("give a URL or a handle; upload writing in a folder or an archive as a zip")
 
 
 def _phase(last: dict[str, Any] | None, running_now: bool, asked_at: datetime | None) -> Phase:
@@ -222,12 +223,12 @@ def _phase(last: dict[str, Any] | None, running_now: bool, asked_at: datetime | 
     return "failed" if last.get("error") else "done"
 
 
-def _reading(row: dict[str, Any]) -> Reading:
+def _result(row: dict[str, Any]) -> CollectionResult:
     counts = {name: row.get(name, 0) for name in ("new", "changed", "unchanged", "gone")}
-    return Reading(
+    return CollectionResult(
         at=row.get("imported_at") or row.get("finished_at") or row["started_at"],
         failed=row.get("failed", ()),
-        left_out=row.get("left_out", ()),
+        skipped=row.get("left_out", ()),
         error=row.get("error"),
         file=row.get("file"),
         **counts,
@@ -235,7 +236,7 @@ def _reading(row: dict[str, Any]) -> Reading:
 
 
 def _refused(folder: Path) -> list[tuple[str, str]]:
-    """What was refused last, and why."""
+    """The files refused last, and why."""
     reasons = sorted((folder / inbox.REFUSED).glob("*.why.txt"), key=lambda path: path.stat().st_mtime, reverse=True)
     return [
         (path.name.removesuffix(".why.txt"), path.read_text(encoding="utf-8").strip())
@@ -244,6 +245,6 @@ def _refused(folder: Path) -> list[tuple[str, str]]:
 
 
 def _safe(name: str) -> str:
-    """A file name of plain characters that no folder, no hidden file and no other author can hide in."""
+    """A safe file name: plain characters, without folders, and not hidden."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(name).stem).strip(".-")[:80]
     return f"{stem or 'upload'}.zip"

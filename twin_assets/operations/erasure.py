@@ -1,8 +1,8 @@
-"""Erasing an author: all that is theirs under `data/`, in the stores and in Dagster, and nothing of anybody else's.
+"""Erasing an author: everything of theirs under `data/`, in the stores and in Dagster, and nothing of others.
 
-The profile goes first, so that no sensor asks for anything new. Before it a marker is written, after the last step it
-is removed: the same command ends an erasure that was killed, since each step deletes what it finds. Dagster has no call
-for all of it: `delete_run` leaves the freed pages of the run's own database, each asset's copy of its last
+The profile goes first, so that no sensor asks for new work. A marker is written before it and removed after the last
+step: the same command finishes an erasure that was killed, since each step deletes what it finds. Dagster has no single
+call for this: `delete_run` leaves the freed pages of the run's own database, each asset's copy of its last
 materialization, evaluated checks, ticks and their logs. So this module knows Dagster's tables.
 """
 
@@ -53,20 +53,21 @@ BACKFILLS = runs_log.BulkActionsTable
 AUTHOR_TAGS = (PARTITION_NAME_TAG, f"{MULTIDIMENSIONAL_PARTITION_PREFIX}author", "twin/author")
 SQLITE = b"SQLite format 3\0"
 COMPUTE_LOGS = "compute_logs"
-"""The folder of a run's own logs, which go with the run."""
+"""The folder of the runs' own logs, which are deleted with their runs."""
 MAX_VARIABLES = 500
-"""Ids in one statement; SQLite takes some thousands."""
+"""The most ids in one SQL statement; SQLite takes some thousands."""
 LOCK_S = 60.0
-"""How long a database that somebody writes to is waited for."""
+"""A database that another process writes to is waited for this long."""
 TELL_S = 2.0
+"""Progress is told this often, in seconds."""
 
 Step = tuple[str, int]
-"""What was removed, and how many of it."""
+"""What was removed, and how many."""
 
 
 @dataclass(frozen=True)
 class Erasure:
-    """What was removed, by its kind; elsewhere: what lies with others and only a person can delete."""
+    """How many of each kind were removed. elsewhere: what is stored by others, and only a person can delete."""
 
     author: str
     removed: dict[str, int]
@@ -78,10 +79,10 @@ class Erasure:
 
 
 def erase(instance: dg.DagsterInstance, stores: Stores, author: str, tell: Tell) -> Erasure:
-    """Remove all that is the author's; run again after a kill, it goes on where it was.
+    """Remove everything of the author's; after a kill, call it again to finish.
 
-    Raises BadInput for an id that is none and while a run of theirs is under way, NotThere when nothing of theirs is
-    known, and TwinError when another process holds on to a database.
+    Raises BadInput for an invalid id and while a run of theirs is under way, NotThere for an unknown author, and
+    TwinError when another process keeps a database open.
     """
     check_erasable(instance, stores, author)
     marker = _marker(stores, author)
@@ -98,21 +99,21 @@ def erase(instance: dg.DagsterInstance, stores: Stores, author: str, tell: Tell)
 
 
 def is_being_erased(stores: Stores, author: str) -> bool:
-    """Whether an erasure of this author was begun and has not ended."""
+    """True if an erasure of this author was begun and has not finished."""
     return _marker(stores, author).exists()
 
 
 def check_erasable(instance: dg.DagsterInstance, stores: Stores, author: str) -> None:
-    """Raises BadInput for an id that is none and while a run is under way, NotThere when nothing of theirs is known."""
+    """Raise BadInput for an invalid id and while a run is under way, and NotThere for an unknown author."""
     if not AUTHOR_ID.fullmatch(author):
-        raise BadInput(f"{author!r} is no author id: see `twin author list`")
+        raise BadInput(f"{author!r} is not an author id: see `twin author list`")
     if not is_being_erased(stores, author):
         stores.warehouse.profile(author)
     _check_nothing_runs(instance, author)
 
 
 def erasing(instance: dg.DagsterInstance, stores: Stores, author: str, tell: Tell) -> Iterator[Step]:
-    """The steps, each done when it is yielded; any of them can be done again."""
+    """Perform the steps, yielding each when it is done; any of them can be repeated."""
     settings = stores.settings
     yield from stores.warehouse.erase(author, ["author_profiles"]).items()
     yield from stores.models.erase(author).items()
@@ -123,7 +124,7 @@ def erasing(instance: dg.DagsterInstance, stores: Stores, author: str, tell: Tel
         yield f"{folder.name}_files", remove_tree(folder / author)
     yield "cache_files", sum(remove_tree(path) for path in _cached(settings.cache_dir, author))
     instance.delete_dynamic_partition(str(authors.name), author)
-    # Until now automation could ask for one more; now the author is unknown to it.
+    # Until here automation could start another run; from now on it does not know the author.
     yield "runs", _erase_runs(instance, author, tell)
     yield "events", _erase_events(instance.event_log_storage, author)
     yield "ticks", _erase_ticks(instance, author)
@@ -137,31 +138,31 @@ def _marker(stores: Stores, author: str) -> Path:
 
 
 def _elsewhere(stores: Stores, author: str) -> list[str]:
-    """Tracking runs that wandb's server keeps."""
+    """The URLs of tracking runs on wandb's server."""
     runs = (manifest.tracking_run or "" for manifest in stores.models.versions(author))
     return sorted({run for run in runs if run.startswith("http")})
 
 
 def _folders_of_authors(settings: Settings) -> list[Path]:
-    """Where each author has a folder: inbox, locks, training, wandb, and what is added later."""
+    """The folders with a subfolder per author: inbox, locks, training, wandb, and any that is added later."""
     others = {settings.dagster_dir, settings.cache_dir, settings.warehouse_path.parent}
     return sorted(path for path in settings.data_dir.iterdir() if path.is_dir() and path not in others)
 
 
 def _cached(cache: Path, author: str) -> list[Path]:
-    """Models copied from a remote registry, web answers with their write-ahead log, and what is added later."""
-    # Copies that earlier versions made lay under the author's name alone, which may be that of a cache, too.
+    """The author's caches: models from a remote registry, web responses, and any that is added later."""
+    # Older copies of models are directly under the author's name, which may also be the name of a cache.
     copies = [path.parent for path in cache.glob(f"{author}/*/.complete")]
     return [*copies, *(path for pattern in (f"*/{author}", f"*/{author}.*") for path in cache.glob(pattern))]
 
 
 def _names(author: str, texts: Iterable[str | None]) -> bool:
-    """Whether the author's id stands in one of the texts as a word, alone or in keys such as `ada|tiny-cpu`."""
+    """True if one of the texts contains the author's id as a word, alone or in keys such as `ada|tiny-cpu`."""
     return any(text and re.search(rf"(?<![\w-]){author}(?![\w-])", text) for text in texts)
 
 
 def _runs(instance: dg.DagsterInstance, author: str, under_way: bool = False) -> list[dg.DagsterRun]:
-    """Their runs, told by any of the tags that name an author."""
+    """The author's runs, found by any of the tags that name an author."""
     statuses = list(NOT_FINISHED_STATUSES) if under_way else []
     filters = [dg.RunsFilter(tags={tag: author}, statuses=statuses) for tag in AUTHOR_TAGS]
     return list({run.run_id: run for one in filters for run in instance.get_runs(one)}.values())
@@ -177,13 +178,13 @@ def _check_nothing_runs(instance: dg.DagsterInstance, author: str) -> None:
 
 
 def _erase_runs(instance: dg.DagsterInstance, author: str, tell: Tell) -> int:
-    """The record of a run goes last: it is what finds the rest, should this be killed on the way.
+    """Erase the author's runs, each run's record last: after a kill, it is needed to find the rest.
 
-    Raises BadInput when one has begun since: it writes what would be deleted under it.
+    Raises BadInput when a run has begun in the meantime, which would write what is deleted here.
     """
     _check_nothing_runs(instance, author)
     runs = _runs(instance, author)
-    for run in _told(runs, "runs", tell):
+    for run in _with_progress(runs, "runs", tell):
         instance.compute_log_manager.delete_logs(prefix=[run.run_id])
         events = instance.event_log_storage
         events.delete_events(run.run_id)
@@ -198,7 +199,7 @@ def _erase_runs(instance: dg.DagsterInstance, author: str, tell: Tell) -> int:
 
 
 def _erase_events(storage: EventLogStorage, author: str) -> int:
-    """What no run of theirs holds: events that somebody reported, and each asset's copy of its last materialization."""
+    """Erase events outside of the author's runs: reported ones, and assets' copies of the last materialization."""
     if not isinstance(storage, SqlEventLogStorage):
         return 0
     with storage.run_connection(RUNLESS_RUN_ID) as connection:
@@ -208,7 +209,7 @@ def _erase_events(storage: EventLogStorage, author: str) -> int:
         connection.execute(db.delete(CHECKS).where(_theirs(CHECKS.c.partition, author)))
         copies = (ASSETS.c.last_materialization, ASSETS.c.cached_status_data)
         named = [row[0] for row in connection.execute(db.select(ASSETS.c.id, *copies)) if _names(author, row[1:])]
-        # Dagster then looks the last materialization up among the events, and makes the status anew.
+        # Dagster then finds the last materialization among the events, and computes the status again.
         connection.execute(db.update(ASSETS).where(ASSETS.c.id.in_(named)).values({copy.name: None for copy in copies}))
     return count
 
@@ -221,14 +222,14 @@ def _delete_events(connection: db.Connection, author: str) -> int:
 
 
 def _theirs(partition: "db.Column[str]", author: str) -> "db.ColumnElement[bool]":
-    """An author's partition, and those of author and recipe: the key's dimensions stand in the order of their names."""
+    """Matches an author's partition, and those of author and recipe, whose key begins with the author."""
     return db.or_(partition == author, partition.startswith(f"{author}|", autoescape=True))
 
 
 def _erase_ticks(instance: dg.DagsterInstance, author: str) -> int:
-    """Ticks and evaluations that name the author, with what sensors logged; the next tick needs none of them.
+    """Erase ticks and evaluations that name the author, and what sensors logged; the next tick does not need them.
 
-    Without its cursor a sensor begins again with the first author.
+    A sensor whose cursor is removed begins again with the first author.
     """
     storage = instance.schedule_storage
     if not isinstance(storage, SqlScheduleStorage):
@@ -252,7 +253,7 @@ def _erase_log(logs: ComputeLogManager, log_key: list[str], author: str) -> None
 
 
 def _erase_old_logs(folder: Path, author: str) -> int:
-    """What sensors logged in ticks that are purged by now: Dagster keeps `<repository>/<sensor>/<tick>.err`."""
+    """Erase what sensors logged in ticks that have been purged: Dagster keeps `<repository>/<sensor>/<tick>.err`."""
     logs = [path for ending in ("err", "out") for path in folder.glob(f"*/*/*.{ending}")]
     named = [
         path
@@ -265,7 +266,7 @@ def _erase_old_logs(folder: Path, author: str) -> int:
 
 
 def _erase_backfills(storage: RunStorage, author: str) -> int:
-    """Finished backfills that name the author, whoever else they were for: their runs stay."""
+    """Erase finished backfills that name the author, even among others, whose runs stay."""
     if not isinstance(storage, SqlRunStorage):
         return 0
     finished = BACKFILLS.c.status.in_([status.value for status in BULK_ACTION_TERMINAL_STATUSES])
@@ -284,9 +285,9 @@ def _delete_named(
 
 
 def _vacuum(roots: Sequence[Path], tell: Tell) -> int:
-    """Rewrite every SQLite file, so that no freed page and no write-ahead log holds what was deleted."""
+    """Rewrite every SQLite file, so that no freed page and no write-ahead log contains what was deleted."""
     files = sorted({path.resolve() for root in roots for path in root.rglob("*") if _is_sqlite(path)})
-    for path in _told(files, "databases vacuumed", tell):
+    for path in _with_progress(files, "databases vacuumed", tell):
         try:
             with closing(sqlite3.connect(path, timeout=LOCK_S, isolation_level=None)) as connection:
                 connection.execute("VACUUM")
@@ -296,8 +297,8 @@ def _vacuum(roots: Sequence[Path], tell: Tell) -> int:
             reason = str(error)
         if reason:
             raise TwinError(
-                f"{path} could not be rewritten, so that deleted text may still lie in it ({reason}): end "
-                "`twin serve`, `dagster dev` and what else works with it, then give the same command again"
+                f"{path} could not be rewritten and may still contain deleted text ({reason}): end `twin serve`, "
+                "`dagster dev` and whatever else uses it, then repeat the command"
             )
     return len(files)
 
@@ -309,8 +310,8 @@ def _is_sqlite(path: Path) -> bool:
         return file.read(len(SQLITE)) == SQLITE
 
 
-def _told(items: Sequence[T], what: str, tell: Tell) -> Iterator[T]:
-    """The items; how far it is, every TELL_S."""
+def _with_progress(items: Sequence[T], what: str, tell: Tell) -> Iterator[T]:
+    """The items, telling every TELL_S seconds how many are done."""
     told_at = time.monotonic()
     for done, item in enumerate(items):
         if time.monotonic() - told_at > TELL_S:

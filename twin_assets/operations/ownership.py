@@ -1,11 +1,10 @@
 """Proof that a source is its author's, for those who want more than the profile's word.
 
-Either a token stands on a page of the source, where only its owner can write, or the page and one of a source that is
-proven already name each other with rel="me" (https://microformats.org/wiki/rel-me). The token is no secret: it is a
-digest of author, source and consent, so that one page's token proves nothing for anybody else. A page counts as the
-source's own when it lies above or below the source's URL on the same host; where the source is a handle, when it is
-the page of that handle at its platform. An address that itself holds the token, such as a search that echoes it, and
-a redirect to elsewhere count for nothing.
+Either a page of the source, where only its owner can write, contains a token, or the page and a page of an already
+proven source link to each other with rel="me" (https://microformats.org/wiki/rel-me). The token is not secret: it is a
+digest of author, source and consent, so that it proves nothing for another author. A page is the source's own when it
+is above or below the source's URL on the same host, or, if the source is a handle, when it is that handle's page on its
+platform. A URL that itself contains the token, such as a search that echoes it, and a redirect elsewhere prove nothing.
 """
 
 import re
@@ -13,7 +12,7 @@ from html import unescape
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urljoin, urlsplit
 
-from twin_assets.content.web import Answer, WebClient, host_of
+from twin_assets.content.web import Response, WebClient, host_of
 from twin_assets.documents import AuthorProfile, Proof, Source, digest
 from twin_assets.errors import BadInput
 from twin_assets.operations.sources import source_of
@@ -25,21 +24,21 @@ TOKEN_DIGITS = 16
 
 
 def ownership_token(profile: AuthorProfile, source: Source) -> str:
-    """What the page of a source has to hold, anywhere in its text."""
+    """The text that a page of the source must contain, anywhere."""
     consent = profile.consent
     return f"twin-assets-verify={digest([profile.id, source.id, consent.who, consent.when.isoformat()], TOKEN_DIGITS)}"
 
 
 def prove_source(stores: "Stores", author: str, source_id: str, url: str | None = None) -> Source:
-    """Fetch a page of the source (its own URL by default) and keep with the source how it was proven.
+    """Fetch a page of the source (its own URL by default) and store the proof with the source.
 
-    Raises NotThere for an unknown author or source, and BadInput for a page that cannot be had, is not the source's
-    own, or proves nothing; a source that was proven before stays so.
+    Raises NotThere for an unknown author or source; BadItem for a page that cannot be fetched; BadInput for one that is
+    not the source's own or proves nothing. A source that is already proven stays so.
     """
     profile = stores.warehouse.profile(author)
     source = source_of(profile, source_id)
     with WebClient(stores.settings) as web:
-        proof = _proof(profile, source, _own_page(web, source, url or _place(source)), web)
+        proof = _proof(profile, source, _own_page(web, source, url or _location(source)), web)
 
     def keep_proof(profile: AuthorProfile) -> None:
         proven = source_of(profile, source_id).model_copy(update={"proof": proof})
@@ -48,38 +47,42 @@ def prove_source(stores: "Stores", author: str, source_id: str, url: str | None 
     return source_of(stores.warehouse.change_profile(author, keep_proof), source_id)
 
 
-def _own_page(web: WebClient, source: Source, url: str) -> Answer:
+def _own_page(web: WebClient, source: Source, url: str) -> Response:
     if not host_of(url):
-        raise BadInput(f"{source.id} is {source.where}, no page: give the URL of its public page")
-    for place in (url, (answer := web.get(url)).url):
-        if not is_own_page(place, source):
+        raise BadInput(f"{source.id} is {source.where}, which is not a page: give the URL of its public page")
+    for address in (url, (response := web.get(url)).url):
+        if not is_own_page(address, source):
             raise BadInput(
-                f"{place} is no page of {source.where}: give one above or below it, or the handle's own page"
+                f"{address} is not a page of {source.where}: give one above or below it, or the handle's own page"
             )
-    return answer
+    return response
 
 
 def is_own_page(url: str, source: Source) -> bool:
-    """Whether the one who speaks on the page at `url` is the one whose source this is."""
-    place = _place(source)
-    return _of_site(url, place) if host_of(place) else _of_handle(url, place, source.platform)
+    """True if whoever writes the page at `url` is the owner of the source."""
+    location = _location(source)
+    return _of_site(url, location) if host_of(location) else _of_handle(url, location, source.platform)
 
 
-def _place(source: Source) -> str:
-    """A URL or a handle; some platforms take `platform:URL` for what does not look like theirs."""
+def _location(source: Source) -> str:
+    """The source's URL or handle, without a `platform:` before it."""
     return source.where.removeprefix(f"{source.platform}:")
 
 
 def _of_site(url: str, where: str) -> bool:
-    """Above or below `where`, or of the same account where the path names one: /feed/@ada and /@ada."""
-    page, place = _path(url), _path(where)
-    shared = min(len(page), len(place))
-    accounts = {part for part in place if part.startswith(("@", "~"))}
-    return _host(url) == _host(where) and (page[:shared] == place[:shared] or bool(accounts & set(page)))
+    """True if the page is above or below `where`, or of the account that its path names: /feed/@ada and /@ada."""
+    page, site = _path(url), _path(where)
+    shared = min(len(page), len(site))
+    accounts = {part for part in site if part.startswith(("@", "~"))}
+    return _host(url) == _host(where) and (page[:shared] == site[:shared] or bool(accounts & set(page)))
 
 
 def _of_handle(url: str, handle: str, platform: str) -> bool:
-    """ada.platform.com, platform.com/ada and platform.com/@ada for `ada`; home.example/@ada for `@ada@home.example`."""
+    """True if the URL is the handle's page.
+
+    For `ada` that is ada.platform.com, platform.com/ada or platform.com/@ada, and for `@ada@home.example`
+    home.example/@ada.
+    """
     account, _, home = handle.lower().removeprefix("@").partition("@")
     account = account.split("/")[0]
     on_page = bool(account) and [part.removeprefix("@") for part in _path(url)[:1]] == [account]
@@ -88,27 +91,25 @@ def _of_handle(url: str, handle: str, platform: str) -> bool:
     return _host(url) == f"{account}.{platform}.com" or (on_page and _host(url) == f"{platform}.com")
 
 
-def _proof(profile: AuthorProfile, source: Source, page: Answer, web: WebClient) -> Proof:
+def _proof(profile: AuthorProfile, source: Source, page: Response, web: WebClient) -> Proof:
     token = ownership_token(profile, source)
     if token in unquote(page.url):
-        raise BadInput(f"{page.url} holds the token itself: give the address of a page that holds it in its text")
+        raise BadInput(f"{page.url} itself contains the token: give the URL of a page that contains it in its text")
     if re.search(rf"{token}(?![0-9a-f])", unescape(page.text)):
         return Proof(kind="token", url=page.url)
     proven = [other.proof.url for other in profile.sources if other.proof and other.id != source.id]
     named = rel_me_links(page)
     if any(_same(page.url) in rel_me_links(web.get(other)) for other in proven if _same(other) in named):
         return Proof(kind="rel_me", url=page.url)
-    links = (
-        f'a rel="me" link to {", ".join(proven)} that is answered by one back' if proven else "a proven source's link"
-    )
+    links = f'a rel="me" link to {", ".join(proven)} with one back' if proven else "a proven source's link"
     raise BadInput(
-        f"{page.url} holds neither {token} nor {links}: write the token anywhere into its text, such as the bio, "
-        "and try again; it may go once the source is proven"
+        f"{page.url} contains neither {token} nor {links}: write the token anywhere into its text, such as the bio, "
+        "and try again; you can remove it once the source is proven"
     )
 
 
-def rel_me_links(page: Answer) -> set[str]:
-    """Where a page says that its author is, too; addresses as `_same` compares them."""
+def rel_me_links(page: Response) -> set[str]:
+    """The targets of a page's rel="me" links, in the form that `_same` gives."""
     from lxml import html
 
     try:
@@ -120,7 +121,7 @@ def rel_me_links(page: Answer) -> set[str]:
 
 
 def _joined(base: str, link: str) -> str | None:
-    """The link's address; None when it is no http(s) URL."""
+    """The link's absolute URL; None when it is not http(s)."""
     try:
         address = urljoin(base, link)
     except ValueError:
@@ -129,13 +130,13 @@ def _joined(base: str, link: str) -> str | None:
 
 
 def _same(url: str) -> str:
-    """An address without what does not make another page: scheme, `www.`, the last slash, the fragment."""
+    """A URL without what does not change the page: scheme, `www.`, the last slash, the fragment."""
     query = urlsplit(url).query
     return "/".join([_host(url), *_path(url, lower=False)]) + (f"?{query}" if query else "")
 
 
 def _host(url: str) -> str:
-    """Host and port."""
+    """The host and port of a URL, without `www.` and in lower case."""
     return urlsplit(url).netloc.lower().rpartition("@")[2].removeprefix("www.")
 
 

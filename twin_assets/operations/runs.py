@@ -1,7 +1,7 @@
 """How `twin` starts Dagster runs: in its own process, one per platform, one for the features, one per recipe.
 
-In one run a failing platform would skip everything after it, and author and author x recipe assets cannot share a run.
-What is up to date is skipped: `staleness` says what is not.
+In a single run a failing platform would skip everything after it, and author and author x recipe assets cannot share a
+run. What is up to date is skipped: `staleness` decides what is not.
 """
 
 import os
@@ -20,7 +20,7 @@ from filelock import FileLock
 from twin_assets.errors import BadInput
 from twin_assets.operations.staleness import FEATURES_JOB, job_assets, out_of_date
 from twin_assets.orchestration.partitions import add_partitions, author_recipe
-from twin_assets.orchestration.run_launcher import bury_dead_runs, cancel_own_runs, own_process_tag
+from twin_assets.orchestration.run_launcher import cancel_own_runs, fail_dead_runs, own_process_tag
 from twin_assets.settings import Settings
 from twin_assets.stores import Stores
 
@@ -32,7 +32,7 @@ PROGRESS_CONFIG: dict[str, Any] = {"loggers": {"progress": {}}}
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one part of the graph."""
+    """The outcome of one part of the graph."""
 
     part: str
     status: Literal["ran", "skipped", "failed"]
@@ -50,24 +50,24 @@ TellOutcome = Callable[[Outcome], None]
 
 @contextmanager
 def dagster_instance() -> Iterator[dg.DagsterInstance]:
-    """The project's Dagster instance, with the remains of dead runs cleared away."""
+    """The project's Dagster instance, after marking dead runs as failed."""
     locks = Settings().data_dir / "locks"
     locks.mkdir(parents=True, exist_ok=True)
-    # Two processes that make a new project's database at once leave one that nobody can open: two alembic heads.
+    # Two processes that create the database at once would leave one with two alembic heads, which cannot be opened.
     with FileLock(locks / "dagster.lock"):
         opened = dg.DagsterInstance.get()
     with opened as instance:
-        bury_dead_runs(instance)
+        fail_dead_runs(instance)
         yield instance
 
 
 def register(instance: dg.DagsterInstance, stores: Stores, recipes: Sequence[str] = ()) -> None:
-    """Make every author of the warehouse, and recipes, known to Dagster as partitions."""
+    """Add every author in the warehouse, and these recipes, to Dagster as partitions."""
     add_partitions(instance, [profile.id for profile in stores.warehouse.profiles()], recipes)
 
 
 def daemon_runs(instance: dg.DagsterInstance) -> bool:
-    """Whether a daemon is there to follow schedules, sensors and automation; the command is `dagster dev`."""
+    """True if a daemon is running that follows schedules, sensors and automation; `dagster dev` starts one."""
     from dagster._daemon.controller import all_daemons_live
 
     return all_daemons_live(instance)
@@ -94,7 +94,7 @@ def run_job(
             raise_on_error=False,
             asset_selection=[dg.AssetKey(asset.split("/")) for asset in assets] or None,
             run_config=PROGRESS_CONFIG | (config or {}),
-            tags=own_process_tag() | whose(partition),
+            tags=own_process_tag() | run_tags(partition),
         )
 
     result = _until_interrupted(instance, execute)
@@ -104,8 +104,8 @@ def run_job(
     return Outcome(part, "failed", seconds, result.run_id, _first_error(result))
 
 
-def whose(partition: str) -> dict[str, str]:
-    """The tags that say for whom a run is, and for which recipe, if it is for one."""
+def run_tags(partition: str) -> dict[str, str]:
+    """The tags that name a run's author and, if it has one, its recipe."""
     if isinstance(partition, dg.MultiPartitionKey):
         return {f"twin/{name}": key for name, key in partition.keys_by_dimension.items()}
     return {"twin/author": partition}
@@ -114,10 +114,10 @@ def whose(partition: str) -> dict[str, str]:
 def _until_interrupted(
     instance: dg.DagsterInstance, execute: Callable[[], dg.ExecuteInProcessResult]
 ) -> dg.ExecuteInProcessResult:
-    """The result of `execute`; Ctrl-C, or a polite kill, ends this process at once and its runs as cancelled.
+    """The result of `execute`; Ctrl-C or SIGTERM ends this process at once and marks its runs as cancelled.
 
-    In the main thread Dagster takes the signal for an error of the step, which is then retried. So the run gets a
-    thread of its own. To end at any instant is safe: a run killed and started again ends as one that was never killed.
+    In the main thread Dagster would treat the signal as an error of the step and retry it, so the run gets a thread of
+    its own. Ending at any moment is safe: a run that is killed and started again has the same result.
     """
     if threading.current_thread() is not threading.main_thread():
         return execute()
@@ -130,14 +130,14 @@ def _until_interrupted(
             result.set_exception(error)
 
     before = {signum: signal.signal(signum, signal.default_int_handler) for signum in (signal.SIGINT, signal.SIGTERM)}
-    # In a step Dagster turns stderr into a file that another process shows; Ctrl-C ends that process too.
+    # During a step Dagster redirects stderr to a file that another process shows; Ctrl-C ends that process too.
     terminal = os.dup(2)
     threading.Thread(target=run, name="dagster-run", daemon=True).start()
     try:
         return result.result()
     except KeyboardInterrupt:
         cancel_own_runs(instance)
-        os.write(terminal, b"\ninterrupted: what was done is kept, the same command goes on from there\n")
+        os.write(terminal, b"\ninterrupted: what was done is kept, and the same command continues from there\n")
         os._exit(130)
     finally:
         os.close(terminal)
@@ -146,7 +146,7 @@ def _until_interrupted(
 
 
 def _first_error(result: dg.ExecuteInProcessResult) -> str:
-    """The message a person needs: of the innermost error that our own code raised."""
+    """The message of the innermost error, which is the one that helps a person."""
     for event in result.all_events:
         if event.is_step_failure:
             data = event.step_failure_data
@@ -163,7 +163,7 @@ def _first_error(result: dg.ExecuteInProcessResult) -> str:
 def collect(
     instance: dg.DagsterInstance, stores: Stores, author: str, tell: TellOutcome, platform: str | None = None
 ) -> list[Outcome]:
-    """One run per platform the author has a source on; a platform that fails does not stop the others."""
+    """Run the collection, one run per platform of the author's; a platform that fails does not stop the others."""
     platforms = sorted({source.platform for source in stores.warehouse.profile(author).sources})
     if not platforms:
         raise BadInput(f"{author} has no source yet: add one with `twin source add {author} PLATFORM WHERE`")
@@ -194,7 +194,7 @@ def run_features(
 def run_recipe(
     instance: dg.DagsterInstance, stores: Stores, author: str, recipe: str, tell: TellOutcome, until: str = LAST_ASSET
 ) -> list[Outcome]:
-    """Train and evaluate a recipe, unless the registry holds this recipe on this dataset, judged by today's code.
+    """Train and evaluate a recipe, unless the registry has a version for this dataset, evaluated by today's code.
 
     Raises BadRecipe.
     """
@@ -222,7 +222,7 @@ def run_graph(
     features_assets, recipe_assets = job_assets(FEATURES_JOB), job_assets(RECIPE_JOB)
     known = ["raw", *features_assets, *recipe_assets]
     if until not in known:
-        raise BadInput(f"{until!r} is no asset that `twin run` goes up to: use one of {', '.join(known)}")
+        raise BadInput(f"{until!r} is not an asset that `twin run` can stop after: use one of {', '.join(known)}")
     register(instance, stores)
     outcomes = collect(instance, stores, author, tell)
     if until == "raw" or not any(True for _ in stores.warehouse.fingerprints(author)):

@@ -1,9 +1,9 @@
-"""Add and remove the places an author's writing comes from."""
+"""Add and remove an author's sources."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from twin_assets.collection.places import lies_here, reads, source_id_for
+from twin_assets.collection.locations import can_read, is_local_path, source_id_for
 from twin_assets.collection.registry import check_options, crawlers
 from twin_assets.documents import AuthorProfile, Source
 from twin_assets.errors import BadSource, NotThere
@@ -23,10 +23,10 @@ def add_source(
     cron: str | None = None,
     options: dict[str, str] | None = None,
 ) -> Source:
-    """Add a source to a profile; adding the same one again changes what is given and keeps the rest, and its proof.
+    """Add a source to a profile; adding the same one again changes only what is given, and keeps its proof.
 
-    Raises BadSource for an unknown platform or option, a place its crawler cannot read or that holds a password, or a
-    cron line that is none; BadInput for a token in its name's place.
+    Raises BadSource for an unknown platform or option, a location that the crawler cannot read or that contains a
+    password, or an invalid cron line; BadInput for a token instead of its variable's name.
     """
     if token_env is not None:
         check_secret_name(token_env)
@@ -34,11 +34,11 @@ def add_source(
     if platform not in known:
         raise BadSource(f"no crawler for platform {platform!r}: use one of {', '.join(sorted(known))}")
     crawler = known[platform]
-    if not reads(crawler, where):
+    if not can_read(crawler, where):
         raise BadSource(f"{platform} cannot read {where}: give {crawler.accepted}")
     check_options(crawler, options or {})
     path = str(Path(where).expanduser().absolute())
-    if lies_here(path) and reads(crawler, path):
+    if is_local_path(path) and can_read(crawler, path):
         # The daemon that crawls has another working directory.
         where = path
     if cron is not None:
@@ -46,7 +46,7 @@ def add_source(
     given = {"token_env": token_env, "cron": cron, "options": options or None}
 
     def add(profile: AuthorProfile) -> None:
-        # A removed source's id would hand its documents over to another place, whose first listing lacks them all.
+        # A removed source's id would give its documents to the new location, whose first listing lacks all of them.
         taken = stores.warehouse.source_places(author) | {source.id: source.where for source in profile.sources}
         source_id = source_id_for(platform, where, taken)
         before = profile.source(source_id) or Source(id=source_id, platform=platform, where=where)
@@ -57,7 +57,7 @@ def add_source(
 
 
 def source_of(profile: AuthorProfile, source_id: str) -> Source:
-    """The profile's source with this id. Raises NotThere, naming those it has."""
+    """The profile's source with this id. Raises NotThere, listing the known ones."""
     found = profile.source(source_id)
     if found is None:
         known = ", ".join(source.id for source in profile.sources) or "none"
@@ -66,7 +66,7 @@ def source_of(profile: AuthorProfile, source_id: str) -> Source:
 
 
 def remove_source(stores: "Stores", author: str, source_id: str) -> None:
-    """Take a source out of a profile; its documents stay. Raises NotThere."""
+    """Remove a source from a profile; its documents stay. Raises NotThere."""
 
     def remove(profile: AuthorProfile) -> None:
         source_of(profile, source_id)
@@ -79,4 +79,4 @@ def _check_cron(cron: str) -> None:
     from dagster._utils.schedules import is_valid_cron_string
 
     if not is_valid_cron_string(cron):
-        raise BadSource(f'{cron!r} is no cron line: write five fields such as "0 6 * * *" for every day at six')
+        raise BadSource(f'{cron!r} is not a cron line: write five fields such as "0 6 * * *" for every day at six')

@@ -1,10 +1,10 @@
 """Which of an author's feature assets are out of date, and why.
 
-A materialization carries the code version that made it and, for each input, the last event that it knew of; an asset is
-out of date when the code version differs today, or when an input's data version does. Dagster's own answer, the
-`CachingStaleStatusResolver` of 1.13, does not serve here: it takes an input that nobody had made yet as unchanged for
-ever, so that an author's first source on a platform would be skipped, and it takes every platform added to the graph as
-a change. So Dagster records what was used, and the comparison stands here.
+Dagster records with each materialization its code version and the last event of each input at that time. An asset is
+out of date when its code version has changed since then, or the data version of an input. The comparison is made here,
+since Dagster's own, the `CachingStaleStatusResolver` of 1.13, cannot be used: it never sees the first materialization
+of an input, so that an author's first source on a platform would be skipped, and it calls
+`cleaned_documents` out of date when a platform is added to the graph.
 """
 
 import dagster as dg
@@ -66,7 +66,7 @@ def data_version(
 ) -> str | None:
     """The data version of a partition's latest materialization, or of the latest that is no newer than an event.
 
-    last_event: the event's storage id. Returns None when there is no such materialization.
+    last_event: the event's storage id. Returns None if there is no such materialization.
     """
     return (_latest_tags(instance, key, partition, last_event) or {}).get(DATA_VERSION_TAG)
 

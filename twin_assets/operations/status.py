@@ -1,4 +1,4 @@
-"""An author's results read from the stores: what `twin status`, the demo and the notebook show. Imports no model."""
+"""An author's results from the stores, as `twin status`, the demo and the notebook show them. Loads no model."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def author_status(stores: Stores, author: str) -> dict[str, Any]:
     """Documents, exports and their age, chunks, examples by split, dataset version, models with stage and metrics.
 
-    Counts come from the warehouse and the publication records: no table is opened.
+    The counts come from the warehouse and the publication records, without opening a table.
     """
     from twin_assets.collection.inbox import archive_notice
 
@@ -44,7 +44,7 @@ def author_status(stores: Stores, author: str) -> dict[str, Any]:
 
 
 def status_text(status: dict[str, Any]) -> str:
-    """The same for a person."""
+    """The status as text for a terminal."""
     lines = [f"{status['name']} ({status['author']})", "", "documents"]
     for row in status["documents"]:
         gone = f", {row['deleted']} gone" if row["deleted"] else ""
@@ -58,7 +58,7 @@ def status_text(status: dict[str, Any]) -> str:
 
 
 def model_row(manifest: ModelManifest) -> dict[str, Any]:
-    """A version in a line: stage, what it was trained on, how it did."""
+    """A version in one row: its stage, what it was trained on, and its metrics."""
     numbers = (manifest.evaluation or {}).get("bits_per_byte") or {}
     return {
         "version": manifest.version,
@@ -75,7 +75,7 @@ def model_row(manifest: ModelManifest) -> dict[str, Any]:
 
 
 def models_text(rows: Sequence[dict[str, Any]]) -> str:
-    """Versions as aligned lines, newest last."""
+    """The versions as aligned lines, newest last."""
     if not rows:
         return "  none trained yet"
     lines = []
@@ -91,7 +91,7 @@ def models_text(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def evaluation_text(manifest: ModelManifest) -> str:
-    """A version's evaluation as a small table, base against adapter, and the verdict of each gate below it."""
+    """A version's evaluation as a small table of base and adapter, with the verdict of each gate below it."""
     evaluation = manifest.evaluation or {}
     rows = [
         (f"bits per byte, {row['name']}", _pair(row), f"{row['n_clusters']} documents")
@@ -115,7 +115,7 @@ def _pair(row: dict[str, Any]) -> str:
 
 
 def document_rows(stores: Stores, author: str, platform: str | None, cleaned: bool) -> Iterator[dict[str, Any]]:
-    """Raw documents as JSON-able dicts, tombstones included; or the cleaned ones."""
+    """The raw documents, including tombstones, or the cleaned ones, as dicts for JSON."""
     stores.warehouse.profile(author)
     if cleaned:
         table = stores.features.table(author, "cleaned_documents")
@@ -137,11 +137,11 @@ def dataset_handle(stores: Stores, author: str, version: str | None) -> TableHan
 
 
 def export_dataset(stores: Stores, author: str, folder: Path, version: str | None) -> dict[Path, int]:
-    """Write a version for others: a Hugging Face `datasets` folder, a JSONL file per split, and its card.
+    """Export a version: a Hugging Face `datasets` folder, a JSONL file per split, and a dataset card.
 
-    `datasets.load_from_disk(folder)` reads it; README.md is the card, with the pictures beside it. What the folder
-    holds of an earlier export is replaced. Returns how many examples each JSONL file holds.
-    See: https://huggingface.co/docs/datasets/process#save and https://huggingface.co/docs/hub/datasets-cards
+    `datasets.load_from_disk(folder)` reads it; README.md is the card, with its picture beside it. An earlier export in
+    the folder is replaced. Returns the number of examples in each JSONL file. See:
+    https://huggingface.co/docs/datasets/process#save and https://huggingface.co/docs/hub/datasets-cards
     """
     from datasets import Dataset, DatasetDict, disable_progress_bars, enable_progress_bars
 
@@ -182,7 +182,7 @@ def _write_card(table: TableHandle, rows: "pa.Table", folder: Path) -> None:
 
 
 def training_curve(stores: Stores, author: str) -> list[dict[str, float]]:
-    """`step, loss, …` lines of the newest version's training; nothing when none was trained."""
+    """The rows `step, loss, …` of the newest version's training; none when no version was trained."""
     versions = stores.models.versions(author)
     if not versions:
         return []

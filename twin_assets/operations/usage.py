@@ -1,4 +1,4 @@
-"""What an author's documents may be used for: kept out of training or quoting, and whether private ones train.
+"""What an author's documents may be used for: exclusion from training or quoting, and training on private ones.
 
 A change is reported to Dagster as a change of the raw asset: automation follows it, and `twin run` finds the features
 out of date.
@@ -15,20 +15,17 @@ from twin_assets.stores import Stores
 
 
 def document_of(stores: Stores, author: str, document_id: str) -> RawDocument:
-    """The author's document with this id. Raises NotThere, also when it is somebody else's."""
+    """The author's document with this id. Raises NotThere, also for another author's document."""
     document = next(stores.warehouse.documents_by_id([document_id]), None)
     if document is None or document.author != author:
         raise NotThere(f"{author} has no document {document_id!r}: see `twin documents {author}`")
     return document
 
 
-def leave_out(
-    instance: dg.DagsterInstance, stores: Stores, author: str, document_id: str, uses: Collection[Use]
-) -> bool:
-    """Keep a document out of exactly these uses, and ask for the features run that this takes; returns if it does.
+def exclude(instance: dg.DagsterInstance, stores: Stores, author: str, document_id: str, uses: Collection[Use]) -> bool:
+    """Exclude a document from exactly these uses, and ask for the features run that this needs.
 
-    It is asked for as a change of the raw asset: automation follows it, and `twin run` finds the features out of date.
-    Raises NotThere.
+    Returns True if anything changed. Raises NotThere.
     """
     document = document_of(stores, author, document_id)
     changed = set(uses) != set(document.left_out)
@@ -38,9 +35,9 @@ def leave_out(
 
 
 def train_private(instance: dg.DagsterInstance, stores: Stores, author: str, allowed: bool) -> bool:
-    """Let models learn from the author's private writing, or not, and ask for the features run that this takes.
+    """Allow or forbid training on the author's private writing, and ask for the features run that this needs.
 
-    Returns whether it takes one. Raises NotThere.
+    Returns True if anything changed. Raises NotThere.
     """
 
     def allow(profile: AuthorProfile) -> None:
@@ -54,11 +51,11 @@ def train_private(instance: dg.DagsterInstance, stores: Stores, author: str, all
 
 
 def _report_use_changed(instance: dg.DagsterInstance, stores: Stores, author: str, platforms: Sequence[str]) -> bool:
-    """Tell Dagster of each of these platforms whose raw data version it does not know; returns if there was one.
+    """Report to Dagster each of these platforms whose raw data version it does not know; True if there was one.
 
-    What was written a moment ago does not decide it: who wrote an earlier change may have died before telling.
+    This does not depend on what the caller has just written: an earlier process may have died before its report.
     """
-    told = False
+    reported = False
     for platform in platforms:
         key = dg.AssetKey(["raw", platform])
         version = stores.warehouse.raw_data_version(author, platform)
@@ -72,5 +69,5 @@ def _report_use_changed(instance: dg.DagsterInstance, stores: Stores, author: st
                 tags={DATA_VERSION_TAG: version},
             )
         )
-        told = True
-    return told
+        reported = True
+    return reported

@@ -1,1 +1,1 @@
-"""What every pipeline uses of Dagster: partitions, the run launcher, child processes, what a run shows."""
+"""What every pipeline uses of Dagster: partitions, the run launcher, child processes, the display of runs."""

@@ -1,4 +1,4 @@
-"""What a person at a terminal sees of a run: one short line per thing that happened, on stderr."""
+"""What a person at a terminal sees of a run: one short line per event, on stderr."""
 
 import logging
 import sys
@@ -7,7 +7,7 @@ import dagster as dg
 
 
 class _Line(logging.Formatter):
-    """`asset: message`, without the run's id and the time that Dagster's own format puts before it."""
+    """Formats a record as `asset: message`, without the run's id and time that Dagster's own format begins with."""
 
     def format(self, record: logging.LogRecord) -> str:
         meta = getattr(record, "dagster_meta", None) or {}

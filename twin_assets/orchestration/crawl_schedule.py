@@ -1,4 +1,4 @@
-"""When a source's cron asks for a crawl: the sensor starts what is due, the monitoring report says what is late."""
+"""When a source is due for a crawl by its cron, for the sensor, and since when it is overdue, for the report."""
 
 from datetime import UTC, datetime
 
@@ -8,10 +8,10 @@ from twin_assets.documents import Source
 
 
 def due_at(source: Source, last_crawl: datetime | None, added_at: datetime, now: datetime) -> datetime | None:
-    """The latest time, in UTC, at which the source's cron asked for a crawl; None when one began since, or never asked.
+    """The latest time, in UTC, at which the source was due; None if a crawl has begun since, or without a cron.
 
-    The latest, not the first that was missed: it names the run, and a crawl that died without a trace must not hold
-    the name that all later ones would need.
+    It is the latest rather than the first missed time because it names the run: a crawl that died without a trace must
+    not occupy the name that all later ones would need.
     """
     if source.cron is None:
         return None
@@ -20,7 +20,7 @@ def due_at(source: Source, last_crawl: datetime | None, added_at: datetime, now:
 
 
 def overdue_since(source: Source, last_crawl: datetime | None, added_at: datetime, now: datetime) -> datetime | None:
-    """The first time, in UTC, at which the source's cron asked for a crawl and none began; None when none is due."""
+    """The first time, in UTC, at which the source was due and no crawl began; None when it is not due."""
     if source.cron is None:
         return None
     tick = get_next_cron_tick(source.cron, last_crawl or added_at, "UTC").astimezone(UTC)

@@ -1,6 +1,6 @@
 """Partition definitions and automation conditions, each named once.
 
-One run, one author, always; an author's slug is a partition of `author`, a recipe's name one of `recipe`.
+A run is always for one author. An author's slug is a partition of `author`, a recipe's name one of `recipe`.
 """
 
 import warnings
@@ -18,7 +18,7 @@ recipes = dg.DynamicPartitionsDefinition(name="recipe")
 authors_recipes = dg.MultiPartitionsDefinition({"author": authors, "recipe": recipes})
 
 authors_to_recipes = dg.MultiToSingleDimensionPartitionMapping(partition_dimension_name="author")
-"""An author's dataset feeds every recipe of that author."""
+"""Maps each author x recipe partition to its author: one dataset feeds all of the author's recipes."""
 
 CHANGED = (
     On.in_latest_time_window()
@@ -29,24 +29,24 @@ CHANGED = (
     & ~On.any_deps_in_progress()
     & ~On.in_progress()
 )
-"""For `cleaned_documents` and `evaluation_report`: remembers a change that arrives while a run is on its way, which
+"""The condition of `cleaned_documents` and `evaluation_report`. It remembers a change that arrives during a run, which
 `since_last_handled()` would forget; an author or recipe without data starts nothing."""
 
 FOLLOWS = On.eager().replace("newly_updated", On.data_version_changed())
-"""For what follows in the same run: chunks, embeddings, instruction_dataset."""
+"""The condition of the assets that follow in the same run: chunks, embeddings, instruction_dataset."""
 
 
 def author_of(context: dg.AssetExecutionContext) -> str:
-    """The author that this run is for, whatever the asset's partitions."""
+    """The author that a run is for, whether or not the asset is also partitioned by recipe."""
     key = context.partition_key
     return key.keys_by_dimension["author"] if isinstance(key, dg.MultiPartitionKey) else key
 
 
 def recipe_of(context: dg.AssetExecutionContext) -> str:
-    """The recipe of a run of an author x recipe asset."""
+    """The recipe that a run of an author x recipe asset is for."""
     key = context.partition_key
     if not isinstance(key, dg.MultiPartitionKey):
-        raise TypeError(f"{key!r} is no author x recipe partition")
+        raise TypeError(f"{key!r} is not an author x recipe partition")
     return key.keys_by_dimension["recipe"]
 
 
@@ -56,7 +56,7 @@ def author_recipe(author: str, recipe: str) -> dg.MultiPartitionKey:
 
 
 def add_partitions(instance: dg.DagsterInstance, authors_to_add: Sequence[str], recipes_to_add: Sequence[str]) -> None:
-    """Make authors and recipes known to Dagster; those already known stay as they are."""
+    """Add authors and recipes to Dagster as partitions; existing ones stay as they are."""
     for definition, keys in ((authors, authors_to_add), (recipes, recipes_to_add)):
         if definition.name and keys:
             instance.add_dynamic_partitions(definition.name, list(keys))

@@ -1,10 +1,10 @@
-"""How work that takes long says where it is: a short sentence at a time, to whoever waits."""
+"""How long work tells its progress: one short sentence at a time, to whoever waits."""
 
 from collections.abc import Callable
 
 Tell = Callable[[str], None]
-"""tell("embedded 200 of 283 chunks"): a log, a terminal, a web page or nobody may listen."""
+"""Called with a sentence such as "embedded 200 of 283 chunks", for a log, a terminal or a web page."""
 
 
 def silent(_: str) -> None:
-    """Tells nobody."""
+    """Tell nobody."""

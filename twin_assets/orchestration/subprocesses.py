@@ -1,9 +1,9 @@
-"""Processes of their own for training and evaluation, on Dagster Pipes: started here, and what they do first.
+"""Child processes for training and evaluation, on Dagster Pipes: how they are started, and what they do first.
 
-A child ends when its run does: no trainer lives on to meet its successor. Linux does it by a signal (prctl
-PR_SET_PDEATHSIG); elsewhere a thread watches the parent's id. The parent's id travels as an argument, because a child
-whose parent died while it was starting cannot tell. An error that is meant for a person comes back as that person's
-text, and fails the run with it.
+A child ends with its run, so that a trainer never runs beside its successor. On Linux a signal ends it (prctl
+PR_SET_PDEATHSIG); elsewhere a thread watches the parent's id. The parent's id is passed as an argument, because a child
+could not notice otherwise that its parent died while it was starting. The text of an error that is meant for a person
+comes back to the parent, and fails the run.
 """
 
 import ctypes
@@ -30,17 +30,17 @@ ERROR = "error"
 
 
 def child_command(module: str, launcher: Sequence[str] = ()) -> list[str]:
-    """The command that runs `module` as a child of this process; launcher: what to start it with instead of Python."""
+    """The command that runs `module` as a child of this process. launcher: starts it instead of plain Python."""
     return [*(launcher or [sys.executable]), "-m", module, str(os.getpid())]
 
 
 def run_child(
     context: "dg.AssetExecutionContext", settings: "Settings", module: str, extras: Mapping[str, Any]
 ) -> None:
-    """Run `module` to its end; its logs stream into the run.
+    """Run `module` to its end; its logs are streamed into the run.
 
     Raises dagster.Failure, without retries, with the text of a TwinError that the child raised, and
-    DagsterPipesExecutionError when it died otherwise.
+    DagsterPipesExecutionError when it died in any other way.
     """
     import dagster as dg
 
@@ -54,7 +54,7 @@ def run_child(
 
 @contextmanager
 def pipes_child() -> Iterator["PipesContext"]:
-    """The other end of `run_child`: what a child's `main` runs in."""
+    """The child's side of `run_child`, around its `main`."""
     end_with_parent(int(sys.argv[1]))
     from dagster_pipes import open_dagster_pipes
 
@@ -66,7 +66,7 @@ def pipes_child() -> Iterator["PipesContext"]:
 
 
 def end_with_parent(parent: int) -> None:
-    """Call first thing in a child, with the id that `child_command` put last; ends here when the parent is gone."""
+    """Tie this child's life to its parent's; call it first, with the id that `child_command` passes last."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     else:

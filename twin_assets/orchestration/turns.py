@@ -1,7 +1,7 @@
-"""Sensors serve authors in turn: a tick looks at as many as fit its time, the next one goes on after them.
+"""Sensors serve authors in turn: a tick serves as many as fit its time, and the next one continues after them.
 
-A sensor's tick is cut off by Dagster after a minute, and one that never came to its end would serve nobody. The cursor
-is the id of the author served last, or empty when all were.
+Dagster cuts a sensor's tick off after a minute, and a tick that is cut off has no effect. The cursor is the id of the
+author served last, or empty when all have been served.
 """
 
 import time
@@ -13,13 +13,13 @@ from twin_assets.documents import AuthorProfile
 from twin_assets.stores.warehouse import Warehouse
 
 TICK_S = 10.0
-"""Seconds after which a tick takes no further author."""
+"""A tick takes no further author after this many seconds."""
 PAGE = 1_000
-"""Profiles read at once, and authors of one tick at most."""
+"""This many profiles are read at once, and a tick serves at most as many authors."""
 
 
 def profiles_in_turn(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> Iterator[AuthorProfile]:
-    """The profiles of this tick's authors, at least one if there is any; the cursor follows what was served."""
+    """The profiles for this tick, at least one if there are any; the cursor moves with each one served."""
     began = time.monotonic()
     page = warehouse.profiles_after(context.cursor or "", PAGE) or warehouse.profiles_after("", PAGE)
     for n, profile in enumerate(page):

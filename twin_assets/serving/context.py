@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from twin_assets.content.chunking import Chunker, Tokens
 from twin_assets.content.extraction import extract_page
-from twin_assets.content.web import Answer, WebClient
+from twin_assets.content.web import Response, WebClient
 from twin_assets.documents import Category
 from twin_assets.errors import BadItem, TwinError
 from twin_assets.language.detection import detect_language
@@ -141,7 +141,7 @@ class Linked:
     warnings: list[str]
 
 
-def _page(answer: Answer) -> tuple[str, str]:
+def _page(answer: Response) -> tuple[str, str]:
     """Title and text of what a link gave. Raises BadItem when it is no text."""
     if answer.content_type in ("text/plain", "text/markdown"):
         return answer.url, answer.text

@@ -26,7 +26,7 @@ from twin_assets.collection.platforms.blog import sitemap_urls
 from twin_assets.collection.registry import ArchiveCrawler, crawlers
 from twin_assets.content.archives import Archive, Entry
 from twin_assets.content.feeds import read_feed
-from twin_assets.content.web import Answer, WebClient
+from twin_assets.content.web import Response, WebClient
 from twin_assets.documents import Source
 from twin_assets.errors import BadInput
 from twin_assets.settings import Settings
@@ -117,10 +117,10 @@ class Fuzzer:
         return {"feed": self._feed, "sitemap": self._sitemap, "files": self._files} | exports
 
     def _feed(self, drawn: random.Random) -> None:
-        read_feed(_answer(damaged(FEED.encode(), drawn), "application/rss+xml"))
+        read_feed(_response(damaged(FEED.encode(), drawn), "application/rss+xml"))
 
     def _sitemap(self, drawn: random.Random) -> None:
-        list(sitemap_urls(_answer(damaged(SITEMAP.encode(), drawn), "application/xml"), self.http, depth=2))
+        list(sitemap_urls(_response(damaged(SITEMAP.encode(), drawn), "application/xml"), self.http, depth=2))
 
     def _export(self, platform: str) -> Callable[[random.Random], None]:
         crawler = crawlers()[platform]
@@ -191,8 +191,8 @@ def _nothing_lost(platform: str, hurt: str, events: list[object]) -> None:
     assert wanted <= named, f"lost {sorted(wanted - named)}"
 
 
-def _answer(body: bytes, content_type: str) -> Answer:
-    return Answer("https://a.example/x", 200, content_type, body, "utf-8")
+def _response(body: bytes, content_type: str) -> Response:
+    return Response("https://a.example/x", 200, content_type, body, "utf-8")
 
 
 def main(n: int) -> None:

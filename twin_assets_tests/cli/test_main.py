@@ -104,7 +104,8 @@ def test_errors_are_one_line_that_says_what_to_do(twin, tmp_path):
     assert "twin source add ada" in twin("run", "ada", ok=False).stderr
     assert "is there already" in twin("author", "add", "ada", "--name", "Ada", "--consent", "Ada", ok=False).stderr
     assert "no crawler for platform 'myspace'" in twin("source", "add", "ada", "myspace", "me", ok=False).stderr
-    assert "is no cron line" in twin("source", "add", "ada", "files", str(tmp_path), "--cron", "daily", ok=False).stderr
+    said = twin("source", "add", "ada", "files", str(tmp_path), "--cron", "daily", ok=False).stderr
+    assert "is not a cron line" in said
     assert "ada has no embeddings yet" in twin("search", "ada", "x", ok=False).stderr
 
 
@@ -225,7 +226,7 @@ def test_an_author_is_erased_after_their_id_was_typed(twin, notes, tmp_path):
 
     (tmp_path / "data" / "ada.erasing").write_text("[]")
     said = twin("author", "add", "ada", "--name", "Ada", "--consent", "Ada", ok=False).stderr
-    assert "the erasure of ada has not ended: run `twin author erase ada` first" in said
+    assert "the erasure of ada has not finished: run `twin author erase ada` first" in said
     assert json.loads(twin("author", "erase", "ada", "--yes", "--json").stdout)["author"] == "ada"
 
 

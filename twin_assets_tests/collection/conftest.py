@@ -7,7 +7,7 @@ import pytest
 
 from twin_assets.collection import inbox
 from twin_assets.collection.crawl import CrawlReport, crawl
-from twin_assets.collection.places import platform_for, source_id_for
+from twin_assets.collection.locations import platform_for, source_id_for
 from twin_assets.collection.registry import crawlers
 from twin_assets.content.web import WebClient
 from twin_assets.documents import Source

@@ -106,7 +106,7 @@ def test_a_source_that_cannot_be_read_fails_the_run_and_leaves_the_asset_as_it_w
     assert not result.success
     assert result.get_asset_materialization_events() == []
     assert checks(result)["sources_answered"] is False
-    assert "is not there: nothing is taken as deleted; mend the path, or remove the source" in failure(result)
+    assert "does not exist: nothing is taken as deleted; correct the path, or remove the source" in failure(result)
     (tmp_path / "elsewhere").rename(folder)
     assert data_version(materialize()) == data_version(first)
 
@@ -118,7 +118,7 @@ def test_one_source_that_fails_does_not_stop_the_next_and_is_named(materialize, 
     lost.rmdir()
     result = materialize()
     assert not result.success
-    assert f"source files-lost: {lost} is not there" in failure(result)
+    assert f"source files-lost: {lost} does not exist" in failure(result)
     assert numbers(result)["new"] == 10
     assert checks(result)["sources_answered"] is False
 
@@ -154,7 +154,7 @@ def test_a_blog_that_is_not_there_names_the_url_and_the_way_out(materialize, pro
     result = materialize("blog")
     assert not result.success
     assert f"{site.url}/feed.xml answered 404 Not Found" in failure(result)
-    assert "mend the URL if it moved" in failure(result)
+    assert "correct the URL if it moved" in failure(result)
 
 
 def test_requests_to_a_blog_are_counted(materialize, project, ada, site):

@@ -15,7 +15,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from twin_assets.collection.crawl import BATCH, CrawlReport, crawl
-from twin_assets.collection.events import Checkpoint, Failed, Found, Gone, Item, LeftOut, ListingComplete, Unchanged
+from twin_assets.collection.events import Checkpoint, Failed, Found, Gone, Item, ListingComplete, Skipped, Unchanged
 from twin_assets.content.web import WebClient
 from twin_assets.documents import Category, Source
 from twin_assets.errors import BadSource
@@ -140,13 +140,13 @@ def test_an_item_named_twice_is_one_document_and_the_first_counts(play, stores):
 
 
 def test_what_is_no_document_is_counted_and_named(play):
-    report = play(LeftOut("photo.jpg", "is an image"), found("a"))
-    assert (report.new, report.left_out) == (1, [{"item": "photo.jpg", "reason": "is an image"}])
+    report = play(Skipped("photo.jpg", "is an image"), found("a"))
+    assert (report.new, report.skipped) == (1, [{"item": "photo.jpg", "reason": "is an image"}])
 
 
 def test_half_a_character_is_named_and_the_rest_goes_on(play, alive, stores):
     report = play(
-        found("caf\udce9.md"), found("b", "half \ud83d"), Failed("\udce9", "no"), LeftOut("\udce8", "no"), found("good")
+        found("caf\udce9.md"), found("b", "half \ud83d"), Failed("\udce9", "no"), Skipped("\udce8", "no"), found("good")
     )
     assert [failure["item"] for failure in report.failed] == ["caf\\udce9.md", "b", "\\udce9"]
     assert "rename it, or save it as UTF-8" in report.failed[0]["reason"]

@@ -18,18 +18,18 @@ from twin_assets_tests.benchmarks.fuzz import LAYOUTS
 def test_what_still_grows_is_left_alone(stores, drop):
     drop("new.zip", {"a": "b"}, age=1)
     done = drop("done.zip", {"a": "b"}, age=10)
-    assert inbox.waiting(stores, "ada") == [done]
+    assert inbox.ready_exports(stores, "ada") == [done]
 
 
 def test_an_author_without_an_inbox_has_nothing_waiting(stores):
-    assert inbox.waiting(stores, "nobody") == []
+    assert inbox.ready_exports(stores, "nobody") == []
 
 
 def test_what_is_no_export_is_refused_with_what_to_do(drop, tmp_path):
-    with pytest.raises(BadSource, match=r"notes\.zip is no export that is known .*twin source add ID files"):
+    with pytest.raises(BadSource, match=r"notes\.zip is not a known export .*twin source add ID files"):
         inbox.platform_of(drop("notes.zip", {"notes.md": "# Hello"}))
     (tmp_path / "a.txt").write_text("hello")
-    with pytest.raises(BadSource, match=r"a\.txt is no zip archive"):
+    with pytest.raises(BadSource, match=r"a\.txt is not a zip archive"):
         inbox.platform_of(tmp_path / "a.txt")
 
 
@@ -90,7 +90,7 @@ def test_what_is_no_export_is_moved_aside_with_the_reason_once_it_can_be_no_slow
     assert tick() == []
     refused = inbox.inbox_of(project, "ada") / "refused"
     assert sorted(path.name for path in refused.iterdir()) == ["young.zip", "young.zip.why.txt"]
-    assert "is no export that is known" in (refused / "young.zip.why.txt").read_text()
+    assert "is not a known export" in (refused / "young.zip.why.txt").read_text()
 
 
 def test_an_export_whose_crawl_died_is_read_again(project, tick, drop):

@@ -153,7 +153,7 @@ def test_an_export_whose_run_ended_before_it_was_read_is_asked_for_again_under_a
     assert second.run_key != first.run_key
 
 
-def test_an_export_that_no_run_comes_to_read_is_refused_with_the_reason_and_tried_anew_once_it_is_moved_back(
+def test_an_export_that_no_run_comes_to_read_is_refused_with_the_reason_and_tried_again_once_it_is_moved_back(
     author, tick, drop, ended
 ):
     author()
@@ -166,7 +166,7 @@ def test_an_export_that_no_run_comes_to_read_is_refused_with_the_reason_and_trie
     assert len(tried) == 3
     assert tick() == []
     refused = dropped.parent / inbox.REFUSED
-    assert "3 runs of collect_medium ended before" in (refused / "a.zip.why.txt").read_text()
+    assert "3 runs of collect_medium ended too early" in (refused / "a.zip.why.txt").read_text()
 
     (refused / "a.zip").rename(dropped)
     [again] = tick()

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from twin_assets.content.access_walls import wall
+from twin_assets.content.access_walls import access_wall
 from twin_assets_tests.collection.site import article
 
 LONG = "A sentence of an article that goes on for a while, about tides and how they are measured. " * 30
@@ -31,18 +31,18 @@ CLOUDFLARE = page(
         (page("Before you continue to the site", "<p>We use cookies.</p><button>Accept</button>"), "consent"),
         (page("Page not found", "<p>Sorry, we looked everywhere.</p>"), "no such page"),
         (page("My blog", "<h1>404</h1><p>Nothing here.</p>"), "no such page"),
-        (page("A story", f"<p>{LONG}</p>", ld(isAccessibleForFree=False)), "beginning only"),
-        (page("A story", f"<p>{LONG}</p>", ld(isAccessibleForFree="False")), "beginning only"),
-        (page("A story", "<p>Once.</p><p>This post is for paid subscribers</p>"), "beginning only"),
-        (page("A story", "<p>Once.</p>", '<meta property="article:content_tier" content="locked">'), "beginning only"),
+        (page("A story", f"<p>{LONG}</p>", ld(isAccessibleForFree=False)), "only the beginning"),
+        (page("A story", f"<p>{LONG}</p>", ld(isAccessibleForFree="False")), "only the beginning"),
+        (page("A story", "<p>Once.</p><p>This post is for paid subscribers</p>"), "only the beginning"),
+        (page("A story", "<p>Once.</p>", '<meta property="article:content_tier" content="locked">'), "only the beginning"),
     ],
 )
 def test_what_stands_where_a_text_should_is_told_with_what_to_do(body, reason):
-    assert reason in (wall(body, "https://a.example/x") or "")
+    assert reason in (access_wall(body, "https://a.example/x") or "")
 
 
 def test_a_consent_page_is_told_by_its_address():
-    assert "consent" in (wall(page("Hello", "<p>Yes?</p>"), "https://consent.example.com/m?continue=x") or "")
+    assert "consent" in (access_wall(page("Hello", "<p>Yes?</p>"), "https://consent.example.com/m?continue=x") or "")
 
 
 @pytest.mark.parametrize(
@@ -59,4 +59,4 @@ def test_a_consent_page_is_told_by_its_address():
     ],
 )
 def test_an_article_is_no_wall_even_when_it_writes_about_one(body):
-    assert wall(body, "https://a.example/x") is None
+    assert access_wall(body, "https://a.example/x") is None

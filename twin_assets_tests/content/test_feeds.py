@@ -5,13 +5,13 @@ import random
 import pytest
 
 from twin_assets.content.feeds import parse_html, plain_text, read_feed, remove, without_half_characters
-from twin_assets.content.web import Answer
+from twin_assets.content.web import Response
 from twin_assets.errors import BadSource
 from twin_assets_tests.benchmarks import fuzz
 
 
-def feed(body: bytes) -> Answer:
-    return Answer("https://a.example/feed", 200, "application/rss+xml", body, "utf-8")
+def feed(body: bytes) -> Response:
+    return Response("https://a.example/feed", 200, "application/rss+xml", body, "utf-8")
 
 
 @pytest.mark.parametrize("reference", [b"&#xD83D;", b"&#xd83d;", b"&#55357;", b"&#x00D83D;", b"&#0055357;"])
@@ -21,7 +21,7 @@ def test_half_a_character_is_replaced_however_it_is_written(reference):
 
 def test_a_feed_that_feedparser_stumbles_over_is_a_source_that_cannot_be_read():
     body = fuzz.damaged(fuzz.FEED.encode(), random.Random("feed 829"))
-    with pytest.raises(BadSource, match="is broken in a way that no reader takes"):
+    with pytest.raises(BadSource, match="is broken and cannot be read"):
         read_feed(feed(body))
 
 

@@ -8,9 +8,9 @@ from twin_assets.content.repositories import (
     TreeFile,
     Written,
     commit_text,
-    left_out,
     read_written,
-    without_furniture,
+    reason_to_skip,
+    without_badges,
 )
 from twin_assets.documents import Category
 
@@ -27,7 +27,7 @@ SHA = "1" * 40
     ],
 )  # fmt: skip
 def test_what_an_author_writes_is_fetched(path):
-    assert left_out(TreeFile(path, SHA, 900), LIMIT) is None
+    assert reason_to_skip(TreeFile(path, SHA, 900), LIMIT) is None
 
 
 @pytest.mark.parametrize(
@@ -53,16 +53,16 @@ def test_what_an_author_writes_is_fetched(path):
     ],
 )
 def test_what_nobody_wrote_is_not_fetched(path, reason):
-    assert reason in left_out(TreeFile(path, SHA, 900), LIMIT)
+    assert reason in reason_to_skip(TreeFile(path, SHA, 900), LIMIT)
 
 
 def test_empty_huge_and_linked_files_are_not_fetched_and_scripts_without_extension_are():
-    assert left_out(TreeFile("a/__init__.py", EMPTY_BLOB), LIMIT) == "is empty"
-    assert left_out(TreeFile("a.py", SHA, 0), LIMIT) == "is empty"
-    assert "larger than 500 kB" in left_out(TreeFile("a.c", SHA, MAX_WRITTEN_BYTES + 1), LIMIT)
-    assert "larger than 1 kB" in left_out(TreeFile("a.c", SHA, 1_001), 1_000)
-    assert left_out(TreeFile("a.py", SHA, 9, "120000"), LIMIT) == "is a symbolic link"
-    assert left_out(TreeFile("bin/deploy", SHA, 9, "100755"), LIMIT) is None
+    assert reason_to_skip(TreeFile("a/__init__.py", EMPTY_BLOB), LIMIT) == "is empty"
+    assert reason_to_skip(TreeFile("a.py", SHA, 0), LIMIT) == "is empty"
+    assert "larger than 500 kB" in reason_to_skip(TreeFile("a.c", SHA, MAX_WRITTEN_BYTES + 1), LIMIT)
+    assert "larger than 1 kB" in reason_to_skip(TreeFile("a.c", SHA, 1_001), 1_000)
+    assert reason_to_skip(TreeFile("a.py", SHA, 9, "120000"), LIMIT) == "is a symbolic link"
+    assert reason_to_skip(TreeFile("bin/deploy", SHA, 9, "100755"), LIMIT) is None
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_empty_huge_and_linked_files_are_not_fetched_and_scripts_without_extensi
         ("bin/tool", "not a script", "is no script"),
     ],
 )
-def test_what_only_the_text_tells_is_left_out(path, text, reason):
+def test_what_only_the_text_tells_is_skipped(path, text, reason):
     assert reason in read_written(path, text.encode())
 
 
@@ -110,7 +110,7 @@ def test_furniture_goes_and_code_blocks_stay():
         "# T\n[![a](b)](c) ![d](e)\n<!-- one -->\nProse ![inline](f).\n<!-- two\nlines -->\n"
         "```html\n<!-- kept -->\n![kept](too)\n```\nEnd."
     )
-    assert without_furniture(text) == (
+    assert without_badges(text) == (
         "# T\nProse ![inline](f).\n```html\n<!-- kept -->\n![kept](too)\n```\nEnd.\n"
     )  # fmt: skip
 

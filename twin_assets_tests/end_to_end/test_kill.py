@@ -168,7 +168,7 @@ def test_ctrl_c_ends_a_run_at_once_as_cancelled_and_not_as_an_error_to_retry(mak
     project.until(lambda: whole_checkpoint(project), 120, every_s=0.01)
     os.killpg(run.pid, signal.SIGINT)  # as a terminal does it
     assert run.wait(timeout=20) == 130
-    assert "the same command goes on from there" in project.said()
+    assert "the same command continues from there" in project.said()
     with project.instance() as instance:
         (cancelled,) = instance.get_runs(dg.RunsFilter(job_name="recipe"))
         assert cancelled.status is dg.DagsterRunStatus.CANCELED

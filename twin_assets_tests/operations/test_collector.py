@@ -20,8 +20,8 @@ from twin_assets.definitions import defs
 from twin_assets.documents import Category, Source, utcnow
 from twin_assets.errors import BadInput, BadSource, NotThere
 from twin_assets.operations import runs
-from twin_assets.operations.collection_status import Overview, Standing
-from twin_assets.operations.collector import Collector, Place
+from twin_assets.operations.collection_status import Overview, SourceStatus
+from twin_assets.operations.collector import Collector, NewSource
 from twin_assets.operations.sources import add_source
 from twin_assets.orchestration.partitions import authors
 from twin_assets_tests.conftest import raw
@@ -73,7 +73,7 @@ def export_of_x() -> dict[str, str]:
     return members | {"Your archive.html": "<html></html>"}
 
 
-def only(overview: Overview) -> Standing:
+def only(overview: Overview) -> SourceStatus:
     [standing] = overview.sources
     return standing
 
@@ -93,25 +93,25 @@ def test_an_id_that_is_taken_or_none_is_refused(collector, ada, author, says):
 
 def test_an_id_whose_erasure_has_not_ended_is_refused(collector, ada, project):
     (project.settings.data_dir / "eve.erasing").write_text("[]")
-    with pytest.raises(BadInput, match="the erasure of eve has not ended"):
+    with pytest.raises(BadInput, match="the erasure of eve has not finished"):
         collector.add_author("eve", "Eve", "Eve")
 
 
 def test_the_place_tells_its_platform_and_a_choice_overrides_it(collector, ada, writing):
-    assert collector.add_source("ada", Place(BLOG, cron="0 6 * * *"), of_this_machine=True).platform == "blog"
-    assert collector.add_source("ada", Place(f" {writing} "), of_this_machine=True).platform == "files"
+    assert collector.add_source("ada", NewSource(BLOG, cron="0 6 * * *"), of_this_machine=True).platform == "blog"
+    assert collector.add_source("ada", NewSource(f" {writing} "), of_this_machine=True).platform == "files"
     with pytest.raises(BadSource, match="files cannot read"):
-        collector.add_source("ada", Place(BLOG, platform="files"), of_this_machine=True)
+        collector.add_source("ada", NewSource(BLOG, platform="files"), of_this_machine=True)
 
 
 def test_a_place_that_is_added_again_in_the_app_keeps_what_only_twin_can_say(collector, ada, project):
     added = add_source(project, "ada", "medium", "@ada", token_env="A_TOKEN", options={"responses": "yes"})
-    assert collector.add_source("ada", Place("@ada"), of_this_machine=True) == added
+    assert collector.add_source("ada", NewSource("@ada"), of_this_machine=True) == added
 
 
 def test_a_token_in_place_of_its_name_is_refused_and_not_kept(collector, ada, project):
     with pytest.raises(BadInput, match="never the token") as error:
-        collector.add_source("ada", Place(BLOG, token_env="ghp_16C7e42F292c"), of_this_machine=True)
+        collector.add_source("ada", NewSource(BLOG, token_env="ghp_16C7e42F292c"), of_this_machine=True)
     assert "ghp" not in str(error.value)
     assert project.warehouse.profile("ada").sources == []
 
@@ -122,11 +122,11 @@ def test_from_elsewhere_no_folder_of_this_machine_can_be_named(collector, ada, w
     monkeypatch.setenv("HOME", str(writing.parent))
     for platform in (None, "files"):
         with pytest.raises(BadSource, match="give a URL or a handle"):
-            collector.add_source("ada", Place(where.format(writing), platform), of_this_machine=False)
+            collector.add_source("ada", NewSource(where.format(writing), platform), of_this_machine=False)
 
 
 def test_from_elsewhere_a_url_is_a_source_and_folders_are_not_offered(collector, ada):
-    assert collector.add_source("ada", Place(BLOG), of_this_machine=False).where == BLOG
+    assert collector.add_source("ada", NewSource(BLOG), of_this_machine=False).where == BLOG
     assert "files" in collector.platforms(of_this_machine=True)
     assert "files" not in collector.platforms(of_this_machine=False)
 
@@ -134,7 +134,7 @@ def test_from_elsewhere_a_url_is_a_source_and_folders_are_not_offered(collector,
 @pytest.mark.parametrize("where", ["", " ", "a" * 3000, "nonsense place", "\0"])
 def test_what_is_no_place_is_refused_in_words(collector, ada, where):
     with pytest.raises(BadSource):
-        collector.add_source("ada", Place(where), of_this_machine=True)
+        collector.add_source("ada", NewSource(where), of_this_machine=True)
 
 
 def collect_what_is_asked_for(instance: dg.DagsterInstance) -> None:
@@ -149,7 +149,7 @@ def collect_what_is_asked_for(instance: dg.DagsterInstance) -> None:
 def test_a_source_goes_from_asked_for_to_collected_with_every_failure_named(
     collector, ada, writing, dagster_instance, project
 ):
-    source = collector.add_source("ada", Place(str(writing)), of_this_machine=True)
+    source = collector.add_source("ada", NewSource(str(writing)), of_this_machine=True)
     assert only(collector.overview("ada")).phase == "never"
     collector.ask("ada", [source.id])
     before = collector.overview("ada")
@@ -171,7 +171,7 @@ def test_a_source_goes_from_asked_for_to_collected_with_every_failure_named(
 def test_a_running_crawl_shows_what_it_has_done_and_one_that_died_was_broken_off(
     collector, ada, writing, dagster_instance, project
 ):
-    source = collector.add_source("ada", Place(str(writing)), of_this_machine=True)
+    source = collector.add_source("ada", NewSource(str(writing)), of_this_machine=True)
     project.warehouse.save_crawl("ada", source.id, {"started_at": utcnow(), "finished_at": None, "new": 7})
     job = defs.resolve_job_def("collect_files")
     run = dagster_instance.create_run_for_job(
@@ -253,13 +253,13 @@ def test_an_upload_is_kept_under_a_plain_name_in_its_authors_folder(collector, a
 
 def test_an_upload_that_is_no_export_is_refused_at_once_and_not_kept(collector, ada, upload, tmp_path):
     file = upload("notes.zip", {"a.md": "words"})
-    with pytest.raises(BadSource, match=r"notes\.zip is no export of .*markdown"):
+    with pytest.raises(BadSource, match=r"notes\.zip is not an export of .*markdown"):
         collector.receive("ada", file, own_files=False)
     assert not file.exists()
     for content in (b"words", b"PK but no zip"):
         file = tmp_path / "letter.zip"
         file.write_bytes(content)
-        with pytest.raises(BadSource, match=r"letter\.zip is no zip archive") as error:
+        with pytest.raises(BadSource, match=r"letter\.zip is not a readable zip archive") as error:
             collector.receive("ada", file, own_files=True)
         assert str(tmp_path) not in str(error.value)
     overview = collector.overview("ada")
@@ -270,12 +270,12 @@ def test_what_was_refused_in_the_inbox_is_shown_with_the_reason(collector, ada, 
     folder = inbox.inbox_of(project, "ada")
     folder.mkdir(parents=True)
     (folder / "a.zip").write_text("no zip")
-    inbox.set_aside(folder / "a.zip", inbox.REFUSED, "a.zip is no zip archive")
-    assert collector.overview("ada").refused == [("a.zip", "a.zip is no zip archive")]
+    inbox.set_aside(folder / "a.zip", inbox.REFUSED, "a.zip is not a zip archive")
+    assert collector.overview("ada").refused == [("a.zip", "a.zip is not a zip archive")]
 
 
 def test_a_removed_source_is_gone_and_its_documents_stay(collector, ada, writing, dagster_instance, project):
-    source = collector.add_source("ada", Place(str(writing)), of_this_machine=True)
+    source = collector.add_source("ada", NewSource(str(writing)), of_this_machine=True)
     collector.ask("ada", [source.id])
     collect_what_is_asked_for(dagster_instance)
     collector.remove_source("ada", source.id)
@@ -285,10 +285,10 @@ def test_a_removed_source_is_gone_and_its_documents_stay(collector, ada, writing
 
 def test_a_document_is_left_out_of_what_is_said_and_of_nothing_else(collector, ada, project):
     project.warehouse.upsert_documents([raw("a", "words")])
-    first = collector.leave_out("ada", "ada:files:a", ["training"])
+    first = collector.exclude("ada", "ada:files:a", ["training"])
     assert (first.uses, first.changed, first.daemon_runs) == (["training"], True, False)
-    assert collector.leave_out("ada", "ada:files:a", ["quoting"]).changed
+    assert collector.exclude("ada", "ada:files:a", ["quoting"]).changed
     assert [document.left_out for document in project.warehouse.documents("ada")] == [["quoting"]]
-    assert not collector.leave_out("ada", "ada:files:a", ["quoting"]).changed
+    assert not collector.exclude("ada", "ada:files:a", ["quoting"]).changed
     with pytest.raises(NotThere):
-        collector.leave_out("ada", "ben:files:a", [])
+        collector.exclude("ada", "ben:files:a", [])

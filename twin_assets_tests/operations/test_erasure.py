@@ -149,7 +149,7 @@ def draft_and_promote(instance: dg.DagsterInstance, stores: Stores, author: str,
         )
     )  # fmt: skip
     assert running.promote(instance, author, VERSION, author, SAID[author]).status == "ran"
-    assert usage.leave_out(instance, stores, author, next(stores.warehouse.documents(author)).id, ["training"])
+    assert usage.exclude(instance, stores, author, next(stores.warehouse.documents(author)).id, ["training"])
 
 
 def keep_by_hand(data: Path, author: str) -> None:
@@ -333,7 +333,7 @@ def test_a_database_that_is_held_open_in_a_transaction_is_named_with_the_way_out
 
 @pytest.mark.parametrize("author", ["..", "../adelheid-quast", "*", "", "adelheid-quast/"])
 def test_what_is_no_id_is_refused_before_anything_is_touched(project, instance, author):
-    with pytest.raises(BadInput, match="is no author id"):
+    with pytest.raises(BadInput, match="is not an author id"):
         erase(instance, project.stores, author, lambda _: None)
 
 

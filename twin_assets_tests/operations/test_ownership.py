@@ -2,7 +2,7 @@
 
 import pytest
 
-from twin_assets.content.web import Answer
+from twin_assets.content.web import Response
 from twin_assets.documents import Consent, Source
 from twin_assets.errors import BadInput, NotThere
 from twin_assets.operations.ownership import is_own_page, ownership_token, prove_source, rel_me_links
@@ -70,30 +70,30 @@ def test_a_token_follows_author_source_and_consent(stores, ada, blog):
 
 def test_a_page_without_proof_says_what_to_write_and_leaves_the_source_unproven(stores, blog, site):
     site.pages["/"] = page("Tides.")
-    with pytest.raises(BadInput, match=rf"holds neither {token_of(stores, blog)} nor .*such as the bio"):
+    with pytest.raises(BadInput, match=rf"contains neither {token_of(stores, blog)} nor .*such as the bio"):
         prove_source(stores, "ada", blog.id, f"{site.url}/")
     assert proofs(stores) == {blog.id: None}
 
 
 def test_a_longer_number_that_begins_like_the_token_is_no_token(stores, blog, site):
     site.pages["/"] = page(token_of(stores, blog) + "0")
-    with pytest.raises(BadInput, match="holds neither"):
+    with pytest.raises(BadInput, match="contains neither"):
         prove_source(stores, "ada", blog.id, f"{site.url}/")
 
 
 def test_a_page_that_only_echoes_its_address_proves_nothing(stores, blog, site):
     token = token_of(stores, blog)
     site.pages[f"/feed.xml?q={token}"] = page(f"Nothing found for {token}")
-    with pytest.raises(BadInput, match="holds the token itself"):
+    with pytest.raises(BadInput, match="itself contains the token"):
         prove_source(stores, "ada", blog.id, f"{site.url}/feed.xml?q={token}")
 
 
 def test_a_page_of_somebody_else_proves_nothing(stores, blog, site, home):
     home.pages["/"] = page(token_of(stores, blog))
-    with pytest.raises(BadInput, match=r"is no page of"):
+    with pytest.raises(BadInput, match=r"is not a page of"):
         prove_source(stores, "ada", blog.id, f"{home.url}/")
     site.pages["/"] = Page(b"", status=302, headers={"Location": f"{home.url}/"})
-    with pytest.raises(BadInput, match=r"is no page of"):
+    with pytest.raises(BadInput, match=r"is not a page of"):
         prove_source(stores, "ada", blog.id, f"{site.url}/")
     assert proofs(stores) == {blog.id: None}
 
@@ -126,7 +126,7 @@ def test_rel_me_links_both_ways_between_a_page_and_a_proven_one_prove_it(stores,
 def test_a_link_one_way_or_to_another_page_proves_nothing(stores, blog, site, home, proven_home, here, there):
     site.pages["/"] = page(here.format(home=home.url))
     home.pages["/"] = page(there.format(site=site.url))
-    with pytest.raises(BadInput, match=f'a rel="me" link to {home.url}/ that is answered by one back'):
+    with pytest.raises(BadInput, match=f'a rel="me" link to {home.url}/ with one back'):
         prove_source(stores, "ada", blog.id, f"{site.url}/")
 
 
@@ -134,17 +134,17 @@ def test_links_with_a_source_that_is_not_proven_itself_prove_nothing(stores, blo
     add_source(stores, "ada", "blog", f"{home.url}/")
     site.pages["/"] = page(f'<a rel="me" href="{home.url}/">')
     home.pages["/"] = page(f'<a rel="me" href="{site.url}/">')
-    with pytest.raises(BadInput, match="holds neither"):
+    with pytest.raises(BadInput, match="contains neither"):
         prove_source(stores, "ada", blog.id, f"{site.url}/")
 
 
 def test_links_that_are_no_addresses_are_passed_over():
     body = b'<a rel="me" href="http://[x"></a><a rel="me" href="mailto:a@b.c"></a><a rel="me"></a><a rel=me href=/b>'
-    assert rel_me_links(Answer("https://a.example/c", 200, "text/html", body, "utf-8")) == {
+    assert rel_me_links(Response("https://a.example/c", 200, "text/html", body, "utf-8")) == {
         "a.example/b",
         "a.example/c",
     }
-    assert rel_me_links(Answer("https://a.example/", 200, "text/html", b"", "utf-8")) == set()
+    assert rel_me_links(Response("https://a.example/", 200, "text/html", b"", "utf-8")) == set()
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_a_page_is_the_sources_own_where_only_its_owner_writes(platform, where, 
 
 def test_a_folder_has_no_page_of_its_own(stores, ada, tmp_path):
     source = add_source(stores, "ada", "files", str(tmp_path))
-    with pytest.raises(BadInput, match="no page: give the URL of its public page"):
+    with pytest.raises(BadInput, match="not a page: give the URL of its public page"):
         prove_source(stores, "ada", source.id)
 
 

@@ -11,7 +11,7 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from twin_assets.definitions import defs
 from twin_assets.documents import AuthorProfile, Consent
 from twin_assets.operations import runs
-from twin_assets.orchestration.run_launcher import bury_dead_runs
+from twin_assets.orchestration.run_launcher import fail_dead_runs
 from twin_assets.stores import open_stores
 from twin_assets_tests.end_to_end.conftest import RECIPE, Project
 from twin_assets_tests.training.conftest import publish_dataset
@@ -44,7 +44,7 @@ def test_a_run_killed_before_it_named_its_process_is_buried_at_the_next_start(tm
     with project.instance() as instance:
         (run,) = instance.get_runs(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES))
         assert run.status is status
-        assert bury_dead_runs(instance) == [run.run_id]
+        assert fail_dead_runs(instance) == [run.run_id]
         assert not instance.get_runs(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES))
 
 

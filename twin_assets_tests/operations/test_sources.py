@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from twin_assets.collection.crawl import CrawlReport, crawl
-from twin_assets.collection.places import platform_for
+from twin_assets.collection.locations import platform_for
 from twin_assets.collection.registry import crawlers
 from twin_assets.content.web import WebClient
 from twin_assets.documents import utcnow
@@ -93,8 +93,8 @@ def test_a_url_stays_as_it_was_given_even_when_a_folder_is_called_like_it(stores
         ("blog", "http://[x", r"blog cannot read http://\[x: give the http\(s\) URL of a feed"),
         ("files", "/nowhere/at/all", "files cannot read /nowhere/at/all: give a folder or a .zip"),
         ("files", "", "files cannot read : give a folder or a .zip"),
-        ("files", "a" * 3000, r"is no place that can be looked up \(File name too long\)"),
-        ("blog", "https://a.example/\0", r"is no place that can be looked up \(embedded null byte\)"),
+        ("files", "a" * 3000, r"cannot be looked up \(File name too long\)"),
+        ("blog", "https://a.example/\0", r"cannot be looked up \(embedded null byte\)"),
     ],
 )
 def test_what_no_crawler_can_read_is_refused_with_the_way_out(stores, ada, platform, where, says):
@@ -124,7 +124,7 @@ def test_a_token_in_place_of_its_name_is_refused_and_not_repeated(stores, ada, t
 )
 def test_a_url_with_a_password_is_refused_and_not_repeated(stores, ada, platform, where):
     for refuse in (partial(add_source, stores, "ada", platform), platform_for):
-        with pytest.raises(BadSource, match="give it without what stands before the @") as caught:
+        with pytest.raises(BadSource, match="give it without what comes before the @") as caught:
             refuse(where)
         assert "s3cret" not in str(caught.value)
     assert stores.warehouse.profile("ada").sources == []
@@ -137,7 +137,7 @@ def test_the_name_in_a_handle_is_no_login(stores, ada, where):
 
 @pytest.mark.parametrize("cron", ["", "daily", "0 6 * *", "61 * * * *", "0 0 31 2 *", "0 6 * * * *"])
 def test_a_cron_line_that_never_comes_is_refused(stores, ada, cron):
-    with pytest.raises(BadSource, match="is no cron line: write five fields such as"):
+    with pytest.raises(BadSource, match="is not a cron line: write five fields such as"):
         add_source(stores, "ada", "blog", FEED, cron=cron)
 
 

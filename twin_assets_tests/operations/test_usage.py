@@ -17,15 +17,15 @@ def is_known(instance: dg.DagsterInstance, stores: Stores, platform: str) -> boo
     return known_data_version(instance, platform) == stores.warehouse.raw_data_version("ada", platform)
 
 
-def test_a_document_left_out_by_a_command_that_died_is_told_of_by_the_same_command_again(dagster_instance, stores, ada):
+def test_an_exclusion_by_a_command_that_died_is_told_of_by_the_same_command_again(dagster_instance, stores, ada):
     stores.warehouse.upsert_documents([raw("a", "words")])
-    assert usage.leave_out(dagster_instance, stores, "ada", "ada:files:a", ["quoting"])
+    assert usage.exclude(dagster_instance, stores, "ada", "ada:files:a", ["quoting"])
     stores.warehouse.leave_out("ada:files:a", ["quoting", "training"])  # and here it died
     assert not is_known(dagster_instance, stores, "files")
 
-    assert usage.leave_out(dagster_instance, stores, "ada", "ada:files:a", ["training", "quoting"])
+    assert usage.exclude(dagster_instance, stores, "ada", "ada:files:a", ["training", "quoting"])
     assert is_known(dagster_instance, stores, "files")
-    assert not usage.leave_out(dagster_instance, stores, "ada", "ada:files:a", ["training", "quoting"])
+    assert not usage.exclude(dagster_instance, stores, "ada", "ada:files:a", ["training", "quoting"])
 
 
 def test_private_writing_allowed_by_a_command_that_died_is_told_of_by_the_same_command_again(

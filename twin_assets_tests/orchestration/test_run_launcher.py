@@ -9,7 +9,7 @@ import pytest
 from dagster._core.launcher import WorkerStatus
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
-from twin_assets.orchestration.run_launcher import PROCESS_TAG, bury_dead_runs, cancel_own_runs, run_health
+from twin_assets.orchestration.run_launcher import PROCESS_TAG, cancel_own_runs, fail_dead_runs, run_health
 
 LAUNCHED = RemoteJobOrigin(RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("twin"), "__repository__"), "idle")
 
@@ -46,7 +46,7 @@ def sleeper():
 def test_a_living_run_is_left_alone(instance, sleeper):
     run_id = started(instance, sleeper.pid)
     assert run_health(instance, run_id).status is WorkerStatus.RUNNING
-    assert bury_dead_runs(instance) == []
+    assert fail_dead_runs(instance) == []
 
 
 def test_a_run_whose_process_is_gone_is_marked_failed(instance, sleeper):
@@ -54,7 +54,7 @@ def test_a_run_whose_process_is_gone_is_marked_failed(instance, sleeper):
     sleeper.kill()
     sleeper.wait()
     assert run_health(instance, run_id).status is WorkerStatus.FAILED
-    assert bury_dead_runs(instance) == [run_id]
+    assert fail_dead_runs(instance) == [run_id]
     assert instance.get_run_by_id(run_id).status is dg.DagsterRunStatus.FAILURE
 
 
@@ -62,11 +62,11 @@ def test_a_run_whose_process_is_gone_is_marked_failed(instance, sleeper):
 def test_a_run_whose_process_died_before_its_first_event_is_marked_failed(instance, sleeper, status):
     run = instance.create_run_for_job(idle, status=status, tags={PROCESS_TAG: str(sleeper.pid)})
     assert run_health(instance, run.run_id).status is WorkerStatus.RUNNING
-    assert bury_dead_runs(instance) == []
+    assert fail_dead_runs(instance) == []
     sleeper.kill()
     sleeper.wait()
     assert run_health(instance, run.run_id).status is WorkerStatus.FAILED
-    assert bury_dead_runs(instance) == [run.run_id]
+    assert fail_dead_runs(instance) == [run.run_id]
     assert instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.FAILURE
 
 
@@ -76,7 +76,7 @@ def test_a_run_that_waits_for_the_daemon_is_left_alone_whatever_run_it_repeats(i
     sleeper.wait()
     tags = {"dagster/run_key": "ada|files|now", PROCESS_TAG: str(sleeper.pid)}
     run = instance.create_run_for_job(idle, status=status, tags=tags, remote_job_origin=LAUNCHED)
-    assert bury_dead_runs(instance) == []
+    assert fail_dead_runs(instance) == []
     assert instance.get_run_by_id(run.run_id).status is status
 
 
@@ -102,7 +102,7 @@ def ends_well_meanwhile(instance, monkeypatch):
 def test_a_run_that_ends_well_while_it_is_looked_at_stays_a_success(instance, sleeper, ends_well_meanwhile):
     run_id = started(instance, sleeper.pid)
     ends_well_meanwhile(run_id, lambda: (sleeper.kill(), sleeper.wait()))
-    assert bury_dead_runs(instance) == []
+    assert fail_dead_runs(instance) == []
     assert instance.get_run_by_id(run_id).status is dg.DagsterRunStatus.SUCCESS
 
 
@@ -145,7 +145,7 @@ def test_pool_slots_of_dead_runs_are_freed(instance, sleeper):
     sleeper.kill()
     sleeper.wait()
     assert storage.get_concurrency_info("gpu").active_slot_count == 1
-    bury_dead_runs(instance)
+    fail_dead_runs(instance)
     assert storage.get_concurrency_info("gpu").active_slot_count == 0
 
 

@@ -317,7 +317,7 @@ def test_a_link_that_fails_is_a_warning(production, drafter, site):
     links = (f"{site.url}/nowhere", f"{site.url}/picture", "file:///etc/passwd")
     made = finished(drafter, Ask("ada", PROMPT, links=links, sampling=SEEDED))
     failed = [warning for warning in made.warnings if warning.startswith("left out a link: ")]
-    assert ["404" in failed[0], "image/png" in failed[1], "no http(s) URL" in failed[2]] == [True] * 3
+    assert ["404" in failed[0], "image/png" in failed[1], "not an http(s) URL" in failed[2]] == [True] * 3
     assert made.text
 
 

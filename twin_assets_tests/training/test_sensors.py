@@ -8,7 +8,7 @@ from dagster._core.storage.tags import RUN_KEY_TAG
 
 from twin_assets.documents import AuthorProfile, Consent, RecipeChoice
 from twin_assets.language.prompts import PROMPT_VERSION
-from twin_assets.operations.runs import whose
+from twin_assets.operations.runs import run_tags
 from twin_assets.orchestration import turns
 from twin_assets.orchestration.partitions import author_recipe, recipes
 from twin_assets.stores.features_io import FeaturesIOManager
@@ -45,7 +45,7 @@ JOB = dg.Definitions(
 
 def ask_for(instance: dg.DagsterInstance, status: dg.DagsterRunStatus, **tags: str) -> dg.DagsterRun:
     """A run of the job that the sensor asks for."""
-    mine = whose(author_recipe("ada", RECIPE)) | tags
+    mine = run_tags(author_recipe("ada", RECIPE)) | tags
     return instance.create_run_for_job(JOB, tags=mine, status=status)
 
 
@@ -122,7 +122,7 @@ def test_a_report_that_is_being_made_is_no_training(own_stores, write_recipe, in
     publish_dataset(own_stores)
     instance.create_run_for_job(
         JOB.get_subset(asset_selection={preference_pairs.key}),
-        tags=whose(author_recipe("ada", RECIPE)),
+        tags=run_tags(author_recipe("ada", RECIPE)),
         status=dg.DagsterRunStatus.STARTED,
         asset_selection=frozenset([preference_pairs.key]),
     )

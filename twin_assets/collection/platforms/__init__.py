@@ -1,1 +1,1 @@
-"""One file, or folder, for each platform; whatever stands here is loaded and registers its crawler."""
+"""One file or folder per platform; every module here is loaded and registers its crawler."""

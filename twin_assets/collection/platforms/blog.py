@@ -1,7 +1,7 @@
 """Any blog: an RSS or Atom feed, a sitemap, a site whose page names its feed, or a single page.
 
-A sitemap is a complete listing, so what vanished from it is gone; a feed is a window on the newest, so nothing is. What
-the server says did not change (304, `lastmod`) is not fetched again.
+A sitemap is a complete listing, so what has vanished from it is gone; a feed shows only the newest entries, so nothing
+is. What the server reports as unchanged (304, `lastmod`) is not fetched again.
 """
 
 import re
@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urljoin, urlsplit
 
-from twin_assets.collection.events import Checkpoint, Event, Failed, Found, Item, LeftOut, ListingComplete, Unchanged
+from twin_assets.collection.events import Checkpoint, Event, Failed, Found, Item, ListingComplete, Skipped, Unchanged
 from twin_assets.collection.registry import register
-from twin_assets.content.access_walls import refuse_walls
+from twin_assets.content.access_walls import refuse_access_wall
 from twin_assets.content.extraction import extract_page
 from twin_assets.content.feeds import FeedEntry, absolute_url, read_feed, without_half_characters, xml_text
-from twin_assets.content.web import Answer, WebClient, host_of
+from twin_assets.content.web import Response, WebClient, host_of
 from twin_assets.documents import Category, Source
 from twin_assets.errors import BadItem, BadSource
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MAX_PAGES = 5_000
 PAGES_PER_CHECKPOINT = 20
 MIN_FULL_TEXT = 600
-"""Characters of HTML; a feed entry with less is taken for a teaser, and its page is fetched."""
+"""A feed entry with less HTML than this, in characters, counts as a teaser, and its page is fetched."""
 
 _ENCODING = re.compile(rb"""\s*<\?xml[^>]*?encoding=["']([\w.:-]+)["']""")
 _DECLARED = re.compile(r"^\s*<\?xml[^>]*\?>")
@@ -36,92 +36,96 @@ _FEED_NAME = re.compile(r"(\.(xml|rss|atom|rdf)$)|(/(feed|rss|atom)/?$)", re.IGN
 
 @register
 class BlogCrawler:
-    """Follows what the given URL turns out to be."""
+    """Reads a feed, a sitemap, a site or a page, whichever the URL turns out to be."""
 
     platform: ClassVar[str] = "blog"
     accepted: ClassVar[str] = "the http(s) URL of a feed, a sitemap, a site or a page"
     options: ClassVar[Mapping[str, str]] = {}
 
     def accepts(self, where: str) -> bool:
-        """An http(s) URL."""
+        """True for an http(s) URL."""
         return bool(host_of(where))
 
     def collect(self, source: Source, state: dict[str, Any], http: WebClient) -> Iterator[Event]:
         """The blog's articles, from the listing that the URL leads to."""
         url = state.get("listing") or source.where
-        answer = _listing(http, url)
-        if answer.unchanged and state.get("kind") == "feed" and state.get("complete"):
+        response = _listing(http, url)
+        if response.unchanged and state.get("kind") == "feed" and state.get("complete"):
             yield Unchanged(tuple(state["ids"]))
             return
-        kind, answer = _recognise(answer, source.where, http)
-        listing = {"listing": answer.url, "kind": kind}
+        kind, response = _recognise(response, source.where, http)
+        listing = {"listing": response.url, "kind": kind}
         if kind == "feed":
-            yield from _feed(answer, http, listing)
+            yield from _feed(response, http, listing)
         elif kind == "sitemap":
-            yield from _sitemap(answer, http, state, listing)
+            yield from _sitemap(response, http, state, listing)
         else:
-            yield from _single_page(answer)
+            yield from _single_page(response)
 
 
-def _listing(http: WebClient, url: str) -> Answer:
+def _listing(http: WebClient, url: str) -> Response:
     try:
         return http.get(url)
     except BadItem as error:
-        raise BadSource(f"{error}: nothing is taken as deleted; mend the URL if it moved") from error
+        raise BadSource(f"{error}: nothing is taken as deleted; correct the URL if it moved") from error
 
 
-def _recognise(answer: Answer, asked: str, http: WebClient) -> tuple[str, Answer]:
+def _recognise(response: Response, asked: str, http: WebClient) -> tuple[str, Response]:
     """What the URL turned out to be (feed, sitemap or page), and the listing itself."""
-    kind = _kind(answer)
+    kind = _kind(response)
     if kind:
-        return kind, answer
+        return kind, response
     if _FEED_NAME.search(urlsplit(asked).path):
         raise BadSource(
-            f"feed {asked} is not RSS or Atom (got {answer.described()}): give the feed's own URL, or the site's"
+            f"feed {asked} is not RSS or Atom (got {response.described()}): give the feed's own URL, or the site's"
         )
-    if "html" not in answer.content_type and not answer.text.lstrip().lower().startswith(("<!doctype html", "<html")):
-        raise BadSource(f"{asked} is neither a feed nor a page (got {answer.described()}): give a feed's or site's URL")
-    is_site = urlsplit(answer.url).path in ("", "/")
-    for found in _announced_feeds(answer) if is_site else ():
+    if "html" not in response.content_type and not response.text.lstrip().lower().startswith(
+        ("<!doctype html", "<html")
+    ):
+        raise BadSource(
+            f"{asked} is neither a feed nor a page (got {response.described()}): give a feed's or site's URL"
+        )
+    is_site = urlsplit(response.url).path in ("", "/")
+    for found in _announced_feeds(response) if is_site else ():
         listing = _try(http, found)
         if listing and _kind(listing) == "feed":
             return "feed", listing
-    if is_site and (listing := _try(http, urljoin(answer.url, "/sitemap.xml"))) and _kind(listing) == "sitemap":
+    if is_site and (listing := _try(http, urljoin(response.url, "/sitemap.xml"))) and _kind(listing) == "sitemap":
         return "sitemap", listing
-    return "page", answer
+    return "page", response
 
 
-def _try(http: WebClient, url: str) -> Answer | None:
+def _try(http: WebClient, url: str) -> Response | None:
     try:
         return http.get(url)
     except BadItem:
         return None
 
 
-def _kind(answer: Answer) -> str | None:
-    root = _xml_root(answer)
+def _kind(response: Response) -> str | None:
+    root = _xml_root(response)
     if root is None:
         return None
     name = str(root.tag).rsplit("}", 1)[-1].lower()
     return "feed" if name in _FEED_ROOTS else "sitemap" if name in _SITEMAP_ROOTS else None
 
 
-def _xml_root(answer: Answer) -> "_Element | None":
+def _xml_root(response: Response) -> "_Element | None":
     from lxml import etree
 
-    # No entities, no network, no huge trees: the document is somebody else's.
+    # No entities, no network, no huge trees: the document comes from outside.
     parser = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=False, recover=True)
-    head = answer.body.lstrip()[:1_000].lower()
+    head = response.body.lstrip()[:1_000].lower()
     if not head.startswith((b"<", b"\xef\xbb\xbf<")) or head.startswith((b"<!doctype html", b"<html")):
         return None
     try:
-        return etree.fromstring(_well_encoded(answer.body).strip(), parser)
+        return etree.fromstring(_well_encoded(response.body).strip(), parser)
     except (etree.XMLSyntaxError, ValueError):
         return None
 
 
 def _well_encoded(body: bytes) -> bytes:
-    """XML as UTF-8 of characters that XML may hold; lxml keeps wrong bytes, and raises when they are read."""
+    """The XML as UTF-8 without characters that XML may not contain; lxml keeps them, and raises when they are read."""
     declared = _ENCODING.match(body)
     try:
         text = body.decode(declared[1].decode() if declared else "utf-8-sig", "replace")
@@ -130,34 +134,34 @@ def _well_encoded(body: bytes) -> bytes:
     return without_half_characters(xml_text(_DECLARED.sub("", text, count=1)).encode())
 
 
-def _announced_feeds(answer: Answer) -> list[str]:
+def _announced_feeds(response: Response) -> list[str]:
     from lxml import html
 
     try:
-        tree = html.fromstring(answer.body)
+        tree = html.fromstring(response.body)
     except (ValueError, html.etree.ParserError):
         return []
     links = [link for link in tree.iterfind(".//link[@rel='alternate']") if _FEED_TYPE.search(link.get("type", ""))]
     addresses = [link.get("href", "") for link in links]
-    joined = [absolute_url(answer.url, address) for address in addresses if address and "comments" not in address]
+    joined = [absolute_url(response.url, address) for address in addresses if address and "comments" not in address]
     return [url for url in joined if url]
 
 
-def _feed(answer: Answer, http: WebClient, listing: dict[str, Any]) -> Iterator[Event]:
-    entries = read_feed(answer)
+def _feed(response: Response, http: WebClient, listing: dict[str, Any]) -> Iterator[Event]:
+    entries = read_feed(response)
     if not entries:
-        raise BadSource(f"feed {answer.url} has no entries: nothing is taken as deleted; give the site's URL instead")
+        raise BadSource(f"feed {response.url} has no entries: nothing is taken as deleted; give the site's URL instead")
     ids = []
     for entry in entries:
         if not entry.name:
-            yield Failed(answer.url, "an entry without id, link or title cannot be told from others")
+            yield Failed(response.url, "has an entry without id, link or title, which cannot be told apart from others")
             continue
         try:
             yield Found(_entry_item(entry, http))
             ids.append(entry.name)
         except BadItem as error:
             yield Failed(entry.name, str(error))
-    # An entry that failed must be tried again, though the feed has not changed by then.
+    # An entry that failed must be tried again, even if the feed has not changed by then.
     yield Checkpoint(listing | {"ids": ids, "complete": len(ids) == len(entries)})
 
 
@@ -179,39 +183,39 @@ def _entry_item(entry: FeedEntry, http: WebClient) -> Item:
     return Item(**fields | {"content": entry.html, "content_type": "text/html"})
 
 
-def _page(answer: Answer) -> Any:
-    refuse_walls(answer)
-    page = extract_page(answer.text, answer.url)
+def _page(response: Response) -> Any:
+    refuse_access_wall(response)
+    page = extract_page(response.text, response.url)
     if page is None:
-        raise BadItem(f"{answer.url} has no main text (got {answer.described()})")
+        raise BadItem(f"{response.url} has no main text (got {response.described()})")
     return page
 
 
-def _single_page(answer: Answer) -> Iterator[Event]:
+def _single_page(response: Response) -> Iterator[Event]:
     try:
-        yield Found(_page_item(answer))
+        yield Found(_page_item(response))
     except BadItem as error:
         raise BadSource(f"{error}: give the page of an article, a feed or a sitemap") from error
 
 
-def _page_item(answer: Answer, url: str | None = None) -> Item:
-    page = _page(answer)
+def _page_item(response: Response, url: str | None = None) -> Item:
+    page = _page(response)
     return Item(
-        external_id=url or answer.url,
+        external_id=url or response.url,
         content=page.text,
         category=Category.ARTICLE,
-        url=answer.url,
+        url=response.url,
         title=page.title,
         language=page.language,
         published_at=page.published_at,
     )
 
 
-def _sitemap(answer: Answer, http: WebClient, state: dict[str, Any], listing: dict[str, Any]) -> Iterator[Event]:
+def _sitemap(response: Response, http: WebClient, state: dict[str, Any], listing: dict[str, Any]) -> Iterator[Event]:
     pages: dict[str, str | None] = dict(state.get("pages", {}))
     urls: dict[str, str | None] = {}
     complete = True
-    for event in sitemap_urls(answer, http):
+    for event in sitemap_urls(response, http):
         if isinstance(event, Failed):
             complete = False
             yield event
@@ -219,7 +223,7 @@ def _sitemap(answer: Answer, http: WebClient, state: dict[str, Any], listing: di
             urls[event[0]] = event[1]
         else:
             complete = False
-            yield LeftOut(event[0], f"beyond the first {MAX_PAGES} pages of the sitemap: split the source")
+            yield Skipped(event[0], f"beyond the first {MAX_PAGES} pages of the sitemap: split the source")
     for number, (url, modified) in enumerate(urls.items(), 1):
         yield _visit(url, modified, pages, http)
         if number % PAGES_PER_CHECKPOINT == 0:
@@ -230,28 +234,31 @@ def _sitemap(answer: Answer, http: WebClient, state: dict[str, Any], listing: di
 
 
 def _visit(url: str, modified: str | None, pages: dict[str, str | None], http: WebClient) -> Event:
-    """One page of a sitemap: fetched only when it may have changed. pages: what was read, with its `lastmod`."""
+    """Visit a page of a sitemap, fetching it only if it may have changed. pages: `lastmod` of the pages read."""
     if modified and pages.get(url) == modified:
         return Unchanged((url,))
     try:
-        answer = http.get(url)
-        if answer.unchanged and url in pages:
+        response = http.get(url)
+        if response.unchanged and url in pages:
             pages[url] = modified
             return Unchanged((url,))
-        item = _page_item(answer, url)
+        item = _page_item(response, url)
     except BadItem as error:
         return Failed(url, str(error))
     pages[url] = modified
     return Found(item)
 
 
-def sitemap_urls(answer: Answer, http: WebClient, depth: int = 0) -> Iterator[tuple[str, str | None] | Failed]:
-    """(url, lastmod) of a sitemap and of those it names; see https://www.sitemaps.org/protocol.html."""
-    root = _xml_root(answer)
+def sitemap_urls(response: Response, http: WebClient, depth: int = 0) -> Iterator[tuple[str, str | None] | Failed]:
+    """(url, lastmod) of a sitemap's pages and of those of the sitemaps that it lists.
+
+    See: https://www.sitemaps.org/protocol.html
+    """
+    root = _xml_root(response)
     if root is None:
-        yield Failed(answer.url, f"is no sitemap (got {answer.described()})")
+        yield Failed(response.url, f"is not a sitemap (got {response.described()})")
         return
-    host = host_of(answer.url)
+    host = host_of(response.url)
     for element in root:
         facts = {str(child.tag).rsplit("}", 1)[-1]: (child.text or "").strip() for child in element}
         url = facts.get("loc")

@@ -1,9 +1,9 @@
-"""A folder or zip of one's own writing: markdown with front matter, HTML and code.
+"""A folder or zip of the author's own writing: markdown with front matter, HTML and code.
 
-Front matter is YAML, TOML or JSON as Jekyll, Hugo, Zola, Eleventy and Middleman have it: title, date, url, category
+Front matter is YAML, TOML or JSON, as Jekyll, Hugo, Zola, Eleventy and Middleman write it: title, date, url, category
 (article, post, code), tags, language; private, draft, `published: false` or a `_drafts` folder keeps a text from being
-quoted. Without a category a file is code by its extension, else an article. Archives are data: nothing is unpacked to
-disk, and a name or size that could harm is refused by name.
+quoted. Without a category a file is code by its extension, or else an article. Archives are untrusted: nothing is
+unpacked to disk, and a dangerous name or size is refused by name.
 
 See: https://jekyllrb.com/docs/front-matter/, https://gohugo.io/content-management/front-matter/
 """
@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from twin_assets.collection.crawl import BATCH, is_storable
-from twin_assets.collection.events import Checkpoint, Event, Failed, Found, Item, LeftOut, ListingComplete, Unchanged
+from twin_assets.collection.events import Checkpoint, Event, Failed, Found, Item, ListingComplete, Skipped, Unchanged
 from twin_assets.collection.registry import register
 from twin_assets.content.archives import Entry, Refused, decode, file_entry, open_zip, zip_members
 from twin_assets.content.code import CODE, CODE_NAMES, HTML, MARKDOWN, code_language
@@ -34,7 +34,7 @@ from twin_assets.language.detection import language_code
 from twin_assets.settings import Settings
 
 READ_VERSION = "1"
-"""Raised with whatever changes what a file is read as: then all are read again."""
+"""Raise it when files would be read differently: then all of them are read again."""
 SETTLED_S = 2.0
 MAX_STAMPS = 100_000
 
@@ -53,23 +53,23 @@ _LABELS = ("tags", "categories", "keywords")
 
 @register
 class FilesCrawler:
-    """Reads each file whose size or time differs from when it was last read; the content hash decides what is new."""
+    """Reads each file whose size or time has changed since the last crawl; the content hash decides what is new."""
 
     platform: ClassVar[str] = "files"
     accepted: ClassVar[str] = "a folder or a .zip of markdown, HTML and code"
     options: ClassVar[Mapping[str, str]] = {}
 
     def accepts(self, where: str) -> bool:
-        """A folder, or a file that ends with .zip."""
+        """True for a folder, or a file that ends with .zip."""
         path = Path(where).expanduser()
         return (bool(where.strip()) and path.is_dir()) or (path.suffix.lower() == ".zip" and path.is_file())
 
     def collect(self, source: Source, state: dict[str, Any], http: WebClient) -> Iterator[Event]:
-        """Every file as a document; what is no text is left out by name, what cannot be read failed by name."""
+        """Every file as a document, skipped if it is not writing, or failed if it cannot be read."""
         path = Path(source.where).expanduser()
         if not path.exists():
             raise BadSource(
-                f"{source.where} is not there: nothing is taken as deleted; mend the path, or remove the source"
+                f"{source.where} does not exist: nothing is taken as deleted; correct the path, or remove the source"
             )
         limit = Settings().max_document_bytes
         stamps = _Stamps(state, source.where)
@@ -96,10 +96,10 @@ class FilesCrawler:
 
 
 class _Stamps:
-    """Size and times of the files that were read, from one crawl to the next.
+    """The size and times of the files that were read, kept from one crawl to the next.
 
-    A file that changed within SETTLED_S before a crawl may change again without another time: it is not remembered. Nor
-    is any of more than MAX_STAMPS: MongoDB keeps a state of 16 MB.
+    A file that changed within SETTLED_S before a crawl may change again at the same time stamp, so it is not
+    remembered. With more than MAX_STAMPS files none is: MongoDB limits a state to 16 MB.
     """
 
     def __init__(self, state: Mapping[str, Any], where: str) -> None:
@@ -111,7 +111,7 @@ class _Stamps:
         self._settled = time.time_ns() - int(SETTLED_S * 1e9)
 
     def unchanged(self, name: str, status: os.stat_result) -> bool:
-        """Whether a file is as it was when it was read."""
+        """True if a file has not changed since it was read."""
         self._listed[name] = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
         if not stat.S_ISREG(status.st_mode) or self._before.get(name) != self._listed[name]:
             return False
@@ -119,23 +119,23 @@ class _Stamps:
         return True
 
     def keep(self, name: str) -> None:
-        """Remember a listed file, of which a document was made."""
+        """Remember a listed file that was made into a document."""
         if name in self._listed and max(self._listed[name][1:]) < self._settled:
             self._kept[name] = self._listed[name]
 
     @property
     def state(self) -> dict[str, Any]:
-        """For the next crawl. A list, since MongoDB takes no names with dots for keys."""
+        """The state for the next crawl; a list, since MongoDB does not take keys with dots."""
         kept = self._kept if len(self._kept) <= MAX_STAMPS else {}
         return {**self._read, "files": [[name, *stamp] for name, stamp in kept.items()]}
 
 
-def _folder_entries(root: Path, stamps: _Stamps) -> Iterator[Entry | Failed | LeftOut | Unchanged]:
+def _folder_entries(root: Path, stamps: _Stamps) -> Iterator[Entry | Failed | Skipped | Unchanged]:
     home = root.resolve()
     for path in sorted(_walk(root)):
         name = path.relative_to(root).as_posix()
-        if reason := _left_out(name):
-            yield LeftOut(name, reason)
+        if reason := _reason_to_skip(name):
+            yield Skipped(name, reason)
             continue
         try:
             if stamps.unchanged(name, path.lstat()):
@@ -143,54 +143,54 @@ def _folder_entries(root: Path, stamps: _Stamps) -> Iterator[Entry | Failed | Le
             elif path.is_dir():
                 yield _folder_event(path, name)
             elif not path.resolve().is_relative_to(home):
-                yield LeftOut(name, "is a link to outside the folder")
+                yield Skipped(name, "is a link to outside the folder")
             elif not path.is_file():
-                yield LeftOut(name, "is no regular file")
+                yield Skipped(name, "is not a regular file")
             else:
                 yield file_entry(path, root)
         except OSError as error:
             yield Failed(name, f"cannot be read: {error.strerror}")
 
 
-def _folder_event(path: Path, name: str) -> Failed | LeftOut:
+def _folder_event(path: Path, name: str) -> Failed | Skipped:
     if path.is_symlink():
-        return LeftOut(name, "is a link to a folder: links are not followed, give the folder itself as a source")
+        return Skipped(name, "is a link to a folder: links are not followed, give the folder itself as a source")
     return Failed(f"{name}/", "cannot be opened: allow reading it, or move it out; nothing is taken as deleted")
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Files below a folder; one that is left out, linked or cannot be opened stands for what it holds."""
+    """The files below a folder, and, without their contents, folders that are skipped, linked or cannot be opened."""
     try:
         paths = [(path, path.is_dir() and not path.is_symlink()) for path in folder.iterdir()]
     except OSError:
         yield folder
         return
     for path, is_folder in paths:
-        if is_folder and not _left_out_folder(path.name):
+        if is_folder and not _is_skipped_folder(path.name):
             yield from _walk(path)
         else:
             yield path
 
 
-def _zip_entries(path: Path) -> Iterator[Entry | Failed | LeftOut]:
+def _zip_entries(path: Path) -> Iterator[Entry | Failed | Skipped]:
     with open_zip(path) as archive:
         for member in zip_members(archive):
             if isinstance(member, Refused):
                 yield Failed(member.name, member.reason)
-            elif reason := _left_out(member.name):
-                yield LeftOut(member.name, reason)
+            elif reason := _reason_to_skip(member.name):
+                yield Skipped(member.name, reason)
             else:
                 yield member
 
 
-def _left_out_folder(name: str) -> bool:
+def _is_skipped_folder(name: str) -> bool:
     return name.startswith(".") or name in SKIPPED_FOLDERS
 
 
-def _left_out(name: str) -> str | None:
+def _reason_to_skip(name: str) -> str | None:
     path = PurePosixPath(name)
-    if folder := next((part for part in path.parts[:-1] if _left_out_folder(part)), None):
-        return f"lies in {folder}/, which holds no writing"
+    if folder := next((part for part in path.parts[:-1] if _is_skipped_folder(part)), None):
+        return f"is in {folder}/, which holds no writing"
     if path.name in SKIPPED_FOLDERS:
         return "is a folder that holds no writing"
     if path.name.startswith("."):
@@ -201,12 +201,12 @@ def _left_out(name: str) -> str | None:
     return None
 
 
-def _event(entry: Entry, limit: int) -> Found | Failed | LeftOut:
+def _event(entry: Entry, limit: int) -> Found | Failed | Skipped:
     try:
         item = _item(entry, limit)
     except BadItem as error:
         return Failed(entry.name, str(error))
-    return Found(item) if item else LeftOut(entry.name, "is the page of a section or a list, without text of its own")
+    return Found(item) if item else Skipped(entry.name, "is the page of a section or a list, without text of its own")
 
 
 def _item(entry: Entry, limit: int) -> Item | None:
@@ -254,7 +254,7 @@ def _html_item(entry: Entry, text: str) -> Item:
 
     page = extract_page(text)
     if page is None:
-        raise BadItem("has no main text: a menu or an empty page is no document")
+        raise BadItem("has no main text: a menu or an empty page is not a document")
     return Item(
         external_id=entry.name,
         content=page.text,
@@ -269,7 +269,7 @@ def _html_item(entry: Entry, text: str) -> Item:
 
 @dataclass(frozen=True)
 class _Fenced:
-    """A handler for python-frontmatter, whose own for TOML needs a library that knows TOML 0.5 only."""
+    """A handler for python-frontmatter, whose own TOML handler needs a library that knows only TOML 0.5."""
 
     fence: re.Pattern[str]
     load: Callable[[str], object]
@@ -283,7 +283,7 @@ class _Fenced:
 
 
 class _BareJson:
-    """Hugo's JSON: an object in front of the text, which may follow on the same line."""
+    """Hugo's JSON front matter: an object before the text, which may follow on the same line."""
 
     _start = re.compile(r"\{\s*\"[^\"\n]*\"\s*:")
 
@@ -305,12 +305,12 @@ def _toml(front: str) -> object:
         line = re.search(r"at (line \d+)", str(error))
         where = f", {line[1]}" if line else ""
         raise BadItem(
-            f"has front matter that is no TOML{where} ({error}): quote every text and date it holds"
+            f"has front matter that is not TOML{where} ({error}): quote every text and date it holds"
         ) from error
 
 
 def _json(front: str) -> object:
-    """JSON as an object, or as Middleman has it, an object's inside."""
+    """JSON as an object, or, as Middleman writes it, without the outer braces."""
     return _parsed_json(lambda: json.loads(front if front.lstrip().startswith("{") else f"{{{front}}}"))
 
 
@@ -319,10 +319,10 @@ def _parsed_json(parse: Callable[[], Any]) -> Any:
         return parse()
     except json.JSONDecodeError as error:
         raise BadItem(
-            f"has front matter that is no JSON, line {error.lineno} ({error.msg}): mend a comma or a quote there"
+            f"has front matter that is not JSON, line {error.lineno} ({error.msg}): correct a comma or a quote there"
         ) from error
     except (ValueError, RecursionError) as error:
-        raise BadItem(f"has front matter that is no JSON ({error}): mend it") from error
+        raise BadItem(f"has front matter that is not JSON ({error}): correct it") from error
 
 
 # `---toml` and `---json` end with `---`, which opens YAML where it is not after a line.
@@ -336,7 +336,7 @@ _HANDLERS = (
 
 
 def _front_matter(text: str) -> tuple[dict[str, Any], str]:
-    """What a text says about itself in front of it, and the text. Raises BadItem, with the line, for damage."""
+    """The front matter of a text, and the rest. Raises BadItem, naming the line, when the front matter is damaged."""
     import frontmatter
     import yaml
     from frontmatter.default_handlers import YAMLHandler
@@ -348,12 +348,12 @@ def _front_matter(text: str) -> tuple[dict[str, Any], str]:
     try:
         metadata, content = frontmatter.parse(text, handler=handler)
     except (ValueError, OverflowError) as error:
-        raise BadItem(f"has front matter with a date that does not exist ({error}): mend it") from error
-    # The last four for values that are not what their tag says, such as `!!bool x`.
+        raise BadItem(f"has front matter with a date that does not exist ({error}): correct it") from error
+    # The last four are for values that do not match their tag, such as `!!bool x`.
     except (yaml.YAMLError, RecursionError, AttributeError, LookupError, TypeError) as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
-        raise BadItem(f"has front matter that is no YAML{line}: quote values that hold ': ' or '#'") from error
+        raise BadItem(f"has front matter that is not YAML{line}: quote values that hold ': ' or '#'") from error
     return {str(name).lower(): value for name, value in metadata.items()}, content
 
 
@@ -383,12 +383,12 @@ def _written_item(entry: Entry, about: dict[str, Any], content: str, content_typ
 
 
 def _is_section(name: str) -> bool:
-    """Whether a file stands for its folder, as Hugo's `_index.md` does."""
+    """True if a file stands for its folder, as Hugo's `_index.md` does."""
     return PurePosixPath(name).name.lower().partition(".")[0] in ("index", "_index")
 
 
 def _dated_name(name: str) -> tuple[str | None, str]:
-    """The day and the title that a name gives: those of `_posts/2024-01-31-a-title.md`; a page's bundle names it."""
+    """The day and title in a file's name, as in `_posts/2024-01-31-a-title.md`; for an index file, in its folder's."""
     path = PurePosixPath(name)
     stem = path.parent.name if _is_section(name) and path.parent.name else path.stem
     match = _DATED_NAME.fullmatch(stem)
@@ -401,7 +401,7 @@ def _first_date(about: dict[str, Any], keys: tuple[str, ...]) -> datetime | None
 
 
 def _absolute_url(about: dict[str, Any]) -> str | None:
-    """Where the text stands, if the front matter says it whole; a path on a site that is not known is no URL."""
+    """The text's own URL, if the front matter gives a full one; a path on an unknown site is not enough."""
     for key in _ADDRESSES:
         values = about.get(key)
         for value in values if isinstance(values, list) else [values]:
@@ -419,7 +419,7 @@ def _language(about: dict[str, Any]) -> str | None:
 
 
 def _category(value: object) -> Category:
-    """Ours when it is named so; a site's own category, such as `travel`, is a label of an article."""
+    """A category of ours, if the name is one; a site's own category, such as `travel`, is a label of an article."""
     name = str(value).strip().lower().removesuffix("s")
     return Category(name) if name in set(Category) else Category.ARTICLE
 
@@ -438,20 +438,20 @@ def _visibility(about: dict[str, Any], name: str) -> Visibility:
 
 
 def _labels(about: dict[str, Any]) -> list[str]:
-    """Tags, categories and keywords, each once, and a category that is none of ours."""
+    """Tags, categories and keywords, without repetition, and a category that is not one of ours."""
     own = _scalar(about.get("category")) or ""
     labels = [own] if own and own.strip().lower().removesuffix("s") not in set(Category) else []
     return list(dict.fromkeys([*labels, *(label for key in _LABELS for label in _tags(about.get(key)))]))
 
 
 def _tags(value: object) -> list[str]:
-    """A list, or a text with commas, or as Jekyll has it with spaces."""
+    """The tags of a list, or of a text separated by commas or, as Jekyll does, by spaces."""
     if isinstance(value, str):
         value = value.split(",") if "," in value else value.split()
     return [tag for item in value if (tag := _scalar(item))] if isinstance(value, list) else []
 
 
 def _scalar(value: object) -> str | None:
-    """A value of front matter as text; None for a list or mapping, which YAML's aliases can make grow without end."""
+    """A value of front matter as text; None for a list or mapping, which YAML aliases can make enormous."""
     text = str(value) if value and isinstance(value, str | int | float | date) else ""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").strip() or None

@@ -1,7 +1,7 @@
-"""GitHub: the code, READMEs and documentation of a user's own repositories; with posts=yes what they wrote there.
+"""GitHub: the code, READMEs and documentation of a user's own repositories; with posts=yes also their issues and so on.
 
-What did not change is told by `pushed_at` and by hashes, not by ETags: a user's repositories are one request for each
-hundred, and a 304 in its place would still be one. PyGithub speaks the API; its requests go through a `Network`.
+`pushed_at` and hashes show what has changed, rather than ETags: listing a user's repositories takes one request per
+hundred, and a 304 would still be a request. PyGithub calls the API; its requests go through a `Network`.
 
 See: https://docs.github.com/en/rest/repos/repos, https://docs.github.com/en/rest/git/trees
 """
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote, urlsplit
 
 from twin_assets.collection.events import Event, Item
-from twin_assets.collection.forge import Listing, Network, Reply, Repository, Tree, crawl_forge
+from twin_assets.collection.forge import LibraryResponse, Listing, Network, Repository, Tree, crawl_forge
 from twin_assets.collection.registry import register, wants
-from twin_assets.content.repositories import TreeFile, commit_text, left_out_folder, without_furniture
+from twin_assets.content.repositories import TreeFile, commit_text, reason_to_skip_folder, without_badges
 from twin_assets.content.web import USER_AGENT, StatusError, WebClient
 from twin_assets.documents import Category, Source, Visibility
 from twin_assets.errors import BadItem, BadSource
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 API = "https://api.github.com"
 BAD_REQUEST, NOT_FOUND, EMPTY, DISABLED = 400, 404, 409, 410
 SAID = 200
-"""Characters of an API's own words that an error quotes."""
+"""An error quotes at most this many characters of the API's own message."""
 
-_PLACE = re.compile(
+_LOCATION = re.compile(
     r"(?:github:|https?://(?:www\.)?github\.com/)@?(?P<user>[a-z\d](?:[a-z\d_-]*[a-z\d])?)(?:/(?P<repository>[\w.-]+?))?"
     r"(?:\.git)?/?",
     re.IGNORECASE,
@@ -38,7 +38,7 @@ _PLACE = re.compile(
 
 @register
 class GithubCrawler:
-    """Reads a user's repositories, or a single one."""
+    """Reads a user's repositories, or a single repository."""
 
     platform: ClassVar[str] = "github"
     accepted: ClassVar[str] = "github:user, https://github.com/user, or https://github.com/user/repository"
@@ -49,11 +49,11 @@ class GithubCrawler:
     }
 
     def accepts(self, where: str) -> bool:
-        """A user or a repository on github.com, or after `github:`."""
-        return bool(_PLACE.fullmatch(where.strip()))
+        """True for a user or a repository on github.com, or after `github:`."""
+        return bool(_LOCATION.fullmatch(where.strip()))
 
     def collect(self, source: Source, state: dict[str, Any], http: WebClient) -> Iterator[Event]:
-        """What did not change since the last crawl is not fetched."""
+        """Crawl what has changed since the last crawl."""
         forge = _Github(source, http)
         try:
             yield from crawl_forge(forge, state, posts=wants(source, "posts"))
@@ -62,13 +62,13 @@ class GithubCrawler:
 
 
 class _Github:
-    """A `Forge`."""
+    """GitHub as a `Forge`."""
 
     def __init__(self, source: Source, http: WebClient) -> None:
-        place = _PLACE.fullmatch(source.where.strip())
-        if place is None:
-            raise BadSource(f"{source.where!r} is no place on GitHub: give {GithubCrawler.accepted}")
-        self._user, self._name = place["user"], place["repository"]
+        location = _LOCATION.fullmatch(source.where.strip())
+        if location is None:
+            raise BadSource(f"{source.where!r} is not on GitHub: give {GithubCrawler.accepted}")
+        self._user, self._name = location["user"], location["repository"]
         self._author = source.options.get("author") or self._user
         self._requester = _requester(source, http)
 
@@ -81,7 +81,7 @@ class _Github:
         from github.NamedUser import NamedUser
 
         own = self._own_account()
-        with _in_our_words(f"the repositories of GitHub user {self._user}"):
+        with _translated_errors(f"the repositories of GitHub user {self._user}"):
             pages = (
                 own.get_repos(affiliation="owner", sort="full_name")
                 if own
@@ -89,7 +89,7 @@ class _Github:
             )
             repositories = [_described(repository) for repository in pages]
         if not repositories:
-            raise BadItem(f"GitHub user {self._user} has no repositories: mend the name, or give a repository's URL")
+            raise BadItem(f"GitHub user {self._user} has no repositories: correct the name, or give a repository's URL")
         return Listing(repositories, shows_private=own is not None)
 
     def tree(self, repository: Repository) -> Tree:
@@ -103,12 +103,12 @@ class _Github:
     def blob(self, repository: Repository, file: TreeFile, max_bytes: int) -> bytes:
         from base64 import b64decode
 
-        with _in_our_words(f"{repository.name}/{file.path}"):
+        with _translated_errors(f"{repository.name}/{file.path}"):
             blob = self._api(repository).get_git_blob(file.sha)
             return b64decode(blob.content) if blob.encoding == "base64" else blob.content.encode()
 
     def commits(self, repository: Repository) -> list[Item]:
-        with _in_our_words(f"the commits of {repository.name}"):
+        with _translated_errors(f"the commits of {repository.name}"):
             commits = self._api(repository).get_commits(sha=repository.branch, author=self._author)
             return [
                 Item(
@@ -131,12 +131,12 @@ class _Github:
 
         author = NamedUser(self._requester, {}, {"login": self._author}, completed=True)
         try:
-            with _in_our_words(f"the issues of {repository.name}"):
+            with _translated_errors(f"the issues of {repository.name}"):
                 issues = list(self._api(repository).get_issues(state="all", creator=author))
                 return [
                     Item(
                         external_id=f"{repository.name}#{issue.number}",
-                        content=without_furniture(issue.body or ""),
+                        content=without_badges(issue.body or ""),
                         category=Category.POST,
                         url=issue.html_url,
                         title=issue.title,
@@ -156,14 +156,14 @@ class _Github:
             raise
 
     def _own_account(self) -> Any:
-        """The token's account when it is the source's user: then private repositories are listed too. Else None."""
+        """The token's account if it is the source's user, whose private repositories are then listed; else None."""
         # Any: PyGithub's AuthenticatedUser, imported only where it is needed.
         from github.AuthenticatedUser import AuthenticatedUser
 
         if not self._requester.auth:
             return None
         try:
-            with _in_our_words("the token's account"):
+            with _translated_errors("the token's account"):
                 account = AuthenticatedUser(self._requester, url="/user").complete()
                 return account if account.login.casefold() == self._user.casefold() else None
         except StatusError:
@@ -173,21 +173,21 @@ class _Github:
         from github.Repository import Repository as ApiRepository
 
         try:
-            with _in_our_words(f"repository {name}"):
+            with _translated_errors(f"repository {name}"):
                 repository = _described(ApiRepository(self._requester, url=f"/repos/{name}").complete())
         except StatusError as error:
             if error.status != NOT_FOUND:
                 raise
             raise BadItem(
-                f"GitHub shows no repository {name}: mend the name, or, for a private one, give its owner's token"
+                f"GitHub shows no repository {name}: correct the name, or, for a private one, give its owner's token"
             ) from None
         if repository.reason:
             raise BadSource(f"{name} {repository.reason}: give a repository that its author wrote")
         return repository
 
     def _tree_below(self, repository: Repository, sha: str, folder: str) -> Tree:
-        """All files below a tree. GitHub cuts off what has more than 100,000 entries: then folder by folder."""
-        with _in_our_words(f"the files of {repository.name}/{folder}"):
+        """All files below a tree; folder by folder where GitHub cuts off a tree of more than 100,000 entries."""
+        with _translated_errors(f"the files of {repository.name}/{folder}"):
             tree = self._api(repository).get_git_tree(sha, recursive=True)
             if not tree.truncated:
                 return Tree([_file(entry, folder) for entry in tree.tree if entry.type == "blob"])
@@ -196,7 +196,7 @@ class _Github:
             folders = [(f"{folder}{entry.path}/", entry.sha) for entry in level.tree if entry.type == "tree"]
             missing: tuple[str, ...] = (folder,) if level.truncated else ()
         for path, below in folders:
-            if not left_out_folder(path):
+            if not reason_to_skip_folder(path):
                 found = self._tree_below(repository, below, path)
                 files, missing = files + found.files, missing + found.missing
         return Tree(files, missing)
@@ -228,7 +228,7 @@ def _file(entry: Any, folder: str) -> TreeFile:
 
 
 def _requester(source: Source, http: WebClient) -> "Requester":
-    """PyGithub's own way to the API, through a `Network` and to the API's own URLs alone."""
+    """PyGithub's requester, which sends requests through a `Network`, and only to the API's own URLs."""
     from github.Auth import Token
     from github.Requester import Requester
 
@@ -241,12 +241,12 @@ def _requester(source: Source, http: WebClient) -> "Requester":
         ) -> tuple[int, dict[str, Any], str]:
             if not url.startswith(("/", f"{api}/")):
                 raise BadItem(f"{network.host} leads to {urlsplit(url).hostname}: nothing is sent there")
-            answer = network.ask(lambda: _reply(super(Guarded, self).requestJson(verb, url, *args, **kwargs)))
-            if answer[0] < BAD_REQUEST and not answer[2].lstrip().startswith(("{", "[")):
+            response = network.ask(lambda: _reply(super(Guarded, self).requestJson(verb, url, *args, **kwargs)))
+            if response[0] < BAD_REQUEST and not response[2].lstrip().startswith(("{", "[")):
                 raise BadItem(
-                    f"{api} is no API of GitHub's, it answers with something other than JSON: mend option api"
+                    f"{api} is not an API of GitHub's, it answers with something other than JSON: correct option api"
                 )
-            return answer
+            return response
 
     return Guarded(
         auth=Token(network.token) if network.token else None,
@@ -261,14 +261,14 @@ def _requester(source: Source, http: WebClient) -> "Requester":
     )
 
 
-def _reply(answer: tuple[int, dict[str, Any], str]) -> Reply[tuple[int, dict[str, Any], str]]:
-    status, headers, text = answer
-    return Reply(status, headers, text, answer)
+def _reply(response: tuple[int, dict[str, Any], str]) -> LibraryResponse[tuple[int, dict[str, Any], str]]:
+    status, headers, text = response
+    return LibraryResponse(status, headers, text, response)
 
 
 @contextmanager
-def _in_our_words(what: str) -> Iterator[None]:
-    """Errors of PyGithub as ours. Its own are dropped: they hold headers and whole answers."""
+def _translated_errors(what: str) -> Iterator[None]:
+    """Raise PyGithub's errors as ours, without the originals, which contain headers and whole responses."""
     from github.GithubException import BadAttributeException, GithubException
 
     try:
@@ -277,4 +277,4 @@ def _in_our_words(what: str) -> Iterator[None]:
         said = f" ({error.message[:SAID]})" if error.message else ""
         raise StatusError(f"{what}: GitHub answered {error.status}{said}", error.status, b"") from None
     except (BadAttributeException, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
-        raise BadItem(f"{what}: the answer is not what GitHub's API gives; mend option api if it is set") from None
+        raise BadItem(f"{what}: the answer is not what GitHub's API gives; correct option api if it is set") from None

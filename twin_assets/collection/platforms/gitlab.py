@@ -1,8 +1,8 @@
-"""GitLab, gitlab.com or anybody's own: code, READMEs and documentation; with posts=yes what the author wrote there.
+"""GitLab, at gitlab.com or elsewhere: code, READMEs and documentation; with posts=yes also issues and so on.
 
-GitLab moves a project's `last_activity_at` once an hour at most, so that an equal one proves that there was no push
-only when it is older than that; hashes tell which files changed. python-gitlab speaks the API, over a session that
-sends its requests through a `Network`.
+GitLab updates a project's `last_activity_at` at most once an hour, so an equal time proves that there was no push only
+when it is older than that; hashes show which files changed. python-gitlab calls the API, over a session that sends its
+requests through a `Network`.
 
 See: https://docs.gitlab.com/api/projects/, https://docs.gitlab.com/api/repositories/
 """
@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote, urlsplit
 
 from twin_assets.collection.events import Event, Item
-from twin_assets.collection.forge import Listing, Network, Reply, Repository, TooLarge, Tree, crawl_forge
+from twin_assets.collection.forge import LibraryResponse, Listing, Network, Repository, TooLarge, Tree, crawl_forge
 from twin_assets.collection.registry import register, wants
 from twin_assets.content.extraction import parse_date
-from twin_assets.content.repositories import TreeFile, commit_text, without_furniture
+from twin_assets.content.repositories import TreeFile, commit_text, without_badges
 from twin_assets.content.web import USER_AGENT, StatusError, WebClient, host_of
 from twin_assets.documents import Category, Source
 from twin_assets.errors import BadItem, BadSource
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 HOME = "https://gitlab.com"
 PREFIX = "gitlab:"
 ACTIVITY_INTERVAL = timedelta(hours=2)
-"""Twice RESET_PROJECT_ACTIVITY_INTERVAL of GitLab's app/models/event.rb, for clocks that differ."""
+"""Twice RESET_PROJECT_ACTIVITY_INTERVAL in GitLab's app/models/event.rb, to allow for clocks that differ."""
 MAX_ENTRIES = 100_000
-"""Files and folders of one project; GitHub's limit, so that a server cannot send pages without end."""
+"""The most files and folders read of one project, as on GitHub, so that a server cannot send endless pages."""
 FORBIDDEN, NOT_FOUND = 403, 404
 SAID = 200
-"""Characters of an API's own words that an error quotes."""
+"""An error quotes at most this many characters of the API's own message."""
 
 
 @register
 class GitlabCrawler:
-    """Reads a user's projects, or a single one."""
+    """Reads a user's projects, or a single project."""
 
     platform: ClassVar[str] = "gitlab"
     accepted: ClassVar[str] = (
@@ -54,14 +54,14 @@ class GitlabCrawler:
     }
 
     def accepts(self, where: str) -> bool:
-        """A path on gitlab.com, or anything after `gitlab:`; another host's URL does not say that GitLab answers it."""
+        """True for a path on gitlab.com, or anything after `gitlab:`: another URL does not show that it is GitLab's."""
         where = where.strip()
         if where.startswith(PREFIX):
             return len(where) > len(PREFIX)
         return host_of(where) in ("gitlab.com", "www.gitlab.com") and len(urlsplit(where).path) > 1
 
     def collect(self, source: Source, state: dict[str, Any], http: WebClient) -> Iterator[Event]:
-        """What did not change since the last crawl is not fetched."""
+        """Crawl what has changed since the last crawl."""
         forge = _Gitlab(source, http)
         try:
             yield from crawl_forge(forge, state, posts=wants(source, "posts"))
@@ -70,10 +70,10 @@ class GitlabCrawler:
 
 
 class _Gitlab:
-    """A `Forge`."""
+    """GitLab as a `Forge`."""
 
     def __init__(self, source: Source, http: WebClient) -> None:
-        self._home, self._path = _place(source.where, source.options.get("api"))
+        self._home, self._path = _location(source.where, source.options.get("api"))
         self._author = source.options.get("author")
         self._names: dict[str, str] = {}
         self._has_token = source.token_env is not None
@@ -85,21 +85,21 @@ class _Gitlab:
     def listing(self) -> Listing:
         if "/" in self._path:
             return Listing([self._single()], shows_private=self._has_token)
-        with _in_our_words(f"the projects of GitLab user {self._path}"):
+        with _translated_errors(f"the projects of GitLab user {self._path}"):
             users = self._api.users.list(username=self._path, get_all=True)
             if not users:
-                raise BadItem(f"{self._home} shows no user {self._path}: mend the name, or give a project's URL")
+                raise BadItem(f"{self._home} shows no user {self._path}: correct the name, or give a project's URL")
             self._author = self._author or str(users[0].username)
             self._names[str(users[0].username)] = str(users[0].name)
             projects = users[0].projects.list(iterator=True, order_by="id", sort="asc")
             repositories = [_described(project.attributes) for project in projects]
             own = self._has_token and self._own_name().casefold() == self._path.casefold()
         if not repositories:
-            raise BadItem(f"GitLab user {self._path} has no projects: mend the name, or give a project's URL")
+            raise BadItem(f"GitLab user {self._path} has no projects: correct the name, or give a project's URL")
         return Listing(repositories, shows_private=own)
 
     def tree(self, repository: Repository) -> Tree:
-        with _in_our_words(f"the files of {repository.name}"):
+        with _translated_errors(f"the files of {repository.name}"):
             entries = self._project(repository).repository_tree(
                 ref=repository.branch, recursive=True, iterator=True, per_page=100, pagination="keyset"
             )
@@ -108,11 +108,11 @@ class _Gitlab:
             return Tree(files, missing=("",) if len(found) > MAX_ENTRIES else ())
 
     def blob(self, repository: Repository, file: TreeFile, max_bytes: int) -> bytes:
-        with _in_our_words(f"{repository.name}/{file.path}"), self._adapter.at_most(max_bytes):
+        with _translated_errors(f"{repository.name}/{file.path}"), self._adapter.at_most(max_bytes):
             return bytes(self._project(repository).repository_raw_blob(file.sha))
 
     def commits(self, repository: Repository) -> list[Item]:
-        with _in_our_words(f"the commits of {repository.name}"):
+        with _translated_errors(f"the commits of {repository.name}"):
             name = self._author_name()
             commits = self._project(repository).commits.list(ref_name=repository.branch, author=name, iterator=True)
             return [
@@ -142,10 +142,10 @@ class _Gitlab:
         ]
 
     def _opened(self, repository: Repository, manager: Any, author: str) -> list[Any]:
-        """What the author opened of one kind; nothing where the project has that switched off."""
+        """What the author opened of one kind; nothing where the project has switched that kind off."""
         # Any: python-gitlab's managers have no common type with `list`.
         try:
-            with _in_our_words(f"the issues and merge requests of {repository.name}"):
+            with _translated_errors(f"the issues and merge requests of {repository.name}"):
                 return list(manager.list(author_username=author, scope="all", state="all", iterator=True))
         except StatusError as error:
             if error.status in (FORBIDDEN, NOT_FOUND):
@@ -154,7 +154,7 @@ class _Gitlab:
 
     def _single(self) -> Repository:
         try:
-            with _in_our_words(f"project {self._path}"):
+            with _translated_errors(f"project {self._path}"):
                 about = self._api.projects.get(self._path).attributes
                 repository = _described(about)
                 if about["namespace"]["kind"] == "user":
@@ -163,7 +163,7 @@ class _Gitlab:
             if error.status != NOT_FOUND:
                 raise
             raise BadItem(
-                f"{self._home} shows no project {self._path}: mend the path, or, for a private one, give a token"
+                f"{self._home} shows no project {self._path}: correct the path, or, for a private one, give a token"
             ) from None
         if "forked_from_project" in about:
             raise BadSource(f"{self._path} {repository.reason}: give a project that its author wrote")
@@ -174,19 +174,19 @@ class _Gitlab:
         return str(self._api.user.username) if self._api.user else ""
 
     def _author_name(self) -> str:
-        """The name that stands in the author's commits: GitLab's commits know no accounts."""
+        """The name in the author's commits: GitLab does not link commits to accounts."""
         author = self._known_author()
         if author not in self._names:
             users = self._api.users.list(username=author, get_all=True)
             if not users:
-                raise BadSource(f"{self._home} shows no user {author}: mend the source's option author")
+                raise BadSource(f"{self._home} shows no user {author}: correct the source's option author")
             self._names[author] = str(users[0].name)
         return self._names[author]
 
     def _known_author(self) -> str:
         if not self._author:
             raise BadSource(
-                f"{self._path} is a group's: with posts=yes, name its author's account in the option author"
+                f"{self._path} belongs to a group: with posts=yes, name the author's account in the option author"
             )
         return self._author
 
@@ -195,7 +195,7 @@ class _Gitlab:
         return self._api.projects.get(repository.id, lazy=True)
 
 
-def _place(where: str, api: str | None) -> tuple[str, str]:
+def _location(where: str, api: str | None) -> tuple[str, str]:
     """The server's URL and the path on it of a user or project."""
     rest = where.strip().removeprefix(PREFIX)
     home, path = HOME, rest
@@ -207,7 +207,7 @@ def _place(where: str, api: str | None) -> tuple[str, str]:
         home, path = api.rstrip("/"), path.removeprefix(urlsplit(api).path.rstrip("/"))
     path = path.split("/-/")[0].strip("/").removeprefix("@").removesuffix(".git")
     if not path:
-        raise BadSource(f"{where!r} names nobody: give {GitlabCrawler.accepted}")
+        raise BadSource(f"{where!r} names no user or project: give {GitlabCrawler.accepted}")
     return home, path
 
 
@@ -234,10 +234,10 @@ def _described(about: dict[str, Any]) -> Repository:
 
 
 def _discussion(repository: Repository, kind: str, mark: str, about: dict[str, Any]) -> Item:
-    with _in_our_words(f"the issues and merge requests of {repository.name}"):
+    with _translated_errors(f"the issues and merge requests of {repository.name}"):
         return Item(
             external_id=f"{repository.name}{mark}{about['iid']}",
-            content=without_furniture(about["description"] or ""),
+            content=without_badges(about["description"] or ""),
             category=Category.POST,
             url=about["web_url"],
             title=about["title"],
@@ -249,7 +249,7 @@ def _discussion(repository: Repository, kind: str, mark: str, about: dict[str, A
 
 
 def _client(source: Source, http: WebClient, home: str) -> tuple["gitlab.Gitlab", Any]:
-    """python-gitlab over a session that goes through a `Network`, and the session's adapter."""
+    """python-gitlab's client over a session that uses a `Network`, and the session's adapter."""
     import gitlab
     import requests
 
@@ -257,7 +257,7 @@ def _client(source: Source, http: WebClient, home: str) -> tuple["gitlab.Gitlab"
     session, adapter = requests.Session(), _adapter(network, home)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
-    session.auth = lambda request: request  # else requests looks for one in ~/.netrc
+    session.auth = lambda request: request  # otherwise requests looks for a login in ~/.netrc
     api = gitlab.Gitlab(
         home,
         private_token=network.token,
@@ -275,7 +275,7 @@ def _adapter(network: Network, home: str) -> Any:
     from requests.adapters import HTTPAdapter
 
     class Guarded(HTTPAdapter):
-        """Sends each request of a session, those after redirects too, and reads bounded answers."""
+        """Sends each request of a session, also after redirects, and limits the size of responses."""
 
         max_bytes = network.settings.max_response_bytes
 
@@ -289,15 +289,15 @@ def _adapter(network: Network, home: str) -> Any:
 
         def send(self, request: "requests.PreparedRequest", *args: Any, **kwargs: Any) -> "requests.Response":
             if not str(request.url).startswith(f"{home}/"):
-                # requests takes Authorization out of what is redirected to another host, and leaves this in.
+                # On a redirect to another host requests drops Authorization, but not this header.
                 request.headers.pop("PRIVATE-TOKEN", None)
             return network.ask(lambda: _reply(super(Guarded, self).send(request, *args, **kwargs), self.max_bytes))
 
     return Guarded()
 
 
-def _reply(response: "requests.Response", max_bytes: int) -> Reply["requests.Response"]:
-    """A response with its body read, which requests alone would do without a limit."""
+def _reply(response: "requests.Response", max_bytes: int) -> LibraryResponse["requests.Response"]:
+    """Read a response's body, which requests alone would do without a limit."""
     body = bytearray()
     for block in response.raw.stream(65_536, decode_content=True):
         body += block
@@ -305,12 +305,12 @@ def _reply(response: "requests.Response", max_bytes: int) -> Reply["requests.Res
             response.close()
             raise TooLarge(f"{urlsplit(response.url).hostname} answered with more than {max_bytes:,} bytes")
     response.raw = io.BytesIO(body)
-    return Reply(response.status_code, response.headers, body[:1_000].decode(errors="replace"), response)
+    return LibraryResponse(response.status_code, response.headers, body[:1_000].decode(errors="replace"), response)
 
 
 @contextmanager
-def _in_our_words(what: str) -> Iterator[None]:
-    """Errors of python-gitlab as ours. Its own are dropped: they hold whole answers."""
+def _translated_errors(what: str) -> Iterator[None]:
+    """Raise python-gitlab's errors as ours, without the originals, which contain whole responses."""
     import requests
     from gitlab.exceptions import GitlabError
 

@@ -1,7 +1,7 @@
 """Medium: the feed of a member or a publication, one story's page, or the archive that Medium gives its members.
 
-A feed holds the last ten stories, so it never says what is gone, and of members-only stories no more than a teaser,
-which is refused: the history comes from the archive. Both, and every URL, name a story by the same hex digits.
+A feed has only the last ten stories, so it never says what is gone, and only a teaser of members-only stories, which is
+refused: the history comes from the archive. Feed, archive and URLs all identify a story by the same hex digits.
 See: https://help.medium.com/hc/en-us/articles/214874118 (feeds) and /115004745787 (the archive).
 """
 
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit, urlunsplit
 
-from twin_assets.collection.events import Event, Failed, Found, Item, LeftOut, ListingComplete
+from twin_assets.collection.events import Event, Failed, Found, Item, ListingComplete, Skipped
 from twin_assets.collection.registry import register, wants
-from twin_assets.content.access_walls import refuse_walls
+from twin_assets.content.access_walls import refuse_access_wall
 from twin_assets.content.archives import Archive
 from twin_assets.content.extraction import extract_page, parse_date
 from twin_assets.content.feeds import FeedEntry, by_author, inner_html, parse_html, plain_text, read_feed, remove
-from twin_assets.content.web import Answer, WebClient, host_of
+from twin_assets.content.web import Response, WebClient, host_of
 from twin_assets.documents import Category, Source
 from twin_assets.errors import BadItem, BadSource
 from twin_assets.settings import Settings
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 HOME = "https://medium.com"
 OWN_DOMAIN = "medium:"
-"""Written before the URL of a publication that has a domain of its own, which does not show that it is Medium's."""
+"""The prefix for the URL of a publication on its own domain, which does not show that it is on Medium."""
 RESERVED = frozenset({"", "feed", "m", "me", "p", "plans", "search", "tag", "topic", "topics", "new-story"})
-"""First parts of medium.com's paths that are no publication."""
+"""First parts of paths on medium.com that are not publications."""
 LONG_RESPONSE_WORDS = 500
-"""A piece without a title that is longer stands for itself, and is no response."""
+"""A piece without a title that has more words than this is a story, not a response."""
 USE_THE_ARCHIVE = "use the archive that Medium gives you, which has the whole text"
 
 _HANDLE = re.compile(r"@[\w.-]+")
@@ -46,8 +46,8 @@ HEADINGS = ("h1", "h2", "h3", "h4")
 
 
 @dataclass(frozen=True)
-class _Place:
-    """A feed, or with a story_id a story's page."""
+class _Location:
+    """The URL of a feed or, with a story_id, of a story's page."""
 
     url: str
     story_id: str | None = None
@@ -55,7 +55,7 @@ class _Place:
 
 @register
 class MediumCrawler:
-    """Reads the last ten stories live, all of them from the export."""
+    """Reads the last ten stories live, and all of them from the export."""
 
     platform: ClassVar[str] = "medium"
     accepted: ClassVar[str] = (
@@ -73,31 +73,31 @@ class MediumCrawler:
     )
 
     def accepts(self, where: str) -> bool:
-        """A handle, or a URL on medium.com that leads to a feed or a story."""
-        return _place(where) is not None
+        """True for a handle, or a URL on medium.com that leads to a feed or a story."""
+        return _location(where) is not None
 
     def collect(self, source: Source, state: dict[str, Any], http: WebClient) -> Iterator[Event]:
-        """The feed's stories, or the one story."""
-        place = _place(source.where)
-        if place is None:
-            raise BadSource(f"{source.where} is no place on Medium: give {self.accepted}")
-        url = _moved(place.url, source.options.get("api"))
-        if place.story_id:
-            yield Found(_story(url, place.story_id, http))
+        """Crawl the feed's stories, or the one story."""
+        location = _location(source.where)
+        if location is None:
+            raise BadSource(f"{source.where} is not on Medium: give {self.accepted}")
+        url = _moved(location.url, source.options.get("api"))
+        if location.story_id:
+            yield Found(_story(url, location.story_id, http))
         else:
             yield from _feed(url, source, http)
 
     def recognises(self, names: Collection[str]) -> bool:
-        """By the names of the stories' files, date or `draft`, title and id."""
+        """Recognise it by the names of the stories' files: date or `draft`, title and id."""
         return "posts.csv" not in names and any(_STORY_FILE.fullmatch(name) for name in names)
 
     def needs_archives(self, source: Source) -> bool:
-        """Always, but for a single story: a feed gives ten."""
-        place = _place(source.where)
-        return place is None or place.story_id is None
+        """True except for a single story: a feed has only ten."""
+        location = _location(source.where)
+        return location is None or location.story_id is None
 
     def import_archive(self, source: Source, archive: Archive) -> Iterator[Event]:
-        """Every story and draft of the member."""
+        """Read every story and draft of the member."""
         stories = {name: match for name in archive.names if (match := _STORY_FILE.fullmatch(name))}
         if not stories:
             raise BadSource(
@@ -110,28 +110,28 @@ class MediumCrawler:
             except BadItem as error:
                 yield Failed(match["id"], f"{name} {error}")
             else:
-                yield _taken(item, source)
-        # A few files picked out of an archive list nothing; a member that was refused may be a story.
+                yield _event(item, source)
+        # A few files picked out of an archive are not a complete listing; a refused member may be a story.
         if not archive.refused and any(name == "README.html" or name.startswith("profile/") for name in archive.names):
             yield ListingComplete()
 
 
-def _place(where: str) -> _Place | None:
+def _location(where: str) -> _Location | None:
     text = where.strip()
     own_domain = text.startswith(OWN_DOMAIN)
     text = text.removeprefix(OWN_DOMAIN)
     if _HANDLE.fullmatch(text):
-        return _Place(f"{HOME}/feed/{text}")
+        return _Location(f"{HOME}/feed/{text}")
     host = host_of(text)
     if host is None or not (own_domain or host == "medium.com" or host.endswith(".medium.com")):
         return None
     if story_id := _story_id(text):
-        return _Place(_without_query(text), story_id)
+        return _Location(_without_query(text), story_id)
     parts = urlsplit(text)
     if host in ("medium.com", "www.medium.com"):
         name = parts.path.strip("/").removeprefix("feed/").partition("/")[0]
-        return None if name in RESERVED else _Place(f"{HOME}/feed/{name}")
-    return _Place(f"{parts.scheme}://{parts.netloc}/feed")
+        return None if name in RESERVED else _Location(f"{HOME}/feed/{name}")
+    return _Location(f"{parts.scheme}://{parts.netloc}/feed")
 
 
 def _story_id(url: str | None) -> str | None:
@@ -145,18 +145,18 @@ def _without_query(url: str) -> str:
 
 
 def _moved(url: str, home: str | None) -> str:
-    """The URL at another home, such as a mirror."""
+    """The same path on another host, such as a mirror."""
     parts = urlsplit(url)
     return f"{home.rstrip('/')}{parts.path}" if home else url
 
 
 def _story(url: str, story_id: str, http: WebClient) -> Item:
     try:
-        answer = http.get(url)
-        refuse_walls(answer)
-        page = extract_page(answer.text, answer.url)
+        response = http.get(url)
+        refuse_access_wall(response)
+        page = extract_page(response.text, response.url)
         if page is None:
-            raise BadItem(f"{url} has no main text (got {answer.described()})")
+            raise BadItem(f"{url} has no main text (got {response.described()})")
     except BadItem as error:
         raise BadSource(f"{error}: nothing is taken as deleted; {USE_THE_ARCHIVE}") from error
     return Item(
@@ -182,30 +182,30 @@ def _feed(url: str, source: Source, http: WebClient) -> Iterator[Event]:
         except BadItem as error:
             yield Failed(story_id, f"{entry.title or entry.url} {error}")
         else:
-            yield _taken(item, source)
+            yield _event(item, source)
     for entry in others:
-        yield LeftOut(entry.url or entry.name, f"is by {entry.author or 'nobody who is named'}")
+        yield Skipped(entry.url or entry.name, f"is by {entry.author or 'an unnamed author'}")
 
 
 def _entries(url: str, http: WebClient) -> list[FeedEntry]:
     try:
-        answer = http.get(url)
-        entries = read_feed(answer)
+        response = http.get(url)
+        entries = read_feed(response)
         if not entries:
-            raise BadItem(_why_empty(answer))
+            raise BadItem(_why_empty(response))
     except BadItem as error:
-        raise BadSource(f"{error}: nothing is taken as deleted; mend the name, or {USE_THE_ARCHIVE}") from error
+        raise BadSource(f"{error}: nothing is taken as deleted; correct the name, or {USE_THE_ARCHIVE}") from error
     return entries
 
 
-def _why_empty(answer: Answer) -> str:
-    refuse_walls(answer)
-    return f"feed {answer.url} has no stories (got {answer.described()})"
+def _why_empty(response: Response) -> str:
+    refuse_access_wall(response)
+    return f"feed {response.url} has no stories (got {response.described()})"
 
 
 def _entry_item(entry: FeedEntry, story_id: str) -> Item:
     if not entry.is_whole or "medium-feed-snippet" in entry.html:
-        raise BadItem(f"is for members only, and the feed has no more than its beginning: {USE_THE_ARCHIVE}")
+        raise BadItem(f"is for members only, and the feed has only its beginning: {USE_THE_ARCHIVE}")
     body = parse_html(entry.html)
     is_response = not entry.tags and _is_response(body, entry.title or "")
     return Item(
@@ -223,7 +223,7 @@ def _entry_item(entry: FeedEntry, story_id: str) -> Item:
 
 def _archived(html: str, story_id: str, is_draft: bool) -> Item:
     page = parse_html(html)
-    # One section per divider is nested in the body: whoever stops at the first end of a section loses the rest.
+    # The body has a nested section per divider: stopping at the first end of a section would lose the rest.
     body = next(iter(page.find_class("e-content")), None)
     if body is None:
         raise BadItem("has no section e-content: Medium has changed its archives")
@@ -244,11 +244,11 @@ def _archived(html: str, story_id: str, is_draft: bool) -> Item:
     )
 
 
-def _taken(item: Item, source: Source) -> Event:
+def _event(item: Item, source: Source) -> Event:
     if not item.content:
-        return LeftOut(item.url or item.external_id, "has no text of its own")
+        return Skipped(item.url or item.external_id, "has no text of its own")
     if item.metadata["response"] and not wants(source, "responses"):
-        return LeftOut(
+        return Skipped(
             item.url or item.external_id, "answers somebody's story; --option responses=yes takes it as a post"
         )
     return Found(item)
@@ -259,7 +259,7 @@ def _first(page: "HtmlElement", name: str) -> str:
 
 
 def _is_response(body: "HtmlElement", title: str) -> bool:
-    """Whether a piece answers somebody: short, without a heading, and named by how its text begins."""
+    """True if a piece answers somebody: it is short, has no heading, and its title is how its text begins."""
     first = next(
         (element for element in body.iter("p", "blockquote", "pre", "li", *HEADINGS) if plain_text(element)), None
     )
@@ -287,7 +287,7 @@ def _repeated_title(body: "HtmlElement", title: str) -> "list[HtmlElement]":
 
 
 def _syndication_note(body: "HtmlElement") -> "list[HtmlElement]":
-    """The last "TITLE was originally published in PUBLICATION on Medium, where people …" and the line above it."""
+    """The final "TITLE was originally published in PUBLICATION on Medium, where people …" and the rule above it."""
     notes = [element for element in body.iter("p") if _SYNDICATED.search(plain_text(element))][-1:]
     lines = [line for note in notes if (line := note.getprevious()) is not None and line.tag == "hr"]
     return notes + lines

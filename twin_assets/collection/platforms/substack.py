@@ -1,9 +1,9 @@
-"""Substack: a publication's archive by the endpoint that its own pages use, its feed, or the export of its owner.
+"""Substack: a publication's archive through the endpoint that its own pages use, its feed, or its owner's export.
 
-The endpoints are undocumented and may change any day; the feed of the newest posts is then read instead, and that is
-said. A post goes by its slug in every way in, the one name that the feed has too; a draft, whose slug comes with its
-publication, by its number. What the archive listed once and lists no more is gone, and nothing else: it never listed
-the drafts that come by export. See: https://support.substack.com/hc/en-us/articles/360037466012 (export).
+The endpoints are undocumented and may change any day; then the feed of the newest posts is read instead, and the report
+says so. A post is always identified by its slug, the only name that the feed has too; a draft, which gets its slug when
+it is published, by its number. A post is gone when the archive once listed it and no longer does: the archive never
+listed the drafts that come by export. See: https://support.substack.com/hc/en-us/articles/360037466012 (export).
 """
 
 import csv
@@ -24,13 +24,13 @@ from twin_assets.collection.events import (
     Found,
     Gone,
     Item,
-    LeftOut,
     ListingComplete,
+    Skipped,
     Unchanged,
 )
-from twin_assets.collection.places import INBOX
+from twin_assets.collection.locations import INBOX
 from twin_assets.collection.registry import register
-from twin_assets.content.access_walls import refuse_walls
+from twin_assets.content.access_walls import refuse_access_wall
 from twin_assets.content.archives import Archive
 from twin_assets.content.extraction import parse_date
 from twin_assets.content.feeds import (
@@ -43,7 +43,7 @@ from twin_assets.content.feeds import (
     remove,
     xml_text,
 )
-from twin_assets.content.web import Answer, StatusError, WebClient, host_of
+from twin_assets.content.web import Response, StatusError, WebClient, host_of
 from twin_assets.documents import Category, Source, digest
 from twin_assets.errors import BadItem, BadSource
 from twin_assets.settings import Settings
@@ -53,22 +53,22 @@ if TYPE_CHECKING:
 
 HOST = ".substack.com"
 OWN_DOMAIN = "substack:"
-"""Written before the URL of a publication on a domain of its own, which does not show that it is Substack's."""
+"""The prefix for the URL of a publication on its own domain, which does not show that it is on Substack."""
 RESERVED = frozenset({"api", "email", "on", "open", "reader", "support", "www"})
 PAGES = frozenset({"", "/", "/archive", "/feed", "/about", "/api/v1/archive"})
-"""Paths that stand for the whole publication."""
+"""Paths that mean the whole publication."""
 
 PAGE = 50
 MAX_POSTS = 20_000
 POSTS_PER_CHECKPOINT = 20
 FAILURES_IN_A_ROW = 5
-"""As many posts that cannot be read, or all, mean that the endpoint has changed, and not the posts."""
+"""When this many posts in a row, or all, cannot be read, the endpoint has changed rather than the posts."""
 WHOLE = 0.9
-"""Share of its announced words that a paid post must show to be taken for whole."""
+"""A paid post must show this share of its announced words to count as whole."""
 
 KINDS = {"newsletter": Category.ARTICLE, "thread": Category.POST}
-"""What a type of post is here; a podcast's text is notes about a recording, a page is no post."""
-TEASER = "is for paying subscribers and shows its beginning only: import your export, which has the whole text"
+"""The category of each type of post; a podcast's text is notes about a recording, and a page is not a post."""
+TEASER = "is for paying subscribers and shows only its beginning: import your export, which has the whole text"
 TEXTLESS = "has no text of its own"
 
 FURNITURE_TAGS = (
@@ -104,7 +104,7 @@ Number = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Byline(BaseModel):
-    """One who signs a post."""
+    """One of a post's writers."""
 
     id: Number | None = None
     name: Text = ""
@@ -112,11 +112,11 @@ class Byline(BaseModel):
 
     @property
     def key(self) -> str:
-        """What stays when the writer takes another name."""
+        """What stays the same when the writer changes name."""
         return str(self.id or self.name.casefold())
 
     def is_called(self, name: str) -> bool:
-        """Whether this is the writer's name or handle."""
+        """True if this is the writer's name or handle."""
         return bool(name) and name.casefold().removeprefix("@") in (
             self.name.casefold(),
             (self.handle or "").casefold(),
@@ -130,7 +130,7 @@ class Tag(BaseModel):
 
 
 class Post(BaseModel):
-    """A post as the archive lists it, and with `body_html` as it is given alone."""
+    """A post as the archive lists it, or, with `body_html`, as the endpoint for a single post gives it."""
 
     id: Number
     slug: Text
@@ -148,7 +148,7 @@ class Post(BaseModel):
 
     @property
     def fingerprint(self) -> str:
-        """Of all that the listing says about the post's content."""
+        """A digest of all that the listing says about the post's content."""
         return digest(self.model_dump(exclude={"bylines", "body_html"}), 16)
 
     @property
@@ -161,16 +161,16 @@ _LISTING = TypeAdapter(list[Post])
 
 
 class _Changed(Exception):
-    """An endpoint that is gone, or answers something else than it did."""
+    """An endpoint is gone, or answers differently than it used to."""
 
 
-class _Skipped(Exception):
-    """A post that is there and of which there is nothing to take."""
+class _NothingToTake(Exception):
+    """A post exists, but has no text to take."""
 
 
 @dataclass
 class _Progress:
-    """What the crawls so far came to: slug -> fingerprint of posts that were read, or of those skipped and why."""
+    """The crawls so far. read: slug -> fingerprint. skipped: slug -> fingerprint and reason."""
 
     author: dict[str, str] | None
     read: dict[str, str]
@@ -190,7 +190,7 @@ class _Progress:
 
 @register
 class SubstackCrawler:
-    """Reads the archive that the publication shows to everybody, the feed where that is gone, and the export."""
+    """Reads the archive that the publication shows to everybody, the feed if there is none, and the export."""
 
     platform: ClassVar[str] = "substack"
     accepted: ClassVar[str] = (
@@ -206,32 +206,34 @@ class SubstackCrawler:
     )
 
     def accepts(self, where: str) -> bool:
-        """A publication's URL on substack.com, or one that is said to be Substack's."""
+        """True for a publication's URL on substack.com, or one with the prefix `substack:`."""
         return _publication(where) is not None
 
     def collect(self, source: Source, state: dict[str, Any], http: WebClient) -> Iterator[Event]:
-        """The archive's posts; the feed's when the archive cannot be read any more."""
+        """Crawl the archive, or the feed when the archive can no longer be read."""
         home = source.options.get("api") or _publication(source.where)
         if home is None:
-            raise BadSource(f"{source.where} is no publication on Substack: give {self.accepted}")
+            raise BadSource(f"{source.where} is not a publication on Substack: give {self.accepted}")
         progress = _Progress.of(state)
         try:
             posts, is_complete = _list_posts(home, http)
             yield from _archive(home, posts, is_complete, source, progress, http)
         except _Changed as error:
-            yield Failed(f"{home}/archive", f"{error}: its feed's newest posts are read instead, without what is gone")
+            yield Failed(
+                f"{home}/archive", f"{error}: the feed's newest posts are read instead, which do not show what is gone"
+            )
             yield from _feed(home, source, progress, http)
 
     def recognises(self, names: Collection[str]) -> bool:
-        """By posts.csv and a post's file, a number and a slug."""
+        """Recognise it by posts.csv and a post's file, named by number and slug."""
         return "posts.csv" in names and any(_POST_FILE.fullmatch(name) for name in names)
 
     def needs_archives(self, source: Source) -> bool:
-        """Not when the publication is read live: what it gives to everyone has no end in the past."""
+        """False when the publication is read live: its public archive is complete."""
         return not self.accepts(source.where)
 
     def import_archive(self, source: Source, archive: Archive) -> Iterator[Event]:
-        """Every post of the publication, drafts and paid ones too."""
+        """Read every post of the publication, also drafts and paid posts."""
         home = _exported_publication(source, archive)
         if author := source.options.get("author"):
             raise BadSource(
@@ -245,7 +247,7 @@ class SubstackCrawler:
 
 
 def _publication(where: str) -> str | None:
-    """The publication's home; None for what is not surely on Substack."""
+    """The publication's home; None when it is not certain to be on Substack."""
     url = where.strip().removeprefix(OWN_DOMAIN)
     host = host_of(url)
     if host is None:
@@ -259,9 +261,9 @@ def _publication(where: str) -> str | None:
 
 
 def _list_posts(home: str, http: WebClient) -> tuple[list[Post], bool]:
-    """What the archive lists, and whether that is all. Each page begins with the last post of the one before it.
+    """The posts that the archive lists, and if they are all. Each page begins with the last post of the one before.
 
-    Without that, a post that is deleted between two requests moves another one across the border between their pages,
+    Otherwise a post that is deleted between two requests would move another one across the border between their pages,
     and that one would be taken as deleted too.
     """
     posts: dict[str, Post] = {}
@@ -278,7 +280,7 @@ def _list_posts(home: str, http: WebClient) -> tuple[list[Post], bool]:
     else:
         is_complete = False
     if not posts:
-        raise BadSource(f"{home} lists no posts: nothing is taken as deleted; mend the URL if the publication moved")
+        raise BadSource(f"{home} lists no posts: nothing is taken as deleted; correct the URL if the publication moved")
     return list(posts.values()), is_complete
 
 
@@ -287,19 +289,19 @@ def _page(home: str, offset: int, http: WebClient) -> list[Post]:
     try:
         return _LISTING.validate_python(_json(http.api(url)))
     except ValidationError as error:
-        raise _Changed(f"{url} answered something else than posts") from error
+        raise _Changed(f"{url} answered with something other than posts") from error
     except StatusError as error:
         if error.status >= 500 or error.status == 429:
             raise BadSource(f"{error}: nothing is taken as deleted") from error
         raise _Changed(str(error)) from error
     except BadItem as error:
-        raise BadSource(f"{error}: nothing is taken as deleted; mend the URL if the publication moved") from error
+        raise BadSource(f"{error}: nothing is taken as deleted; correct the URL if the publication moved") from error
 
 
-def _json(answer: Answer) -> Any:
-    """An answer's JSON; None, which no model takes, for anything else."""
+def _json(response: Response) -> Any:
+    """A response's JSON; None, which no model accepts, for anything else."""
     try:
-        return json.loads(answer.text)
+        return json.loads(response.text)
     except (ValueError, RecursionError):
         return None
 
@@ -312,10 +314,10 @@ def _archive(
     own = {}
     for post in posts:
         if reason := _not_own(post, author):
-            # An export does not say who wrote what, and may have brought it.
+            # An earlier export, which does not say who wrote what, may have included it.
             yield Gone(post.slug)
             progress.forget(post.slug)
-            yield LeftOut(post.canonical_url or post.slug, reason)
+            yield Skipped(post.canonical_url or post.slug, reason)
         else:
             own[post.slug] = post
     if is_complete:
@@ -335,7 +337,7 @@ def _archive(
 
 
 def _author(posts: list[Post], source: Source, progress: _Progress) -> Byline | None:
-    """Whose posts to take: whom the option names, else who signed all of them when they were first listed."""
+    """Whose posts to take: the writer that the option names, or else the one who wrote all of them at first."""
     bylines = {byline.key: byline for post in posts for byline in post.bylines or ()}
     names = ", ".join(sorted(byline.name for byline in bylines.values())[:10]) or "nobody"
     named, known = source.options.get("author"), progress.author
@@ -345,11 +347,11 @@ def _author(posts: list[Post], source: Source, progress: _Progress) -> Byline | 
         found = [byline for byline in bylines.values() if byline.key == known["key"] or byline.is_called(known["name"])]
     else:
         if len(bylines) > 1:
-            raise BadSource(f"{source.where} is written by {names}: say whose posts to take, --option author=NAME")
+            raise BadSource(f"{source.where} is written by {names}: choose one, --option author=NAME")
         found = list(bylines.values())
     if not found and (named or (known and bylines)):
         missing = named or (known or {}).get("name")
-        raise BadSource(f"{source.where} has no post by {missing} (it names {names}): mend --option author=NAME")
+        raise BadSource(f"{source.where} has no post by {missing} (its writers are {names}): set --option author=NAME")
     return next(iter(found), None)
 
 
@@ -366,23 +368,23 @@ def _read_all(home: str, posts: list[Post], progress: _Progress, http: WebClient
     for number, post in enumerate(posts, 1):
         try:
             item = _read(home, post, http)
-        except _Skipped as error:
+        except _NothingToTake as error:
             progress.forget(post.slug)
             progress.skipped[post.slug] = [post.fingerprint, str(error)]
             yield from _skipped(post, str(error))
         except BadItem as error:
             if isinstance(error, StatusError) and error.status == 429:
                 yield progress.checkpoint()
-                raise BadSource(f"{error}: collect again later, and it goes on with this post") from error
+                raise BadSource(f"{error}: collect again later, and the crawl continues with this post") from error
             failures.append(Failed(post.slug, str(error)))
             if len(failures) == min(FAILURES_IN_A_ROW, len(posts)):
                 yield progress.checkpoint()
-                raise _Changed(f"no post can be read any more, as {error}") from error
+                raise _Changed(f"posts can no longer be read, such as: {error}") from error
             continue
         else:
             progress.forget(post.slug)
             progress.read[post.slug] = post.fingerprint
-            # As a draft, an export named it so.
+            # As a draft, an export identified it by its number.
             yield Gone(str(post.id))
             yield Found(item)
         yield from failures
@@ -394,25 +396,25 @@ def _read_all(home: str, posts: list[Post], progress: _Progress, http: WebClient
 
 
 def _skipped(post: Post, reason: str) -> Iterator[Event]:
-    """Left out, but there: what an export brought of it is not gone."""
+    """Skip a post that exists: what an export brought of it is not gone."""
     yield Unchanged((post.slug,))
-    yield LeftOut(post.canonical_url or post.slug, reason)
+    yield Skipped(post.canonical_url or post.slug, reason)
 
 
 def _read(home: str, listed: Post, http: WebClient) -> Item:
-    """The whole post. Raises _Skipped for a teaser and what has no text, BadItem for what cannot be read."""
+    """Read the whole post. Raises _NothingToTake for a teaser or a post without text, BadItem if it cannot be read."""
     url = f"{home}/api/v1/posts/{quote(listed.slug, safe='')}"
     try:
         post = Post.model_validate(_json(http.api(url)))
     except ValidationError as error:
-        raise BadItem(f"{url} answered something else than a post") from error
+        raise BadItem(f"{url} answered with something other than a post") from error
     body = parse_html(post.body_html or "")
     audience = post.audience or listed.audience or "everyone"
     announced = post.wordcount or listed.wordcount
     if audience != "everyone" and not (announced and len(plain_text(body).split()) >= WHOLE * announced):
-        raise _Skipped(TEASER)
+        raise _NothingToTake(TEASER)
     if not (content := _prose(body)):
-        raise _Skipped(TEXTLESS)
+        raise _NothingToTake(TEXTLESS)
     return Item(
         external_id=listed.slug,
         content=content,
@@ -442,20 +444,20 @@ def _feed(home: str, source: Source, progress: _Progress, http: WebClient) -> It
             continue
         try:
             yield Found(_entry_item(entry, slug[1]))
-        except _Skipped as error:
+        except _NothingToTake as error:
             yield Unchanged((slug[1],))
-            yield LeftOut(entry.url or slug[1], str(error))
+            yield Skipped(entry.url or slug[1], str(error))
     for entry in others:
-        yield LeftOut(entry.url or entry.name, f"is by {entry.author or 'nobody who is named'}")
+        yield Skipped(entry.url or entry.name, f"is by {entry.author or 'an unnamed author'}")
 
 
 def _entries(url: str, http: WebClient) -> list[FeedEntry]:
     try:
-        answer = http.get(url)
-        entries = read_feed(answer)
+        response = http.get(url)
+        entries = read_feed(response)
         if not entries:
-            refuse_walls(answer)
-            raise BadItem(f"feed {url} has no posts (got {answer.described()})")
+            refuse_access_wall(response)
+            raise BadItem(f"feed {url} has no posts (got {response.described()})")
     except BadItem as error:
         raise BadSource(f"{error}: nothing is taken as deleted; import your export instead") from error
     return entries
@@ -463,13 +465,13 @@ def _entries(url: str, http: WebClient) -> list[FeedEntry]:
 
 def _entry_item(entry: FeedEntry, slug: str) -> Item:
     if any(media.startswith(("audio/", "video/")) for media in entry.media_types):
-        raise _Skipped("is a podcast, no text to read")
+        raise _NothingToTake("is a podcast, no text to read")
     body = parse_html(entry.html)
     content = _prose(body)
     if not entry.is_whole or _ends_with_read_more(body, slug):
-        raise _Skipped(TEASER)
+        raise _NothingToTake(TEASER)
     if not content:
-        raise _Skipped(TEXTLESS)
+        raise _NothingToTake(TEXTLESS)
     return Item(
         external_id=slug,
         content=content,
@@ -483,14 +485,14 @@ def _entry_item(entry: FeedEntry, slug: str) -> Item:
 
 
 def _ends_with_read_more(body: "HtmlElement", slug: str) -> bool:
-    """Whether the last thing is a link to the post itself, as the feed puts it under a teaser and nowhere else."""
+    """True if the body ends with a link to the post itself, which the feed puts only under a teaser."""
     last = next((element for element in reversed(list(body.iter("p"))) if plain_text(element)), None)
     links = [link for link in last.iter("a") if plain_text(link) == plain_text(last)] if last is not None else []
     return any((found := _SLUG.search(link.get("href") or "")) and found[1] == slug for link in links)
 
 
 def _exported_publication(source: Source, archive: Archive) -> str | None:
-    """The home of the publication that the export is of, as far as it can be told. Raises BadSource for another one."""
+    """The home of the export's publication, if it is known. Raises BadSource if it is not the source's."""
     home, name = _publication(source.where), _exported_name(archive)
     if home and name and (host_of(home) or "").endswith(HOST) and host_of(home) != f"{name}{HOST}":
         raise BadSource(
@@ -501,14 +503,14 @@ def _exported_publication(source: Source, archive: Archive) -> str | None:
 
 
 def _exported_name(archive: Archive) -> str | None:
-    """The publication's name, which an export with its list of subscribers holds and one without does not."""
+    """The publication's name, which only an export with the list of subscribers contains."""
     return next((found[1] for name in archive.names if (found := _SUBSCRIBERS.fullmatch(name))), None)
 
 
 def _is_complete(source: Source, archive: Archive) -> bool:
-    """Whether the source can hold nothing that this export lacks: it is the export, or surely of the same publication.
+    """True if the source can hold nothing that this export lacks: it is the export, or of the same publication.
 
-    The inbox takes the exports of several publications, and none of them lists the others' posts.
+    The inbox takes exports of several publications, and none of them lists the others' posts.
     """
     if archive.refused or source.where == INBOX:
         return False
@@ -538,15 +540,15 @@ def _exported(row: dict[str, str], archive: Archive, home: str | None) -> Iterat
     name = number if is_draft or not slug else slug
     kind = row.get("type") or "newsletter"
     if not _NUMBER.fullmatch(number):
-        yield Failed(row["post_id"], "is no post's number and slug: Substack has changed its exports")
+        yield Failed(row["post_id"], "is not a post's number and slug: Substack has changed its exports")
         return
     if kind not in KINDS:
-        yield LeftOut(row["post_id"], f"is a {kind}, no text to read")
+        yield Skipped(row["post_id"], f"is a {kind}, no text to read")
         return
     file = f"posts/{row['post_id']}.html"
     if file not in archive.names:
         missing = f"has no {file} in the export"
-        yield LeftOut(row["post_id"], f"is a draft and {missing}") if is_draft else Failed(name, missing)
+        yield Skipped(row["post_id"], f"is a draft and {missing}") if is_draft else Failed(name, missing)
         return
     try:
         content = _prose(parse_html(archive.text(file, Settings().max_document_bytes)))
@@ -554,7 +556,7 @@ def _exported(row: dict[str, str], archive: Archive, home: str | None) -> Iterat
         yield Failed(name, f"{file} {error}")
         return
     if not content:
-        yield LeftOut(row["post_id"], TEXTLESS)
+        yield Skipped(row["post_id"], TEXTLESS)
         return
     if name != number:
         yield Gone(number)
@@ -580,7 +582,7 @@ def _exported(row: dict[str, str], archive: Archive, home: str | None) -> Iterat
 
 
 def _prose(body: "HtmlElement") -> str:
-    """The body's HTML without what Substack adds to the author's words; empty when nothing is left."""
+    """The body's HTML without what Substack adds to the author's words; empty when nothing remains."""
     for mention in body.find_class("mention-wrap"):
         mention.text = mention.text or _mentioned(mention.attrib.pop("data-attrs", None))
     remove(body, tags=FURNITURE_TAGS, classes=FURNITURE_CLASSES)
@@ -588,7 +590,7 @@ def _prose(body: "HtmlElement") -> str:
 
 
 def _mentioned(attributes: str | None) -> str:
-    """The name that a mention shows, which stands in its attributes only: without it the sentence has a hole."""
+    """The name that a mention shows, which is only in its attributes and without which its sentence has a gap."""
     try:
         return Byline.model_validate_json(attributes or "{}").name
     except ValidationError:

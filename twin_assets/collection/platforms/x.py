@@ -1,8 +1,9 @@
 """X's account archive. There is no free API, so the archive is the only way in.
 
-A thread, a chain of replies to oneself, is one document under its first tweet's id: an archive with a longer thread
-updates it. Where a thread branches, the earliest reply goes on with it and each other one begins a document of its own,
-since the earliest stays the earliest however many come later. Reposts are never taken, replies to others by choice.
+A thread, a chain of replies to oneself, is one document under its first tweet's id: a later archive with a longer
+thread updates it. Where a thread branches, the earliest reply continues it and each other reply begins a document of
+its own, since the earliest stays the earliest however many follow. Reposts are never taken; replies to others are
+optional.
 
 See: data/README.txt of any archive; https://help.x.com/en/managing-your-account/how-to-download-your-x-archive
 """
@@ -17,7 +18,7 @@ from json import JSONDecoder
 from pathlib import PurePosixPath
 from typing import Any, ClassVar, Literal, cast, get_args
 
-from twin_assets.collection.events import Event, Failed, Found, Item, LeftOut, ListingComplete
+from twin_assets.collection.events import Event, Failed, Found, Item, ListingComplete, Skipped
 from twin_assets.collection.registry import register, wants
 from twin_assets.content.archives import Archive
 from twin_assets.content.extraction import parse_date
@@ -27,14 +28,15 @@ from twin_assets.errors import BadItem, BadSource
 from twin_assets.language.detection import language_code
 
 MAX_FILE_BYTES = 1_000_000_000
-"""Of one member. X keeps the tweets of years in one file: TWIN_MAX_DOCUMENT_BYTES, meant for one text, is no limit."""
+"""The largest file that is read: X keeps years of tweets in one, so TWIN_MAX_DOCUMENT_BYTES does not apply."""
 MAX_ENTRY_CHARS = 1_000_000
-"""Of one entry of a member; a tweet with all its facts takes a few thousand."""
+"""The longest entry of a file, in characters; a tweet with all its data takes a few thousand."""
 READ_CHARS = 8_000_000
-"""Decoded at a time, so that a file of tweets never stands in memory as JSON."""
+"""This many characters are decoded at a time, so that a file of tweets is never in memory as JSON."""
 NOTE_PREFIX = 20
-"""Characters that a tweet must share with a note to be taken for its beginning."""
+"""A tweet must share this many characters with a note to count as its beginning."""
 NOTE_APART = timedelta(seconds=60)
+"""A note and its tweet were created at most this far apart."""
 
 _TWEETS = re.compile(r"(?P<data>data/)?(tweets?|community-tweet|(?P<circle>twitter-circle-tweet))(-part\d+)?\.js")
 _MONTH = re.compile(r"(?P<data>data/)?js/tweets/\d{4}_\d{2}\.js")
@@ -45,7 +47,7 @@ _BESIDE = frozenset(
     | {"ni-devices", "note-tweet", "personalization", "tweet-headers"}
     | {"payload_details", "tweet_index", "user_details"}
 )
-"""Members that lie beside the tweets of an archive."""
+"""Files that an archive contains beside its tweets."""
 
 _NEXT = re.compile(r"[\s,]*")
 _SHORT_LINK = re.compile(r"https?://t\.co/\w+")
@@ -72,7 +74,7 @@ class _Account:
 
 @dataclass(frozen=True, slots=True)
 class _Tweet:
-    """What is kept of a tweet. id: of its newest version; first_id: before it was edited."""
+    """What is kept of a tweet. id: that of its newest version. first_id: that of its first version."""
 
     id: int
     first_id: int
@@ -89,7 +91,7 @@ class _Tweet:
 
 @dataclass(frozen=True, slots=True)
 class _Note:
-    """The whole of a long tweet, under an id of its own."""
+    """The full text of a long tweet, which has an id of its own."""
 
     id: str
     tweet_id: int | None
@@ -98,17 +100,17 @@ class _Note:
 
 
 @dataclass
-class _Reading:
-    """What the files of one archive hold, by the first id of each tweet."""
+class _Contents:
+    """What the files of one archive contain, by the first id of each tweet."""
 
     tweets: dict[int, _Tweet] = field(default_factory=dict)
     first_ids: dict[int, int] = field(default_factory=dict)
-    """id of any version -> first id of its tweet."""
+    """The id of any version of a tweet -> the id of its first version."""
     reposts: int = 0
     complete: bool = True
 
     def add(self, tweet: _Tweet) -> None:
-        """Take a tweet; of its versions the newest stays, and one that is private anywhere is private."""
+        """Add a tweet; its newest version stays, and it is private if any version is."""
         self.first_ids |= {tweet.id: tweet.first_id, tweet.first_id: tweet.first_id}
         known = self.tweets.get(tweet.first_id)
         if known is not None:
@@ -119,13 +121,13 @@ class _Reading:
 
 @register
 class XCrawler:
-    """Reads archives of every age: `tweets.js`, `tweet.js`, their parts, and one file per month."""
+    """Reads archives of any age: `tweets.js`, `tweet.js`, their parts, and one file per month."""
 
     platform: ClassVar[str] = "x"
     accepted: ClassVar[str] = "X's account archive, a .zip or its folder (there is no free API)"
     options: ClassVar[Mapping[str, str]] = {
         "replies": "yes takes replies to others too",
-        "visibility": "public or private, said of every post",
+        "visibility": "public or private, for every post",
     }
     archive_steps: ClassVar[str] = (
         "On x.com: More, Settings and privacy, Your account, Download an archive of your data; confirm your password "
@@ -134,18 +136,18 @@ class XCrawler:
     )
 
     def accepts(self, where: str) -> bool:
-        """Nothing: X has no live way in that is free."""
+        """False for everything: X has no free API."""
         return False
 
     def collect(self, source: Source, state: dict[str, Any], http: WebClient) -> Iterator[Event]:
-        """Raises BadSource always."""
+        """Always raises BadSource: there is no free API."""
         raise BadSource(
             f"{source.where}: X has no free API, so posts come by archive only; give the archive's path. "
             f"{self.archive_steps}"
         )
 
     def recognises(self, names: Collection[str]) -> bool:
-        """A file of tweets and others of X's beside it; nothing but files of tweets is enough too."""
+        """Recognise it by files of tweets, alone or with other files of X's beside them."""
         files = [match for name in names if (match := _TWEETS.fullmatch(name) or _MONTH.fullmatch(name))]
         if not files:
             return False
@@ -155,25 +157,25 @@ class XCrawler:
         return len(beside) >= (1 if files[0]["data"] else 2)
 
     def needs_archives(self, source: Source) -> bool:
-        """Always: nothing comes live."""
+        """Always True: nothing can be read live."""
         return True
 
     def import_archive(self, source: Source, archive: Archive) -> Iterator[Event]:
-        """The archive's own posts, threads joined."""
+        """Read the archive's own posts, with threads joined."""
         with_replies, visibility = _options(source)
-        reading = _Reading()
-        yield from _read_tweets(archive, reading)
-        if not reading.tweets and not reading.reposts:
+        contents = _Contents()
+        yield from _read_tweets(archive, contents)
+        if not contents.tweets and not contents.reposts:
             raise BadSource(
-                f"{archive.path.name} holds no tweet that can be read: nothing is taken as deleted; ask X for a new one"
+                f"{archive.path.name} holds no readable tweet: nothing is taken as deleted; ask X for a new one"
             )
-        yield from _read_notes(archive, reading)
-        yield from _check_promised(archive, reading)
+        yield from _read_notes(archive, contents)
+        yield from _check_promised(archive, contents)
         yield from _left_articles(archive)
         account = _account(archive)
         visibility = visibility or ("private" if _is_protected(archive) else None)
-        yield from _posts(reading, account, with_replies, visibility)
-        if reading.complete:
+        yield from _posts(contents, account, with_replies, visibility)
+        if contents.complete:
             yield ListingComplete()
 
 
@@ -191,7 +193,7 @@ def _lies_beside(name: str) -> bool:
 def _entries(archive: Archive, name: str) -> Iterator[_Row]:
     """The entries of a file `window.YTD.… = [ {"tweet": {…}}, … ]` without their wrapper, or its only object.
 
-    The file is JSON after the first `=`, and is read as that, never run. Raises BadItem where it is damaged.
+    The file is JSON after the first `=`; it is parsed and never executed. Raises BadItem where it is damaged.
     """
     if (size := archive.entries[name].size) > MAX_FILE_BYTES:
         raise BadItem(f"is {size / 1e9:.1f} GB, more than {MAX_FILE_BYTES / 1e9:.0f} GB: split it into parts")
@@ -199,14 +201,14 @@ def _entries(archive: Archive, name: str) -> Iterator[_Row]:
     number = 0
     try:
         for value in _values(file):
-            number += 1  # the error below tells it, too, when there is no entry
+            number += 1  # also for the error below, which needs it when there is no entry
             yield _unwrapped(value)
     except (ValueError, RecursionError) as error:
         raise BadItem(f"is damaged after entry {number} ({error}): ask X for a new archive") from error
 
 
 def _values(file: io.TextIOBase) -> Iterator[object]:
-    """The values of a JSON array, one at a time, or the one value that is none. Raises ValueError."""
+    """The values of a JSON array, one at a time, or the single value if it is not an array. Raises ValueError."""
     decoder, buffer = JSONDecoder(), file.read(READ_CHARS).lstrip()
     if not buffer.startswith("["):
         buffer = buffer.partition("=")[2].lstrip()
@@ -217,7 +219,7 @@ def _values(file: io.TextIOBase) -> Iterator[object]:
     while True:
         if len(buffer) - position < MAX_ENTRY_CHARS and (more := file.read(READ_CHARS)):
             buffer, position = buffer[position:] + more, 0
-        position = _NEXT.match(buffer, position).end()  # type: ignore[union-attr]  # it matches nothing, too
+        position = _NEXT.match(buffer, position).end()  # type: ignore[union-attr]  # it always matches, if only the empty string
         if buffer.startswith("]", position):
             return
         value, position = decoder.raw_decode(buffer, position)
@@ -231,7 +233,7 @@ def _unwrapped(value: object) -> _Row:
     return only if isinstance(only, dict) else value
 
 
-def _read_tweets(archive: Archive, reading: _Reading) -> Iterator[Event]:
+def _read_tweets(archive: Archive, contents: _Contents) -> Iterator[Event]:
     for name in archive.names:
         match = _TWEETS.fullmatch(name)
         if not match and not _MONTH.fullmatch(name):
@@ -239,22 +241,22 @@ def _read_tweets(archive: Archive, reading: _Reading) -> Iterator[Event]:
         is_circle = bool(match and match["circle"])
         try:
             for number, row in enumerate(_entries(archive, name), 1):
-                yield from _read_tweet(row, f"{name} entry {number}", is_circle, reading)
+                yield from _read_tweet(row, f"{name} entry {number}", is_circle, contents)
         except BadItem as error:
-            reading.complete = False
+            contents.complete = False
             yield Failed(name, str(error))
 
 
-def _read_tweet(row: _Row, place: str, is_circle: bool, reading: _Reading) -> Iterator[Failed]:
+def _read_tweet(row: _Row, place: str, is_circle: bool, contents: _Contents) -> Iterator[Failed]:
     tweet_id = _number(row.get("id_str") or row.get("id"))
     text = row.get("full_text", row.get("text"))
     if tweet_id is None or not isinstance(text, str):
-        reading.complete = False
+        contents.complete = False
         yield Failed(place if tweet_id is None else str(tweet_id), "has no id or no text: ask X for a new archive")
     elif text.startswith("RT @") or isinstance(row.get("retweeted_status"), dict):
-        reading.reposts += 1
+        contents.reposts += 1
     else:
-        reading.add(_tweet(tweet_id, text, row, is_circle))
+        contents.add(_tweet(tweet_id, text, row, is_circle))
 
 
 def _tweet(tweet_id: int, text: str, row: _Row, is_circle: bool) -> _Tweet:
@@ -282,9 +284,9 @@ def _tweet(tweet_id: int, text: str, row: _Row, is_circle: bool) -> _Tweet:
 
 
 def _written(text: str, links: dict[str, str]) -> str:
-    """A tweet's text as it was typed: unescaped, with whole links, without those that stand for pictures.
+    """A tweet's text as it was typed: unescaped, with full links, and without links to its pictures.
 
-    links: t.co link -> what it stands for; empty for a picture.
+    links: t.co link -> the full link; empty for a picture.
     """
     text = re.sub("&(?:amp|lt|gt);", lambda found: _ESCAPED[found[0]], text)
     return _SHORT_LINK.sub(lambda found: links.get(found[0], found[0]), text).strip()
@@ -295,12 +297,12 @@ def _links(rows: list[_Row], short: str, whole: str) -> dict[str, str]:
 
 
 def _own_words(text: str) -> str:
-    """Without what others wrote, as people cited it before there were quote tweets: RT @name …, “@name: …”."""
+    """The text without what others wrote, as people cited it before quote tweets: RT @name …, “@name: …”."""
     return _CITED.sub("", _REPOST.sub("", text)).strip()
 
 
 def _without_quoted(text: str, tweet_id: int) -> tuple[str, str | None]:
-    """The text without the link to a quoted tweet at its end, and that link; a link to the tweet itself only goes."""
+    """The text without the link to a quoted tweet at its end, and that link; a link to the tweet itself is dropped."""
     last = text.rsplit(None, 1)[-1] if text else ""
     match = _STATUS.fullmatch(last)
     if not match:
@@ -314,26 +316,26 @@ def _language(value: object) -> str | None:
     return language_code(code) if re.fullmatch("[a-z]{2}", code) else None
 
 
-def _read_notes(archive: Archive, reading: _Reading) -> Iterator[Event]:
-    """Put the whole text of long tweets where tweets.js has it cut off."""
+def _read_notes(archive: Archive, contents: _Contents) -> Iterator[Event]:
+    """Replace the cut-off text of long tweets in tweets.js by the full text."""
     notes = []
     for name in filter(_NOTES.fullmatch, archive.names):
         try:
             notes += [_note(row) for row in _entries(archive, name)]
         except BadItem as error:
-            reading.complete = False
+            contents.complete = False
             yield Failed(name, str(error))
     if not notes:
         return
     beginnings: dict[str, list[_Tweet]] = {}
-    for tweet in reading.tweets.values():
-        beginnings.setdefault(_told_by(tweet.text)[:NOTE_PREFIX], []).append(tweet)
+    for tweet in contents.tweets.values():
+        beginnings.setdefault(_comparable(tweet.text)[:NOTE_PREFIX], []).append(tweet)
     for note in notes:
-        cut = _tweet_of(note, reading, beginnings.get(_told_by(note.text)[:NOTE_PREFIX], ()))
+        cut = _tweet_of(note, contents, beginnings.get(_comparable(note.text)[:NOTE_PREFIX], ()))
         if cut is None:
-            yield LeftOut(f"note {note.id}", "is the long text of no tweet in this archive")
+            yield Skipped(f"note {note.id}", "is the long text of no tweet in this archive")
         else:
-            reading.tweets[cut.first_id] = replace(cut, text=_without_quoted(note.text, cut.id)[0])
+            contents.tweets[cut.first_id] = replace(cut, text=_without_quoted(note.text, cut.id)[0])
 
 
 def _note(row: _Row) -> _Note:
@@ -348,19 +350,19 @@ def _note(row: _Row) -> _Note:
     )
 
 
-def _told_by(text: str) -> str:
-    """What a cut-off tweet and its note have in common: no links, no names in front, no mark of the cut."""
+def _comparable(text: str) -> str:
+    """The text without what a cut-off tweet and its note may differ in: links, leading names, the mark of the cut."""
     return " ".join(_ANY_LINK.sub(" ", _ADDRESSED.sub("", text, count=1)).split()).rstrip("… ")
 
 
-def _tweet_of(note: _Note, reading: _Reading, candidates: Iterable[_Tweet]) -> _Tweet | None:
-    """The tweet that was cut: its text begins the note's, and both were made at the same time."""
-    if note.tweet_id in reading.first_ids:
-        return reading.tweets[reading.first_ids[note.tweet_id]]
-    whole = _told_by(note.text)
+def _tweet_of(note: _Note, contents: _Contents, candidates: Iterable[_Tweet]) -> _Tweet | None:
+    """The tweet that was cut off: its text begins the note's, and both were created at the same time."""
+    if note.tweet_id in contents.first_ids:
+        return contents.tweets[contents.first_ids[note.tweet_id]]
+    whole = _comparable(note.text)
     if not whole:
         return None
-    fits = [tweet for tweet in candidates if whole.startswith(_told_by(tweet.text)) and _at_once(note, tweet)]
+    fits = [tweet for tweet in candidates if whole.startswith(_comparable(tweet.text)) and _at_once(note, tweet)]
     return max(fits, key=lambda tweet: len(tweet.text), default=None)
 
 
@@ -372,10 +374,10 @@ def _at_once(note: _Note, tweet: _Tweet) -> bool:
 
 
 def _posts(
-    reading: _Reading, account: _Account, with_replies: bool, visibility: Visibility | None
-) -> Iterator[Found | LeftOut]:
-    left: Counter[str] = Counter(reposts=reading.reposts)
-    for kind, chain in _chains(reading, account):
+    contents: _Contents, account: _Account, with_replies: bool, visibility: Visibility | None
+) -> Iterator[Found | Skipped]:
+    left: Counter[str] = Counter(reposts=contents.reposts)
+    for kind, chain in _chains(contents, account):
         if kind == "reply" and not with_replies:
             left["replies to others"] += len(chain)
         elif item := _item(chain, account, visibility):
@@ -384,21 +386,21 @@ def _posts(
             left["posts without words"] += len(chain)
     reasons = {
         "reposts": "what others wrote",
-        "replies to others": "left out unless the source has the option replies=yes",
+        "replies to others": "skipped unless the source has the option replies=yes",
         "posts without words": "only a picture, a link, or what others wrote",
     }
-    yield from (LeftOut(what, f"{left[what]:,} in this archive: {why}") for what, why in reasons.items() if left[what])
+    yield from (Skipped(what, f"{left[what]:,} in this archive: {why}") for what, why in reasons.items() if left[what])
 
 
-def _chains(reading: _Reading, account: _Account) -> Iterator[tuple[_Kind, list[_Tweet]]]:
-    """Every thread, and every tweet that is in none, oldest first; a reply to a reply to somebody is a reply too."""
-    tweets = dict(sorted(reading.tweets.items()))
+def _chains(contents: _Contents, account: _Account) -> Iterator[tuple[_Kind, list[_Tweet]]]:
+    """Every thread and every single tweet, oldest first; a reply to a reply to somebody is a reply too."""
+    tweets = dict(sorted(contents.tweets.items()))
     followers: dict[int, int] = {}
     kinds: dict[int, _Kind] = {}
     heads = []
     for first_id, tweet in tweets.items():
-        parent = reading.first_ids.get(tweet.parent) if tweet.parent is not None else None
-        # A reply is younger than what it answers: whatever an archive says, no chain runs in a circle.
+        parent = contents.first_ids.get(tweet.parent) if tweet.parent is not None else None
+        # A reply is newer than what it answers: whatever an archive says, no chain is circular.
         if parent is None or parent >= first_id:
             kinds[first_id] = "reply" if _answers_another(tweet, account) else "own"
             heads.append(first_id)
@@ -414,7 +416,7 @@ def _chains(reading: _Reading, account: _Account) -> Iterator[tuple[_Kind, list[
 
 
 def _answers_another(tweet: _Tweet, account: _Account) -> bool:
-    """Whether a tweet that answers none of the archive's is addressed to somebody else; before 2010 only by its @."""
+    """True if a tweet that answers none in the archive is addressed to another; before 2010 only an @ shows it."""
     if tweet.to_user and tweet.to_user == account.user_id:
         return False
     match = _ADDRESSED.match(tweet.text)
@@ -423,7 +425,7 @@ def _answers_another(tweet: _Tweet, account: _Account) -> bool:
 
 
 def _item(chain: list[_Tweet], account: _Account, visibility: Visibility | None) -> Item | None:
-    """A post of one tweet or a thread; None when it holds no words of the author's."""
+    """The document for one tweet or a thread; None when it contains no words of the author's."""
     first = chain[0]
     parts = [words for tweet in chain if (words := _own_words(_unaddressed(tweet)))]
     text = "\n\n".join(parts)
@@ -448,12 +450,12 @@ def _item(chain: list[_Tweet], account: _Account, visibility: Visibility | None)
 
 
 def _unaddressed(tweet: _Tweet) -> str:
-    """The text without the names that X puts in front of a reply."""
+    """The text without the names that X puts before a reply."""
     return tweet.text if tweet.parent is None else _ADDRESSED.sub("", tweet.text, count=1)
 
 
 def _account(archive: Archive) -> _Account:
-    """Who the archive is of: account.js, else what archives by month have."""
+    """The owner of the archive, from account.js or the file that archives by month have."""
     row = _small(archive, "account.js") or _small(archive, "js/user_details.js")
     return _Account(
         user_id=_word(row.get("accountId") or row.get("id")),
@@ -462,18 +464,18 @@ def _account(archive: Archive) -> _Account:
 
 
 def _is_protected(archive: Archive) -> bool:
-    """Whether the account's posts were for followers only when the archive was made."""
+    """True if the account's posts were only for followers when the archive was made."""
     changes = [(parse_date(row.get("protectedAt")), row) for row in _facts(archive, "protected-history.js")]
     earliest = datetime.min.replace(tzinfo=UTC)
     _, last = max(changes, key=lambda change: change[0] or earliest, default=(None, {}))
     return _word(last.get("action")).lower().startswith("protect")
 
 
-def _check_promised(archive: Archive, reading: _Reading) -> Iterator[Failed]:
-    """An archive that says it has only a part, or names a file of tweets that is not there, is no whole listing."""
+def _check_promised(archive: Archive, contents: _Contents) -> Iterator[Failed]:
+    """Check for files that the archive lists and lacks; without them, or if it is partial, it is not complete."""
     manifest = _small(archive, "manifest.js")
     if _mapping(manifest.get("archiveInfo")).get("isPartialArchive") is True:
-        reading.complete = False
+        contents.complete = False
     kinds = _mapping(manifest.get("dataTypes"))
     files = [row for kind in ("tweet", "tweets") for row in _rows(_mapping(kinds.get(kind)).get("files"))]
     promised = [_word(row.get("fileName")) for row in files]
@@ -481,18 +483,20 @@ def _check_promised(archive: Archive, reading: _Reading) -> Iterator[Failed]:
     there = {name.removeprefix("data/") for name in archive.names}
     for name in promised:
         if name and name.removeprefix("data/") not in there:
-            reading.complete = False
-            yield Failed(name, "is named by the archive and not in it: nothing is taken as deleted; get a whole one")
+            contents.complete = False
+            yield Failed(
+                name, "is listed in the archive and missing from it: nothing is taken as deleted; get a complete one"
+            )
 
 
-def _left_articles(archive: Archive) -> Iterator[LeftOut]:
+def _left_articles(archive: Archive) -> Iterator[Skipped]:
     for name in filter(_ARTICLES.fullmatch, archive.names):
         if number := len(_facts(archive, PurePosixPath(name).name)):
-            yield LeftOut(name, f"{number} of X's articles, in a form that is not documented: give them as files")
+            yield Skipped(name, f"{number} of X's articles, in a form that is not documented: give them as files")
 
 
 def _facts(archive: Archive, name: str) -> list[_Row]:
-    """The entries of a file beside the tweets; none when it is not there or cannot be read."""
+    """The entries of a file beside the tweets; none when it is missing or cannot be read."""
     path = next((path for path in (f"data/{name}", name) if path in archive.entries), None)
     try:
         return list(_entries(archive, path)) if path else []
@@ -517,7 +521,7 @@ def _word(value: object) -> str:
 
 
 def _name(value: object) -> str:
-    """A member's name; empty when it is none."""
+    """A valid user name, or an empty text."""
     return word if _NAME.fullmatch(word := _word(value)) else ""
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from twin_assets.content.code import code_language
-from twin_assets.content.repositories import MAX_WRITTEN_BYTES, TreeFile, left_out, read_written
+from twin_assets.content.repositories import MAX_WRITTEN_BYTES, TreeFile, read_written, reason_to_skip
 from twin_assets.documents import Category, RawDocument
 from twin_assets.features.cleaning.blocks import SPAN, change_prose, prose
 from twin_assets.features.cleaning.highlights import fenced_highlights, preformatted_highlights
@@ -177,7 +177,7 @@ def _foreign(document: RawDocument, text: str) -> str | None:
     path = str(document.metadata.get("path") or document.title or "")
     if not code_language(path, text):
         path = "unnamed.c"  # without a name that says more, its text alone decides
-    reason = left_out(TreeFile(path, sha=""), MAX_WRITTEN_BYTES)
+    reason = reason_to_skip(TreeFile(path, sha=""), MAX_WRITTEN_BYTES)
     written = reason or read_written(path, text.encode("utf-8", "surrogatepass"))
     return f"code that {written}" if isinstance(written, str) else None
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from twin_assets.documents import Category, RawDocument, Use, Visibility
 from twin_assets.errors import BadInput, NotThere
-from twin_assets.operations.collector import Collector, LeftOut
+from twin_assets.operations.collector import Collector, Exclusion
 from twin_assets.serving.access import Access, Caller
 from twin_assets.serving.app import document_list, fragments
 from twin_assets.serving.app.actions import Choices, Done, done, in_words
@@ -143,7 +143,7 @@ class DocumentsDesk:
             left_out_of = LEFT_OUT_OF.get(use or "")
             if left_out_of is None:
                 raise BadInput(f"choose what it may be used for: {', '.join(LEFT_OUT_OF)}")
-            return _said(who, document, self._collecting.leave_out(document.author, document.id, left_out_of))
+            return _said(who, document, self._collecting.exclude(document.author, document.id, left_out_of))
 
         return done(use_for)
 
@@ -156,7 +156,7 @@ class DocumentsDesk:
         return found
 
 
-def _said(who: Caller, document: RawDocument, left_out: LeftOut) -> str:
+def _said(who: Caller, document: RawDocument, left_out: Exclusion) -> str:
     """What happens next, as `twin document leave-out` says it."""
     title = document_list.title_of(document)
     if not left_out.changed:
@@ -168,7 +168,7 @@ def _said(who: Caller, document: RawDocument, left_out: LeftOut) -> str:
     return f"{said}. A model that was trained before keeps what it learned from it until you train again"
 
 
-def _next(who: Caller, author: str, left_out: LeftOut) -> str:
+def _next(who: Caller, author: str, left_out: Exclusion) -> str:
     if left_out.daemon_runs:
         return "the daemon starts it now"
     if not who.is_operator:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from html import escape
 
 from twin_assets.documents import AuthorProfile, Proof
-from twin_assets.operations.collection_status import Overview, Reading, Standing
+from twin_assets.operations.collection_status import CollectionResult, Overview, SourceStatus
 
 BY_HAND = ""
 WHEN = [
@@ -51,7 +51,7 @@ def _daemon(profile: AuthorProfile, shown: Overview, operator: bool) -> str:
     )
 
 
-def _card(one: Standing, now: datetime, daemon_runs: bool) -> str:
+def _card(one: SourceStatus, now: datetime, daemon_runs: bool) -> str:
     source = one.source
     pill = f'<span class="twin-phase {escape(one.phase.replace(" ", "-"))}">{PILLS.get(one.phase, one.phase)}</span>'
     head = f"<header><h4><span>{escape(source.platform)}</span>{escape(one.place)}</h4>{pill}</header>"
@@ -79,7 +79,7 @@ def _proof(proof: Proof | None) -> str:
     return f"proven by {PROOFS[proof.kind]} on {escape(proof.url)} ({proof.at:%Y-%m-%d})"
 
 
-def _phase(one: Standing, now: datetime, daemon_runs: bool) -> str:
+def _phase(one: SourceStatus, now: datetime, daemon_runs: bool) -> str:
     """The sentence that says how the collection stands."""
     if one.phase == "waiting" and one.asked_at:
         return f"<p>{_waits(now - one.asked_at, daemon_runs)}</p>"
@@ -102,20 +102,20 @@ def _waits(waited: timedelta, daemon_runs: bool) -> str:
     return "Asked for; begins within half a minute."
 
 
-def _counted(reading: Reading) -> str:
+def _counted(reading: CollectionResult) -> str:
     made = f" ({reading.at:%Y-%m-%d %H:%M})"
     return f"{escape(reading.file or 'archive')}{made}: {_counts(reading)}"
 
 
-def _counts(reading: Reading) -> str:
+def _counts(reading: CollectionResult) -> str:
     return (
         f"{reading.new} new, {reading.changed} changed, {reading.unchanged} unchanged, {reading.gone} gone, "
-        f"{len(reading.failed)} failed, {len(reading.left_out)} left out"
+        f"{len(reading.failed)} failed, {len(reading.skipped)} skipped"
     )
 
 
-def _items(reading: Reading) -> str:
-    return _listed(reading.failed, "could not be read", "failed") + _listed(reading.left_out, "left out", "")
+def _items(reading: CollectionResult) -> str:
+    return _listed(reading.failed, "could not be read", "failed") + _listed(reading.skipped, "skipped", "")
 
 
 def _listed(items: Sequence[Mapping[str, str]], what: str, kind: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from twin_assets.documents import utcnow
 from twin_assets.errors import AccessDenied, BadInput
-from twin_assets.operations.collector import Collector, Place
+from twin_assets.operations.collector import Collector, NewSource
 from twin_assets.serving.access import Access, Caller
 from twin_assets.serving.app import source_cards
 from twin_assets.serving.app.actions import Choices, Done, done
@@ -66,7 +66,7 @@ class SourcesDesk:
 
         return done(add)
 
-    def add_source(self, who: Caller, author: str | None, place: Place) -> Done:
+    def add_source(self, who: Caller, author: str | None, place: NewSource) -> Done:
         """Add a place that the author writes at."""
 
         def add(author: str) -> str:

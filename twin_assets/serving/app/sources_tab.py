@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from twin_assets.errors import BadInput
-from twin_assets.operations.collector import Place
+from twin_assets.operations.collector import NewSource
 from twin_assets.serving.access import Caller
 from twin_assets.serving.app import fragments
 from twin_assets.serving.app.source_cards import BY_HAND, WHEN
@@ -127,7 +127,7 @@ class SourcesTab:
     def _add(
         self, author: str | None, where: str, platform: str, cron: str, token_env: str, request: gr.Request
     ) -> tuple[str, Any]:
-        place = Place(where or "", platform or None, cron or None, (token_env or "").strip() or None)
+        place = NewSource(where or "", platform or None, cron or None, (token_env or "").strip() or None)
         done = self._desk.add_source(self._who(request), author, place)
         return done.said, "" if done.worked else gr.skip()
 

@@ -96,7 +96,7 @@ def test_an_unreachable_url_is_an_error_and_takes_nothing_as_deleted(site, colle
     report = collect(f"{site.url}/sitemap.xml")
     assert (
         report.error
-        == f"{site.url}/sitemap.xml answered 404 Not Found: nothing is taken as deleted; mend the URL if it moved"
+        == f"{site.url}/sitemap.xml answered 404 Not Found: nothing is taken as deleted; correct the URL if it moved"
     )
     assert not [document for document in documents().values() if document.deleted_at]
 
@@ -123,7 +123,7 @@ def test_entities_are_not_expanded(site, collect, documents, tmp_path):
 def test_a_server_that_is_not_there_is_named_with_the_way_out(collect, documents):
     error = collect("http://127.0.0.1:9/feed.xml").error
     assert error.startswith("http://127.0.0.1:9/feed.xml could not be reached: ")
-    assert error.endswith("nothing is taken as deleted; mend the URL if it moved")
+    assert error.endswith("nothing is taken as deleted; correct the URL if it moved")
 
 
 def feed_of(*entries: str) -> Page:
@@ -170,9 +170,9 @@ def test_a_sitemap_with_a_page_too_large_and_a_url_that_is_none_goes_on(site, co
     assert report.failed == [
         {
             "item": f"{site.url}/huge",
-            "reason": f"{site.url}/huge is larger than 50 MB (TWIN_MAX_RESPONSE_BYTES): left out",
+            "reason": f"{site.url}/huge is larger than 50 MB (TWIN_MAX_RESPONSE_BYTES): skipped",
         },
-        {"item": "http://[x", "reason": "http://[x is no http(s) URL"},
+        {"item": "http://[x", "reason": "http://[x is not an http(s) URL"},
     ]
     assert set(documents()) == {f"{site.url}/good"}
 

@@ -147,7 +147,7 @@ def test_a_source_that_waits_for_its_inbox_is_no_error(play):
 
 def test_an_export_that_is_no_zip_is_an_error_that_names_it(play, tmp_path):
     (tmp_path / "broken.zip").write_bytes(b"PK no zip at all")
-    assert "broken.zip is no zip archive that can be read" in play(tmp_path / "broken.zip").error
+    assert "broken.zip is not a readable zip archive" in play(tmp_path / "broken.zip").error
 
 
 def test_members_that_could_harm_are_named_and_the_others_read(play, tmp_path, texts):
@@ -189,5 +189,5 @@ def test_an_archive_from_the_future_is_from_now(tmp_path):
 
 def test_what_is_no_archive_is_an_error(tmp_path):
     (tmp_path / "a.zip").write_text("hello")
-    with pytest.raises(BadSource, match="is no zip archive"), open_archive(tmp_path / "a.zip"):
+    with pytest.raises(BadSource, match="is not a readable zip archive"), open_archive(tmp_path / "a.zip"):
         pass

@@ -151,8 +151,8 @@ def test_bad_items_are_named_with_the_way_out_and_the_rest_goes_on(collect, docu
     assert set(reasons) == {"empty.md", "huge.md", "picture.md", "bad.md", "only-front.md"}
     assert "split it" in reasons["huge.md"]
     assert "binary" in reasons["picture.md"]
-    assert "no YAML, line" in reasons["bad.md"]
-    assert {row["item"] for row in report.left_out} == {"photo.jpg", ".hidden.md"}
+    assert "not YAML, line" in reasons["bad.md"]
+    assert {row["item"] for row in report.skipped} == {"photo.jpg", ".hidden.md"}
     assert len(documents()) == 4
 
 
@@ -191,7 +191,7 @@ def test_a_bomb_is_refused_unread(collect, tmp_path):
         file.writestr("bomb.md", b"0" * 15_000_000)
         file.writestr("good.md", "Good words.")
     report = collect(archive)
-    assert "looks like a bomb" in report.failed[0]["reason"]
+    assert "looks like a zip bomb" in report.failed[0]["reason"]
     assert report.new == 1
 
 
@@ -201,14 +201,14 @@ def test_an_empty_or_broken_archive_says_so(collect, tmp_path):
     assert "holds no usable file" in collect(empty).error
     broken = tmp_path / "broken.zip"
     broken.write_bytes(b"PK\x03\x04 not really")
-    assert "is no zip archive that can be read" in collect(broken).error
+    assert "is not a readable zip archive" in collect(broken).error
 
 
 def test_links_out_of_the_folder_are_not_followed(collect, documents, folder, tmp_path):
     (tmp_path / "private.md").write_text("not for the twin")
     (folder / "link.md").symlink_to(tmp_path / "private.md")
     report = collect(folder)
-    assert {"item": "link.md", "reason": "is a link to outside the folder"} in report.left_out
+    assert {"item": "link.md", "reason": "is a link to outside the folder"} in report.skipped
     assert "link.md" not in documents()
 
 
@@ -274,9 +274,9 @@ def test_a_crawl_killed_in_the_middle_ends_as_if_it_never_was(settings, stores, 
 @pytest.mark.parametrize(
     ("front", "says"),
     [
-        ("date: 2024-02-30", "a date that does not exist (day is out of range for month): mend it"),
+        ("date: 2024-02-30", "a date that does not exist (day is out of range for month): correct it"),
         ("date: 2024-03-01 25:00:00", "a date that does not exist"),
-        ("title: !!python/object:os.system x", "front matter that is no YAML, line"),
+        ("title: !!python/object:os.system x", "front matter that is not YAML, line"),
     ],
 )
 def test_front_matter_that_cannot_be_read_is_named_and_the_rest_goes_on(collect, documents, folder, front, says):
@@ -341,17 +341,17 @@ def test_a_file_name_that_is_no_utf_8_is_named_and_the_rest_read(collect, docume
     (folder / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"x")
     report = collect(folder)
     assert [failure["item"] for failure in report.failed] == ["caf\\udce9.md"]
-    assert report.left_out[0]["item"] == "caf\\udce9.jpg"
+    assert report.skipped[0]["item"] == "caf\\udce9.jpg"
     assert len(documents()) == 4
 
 
-def test_a_linked_folder_is_left_out_by_name(collect, documents, folder, tmp_path):
+def test_a_linked_folder_is_skipped_by_name(collect, documents, folder, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "private.md").write_text("not for the twin")
     (folder / "linked").symlink_to(tmp_path / "elsewhere")
     (folder / "loop").symlink_to(folder)
     report = collect(folder)
-    assert [row["item"] for row in report.left_out] == ["linked", "loop"]
+    assert [row["item"] for row in report.skipped] == ["linked", "loop"]
     assert len(documents()) == 4
 
 

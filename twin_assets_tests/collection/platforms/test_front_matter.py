@@ -7,7 +7,7 @@ from hypothesis import given, strategies
 from hypothesis import settings as effort
 
 from twin_assets.collection.crawl import crawl
-from twin_assets.collection.events import Failed, Found, LeftOut
+from twin_assets.collection.events import Failed, Found, Skipped
 from twin_assets.collection.platforms.files import FilesCrawler, _front_matter
 from twin_assets.content.web import WebClient
 from twin_assets.documents import Category, Source
@@ -139,14 +139,14 @@ def test_a_text_that_only_looks_like_front_matter_is_whole(item, text):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("+++\ntitle = 'x'\ndate = = 3\n+++\nText.", "has front matter that is no TOML, line 3"),
-        ("+++\ndate = 2024-02-30\n+++\nText.", "has front matter that is no TOML, line 2"),
-        ('{\n  "title": "x"\n  "date": 3\n}\nText.', "has front matter that is no JSON, line 3"),
-        ('{"title": "x"', "has front matter that is no JSON, line 1"),
-        (';;;\n"title": x\n;;;\nText.', "has front matter that is no JSON, line 2"),
-        ("---\na: !!bool x\n---\nText.", "has front matter that is no YAML"),
-        ("---\na: " + "[" * 20_000 + "\n---\nText.", "has front matter that is no YAML"),
-        ('{"a": ' + "[" * 200_000 + "}\nText.", "has front matter that is no JSON"),
+        ("+++\ntitle = 'x'\ndate = = 3\n+++\nText.", "has front matter that is not TOML, line 3"),
+        ("+++\ndate = 2024-02-30\n+++\nText.", "has front matter that is not TOML, line 2"),
+        ('{\n  "title": "x"\n  "date": 3\n}\nText.', "has front matter that is not JSON, line 3"),
+        ('{"title": "x"', "has front matter that is not JSON, line 1"),
+        (';;;\n"title": x\n;;;\nText.', "has front matter that is not JSON, line 2"),
+        ("---\na: !!bool x\n---\nText.", "has front matter that is not YAML"),
+        ("---\na: " + "[" * 20_000 + "\n---\nText.", "has front matter that is not YAML"),
+        ('{"a": ' + "[" * 200_000 + "}\nText.", "has front matter that is not JSON"),
         ("+++\ntitle = 'x'\n+++\n", "has front matter and no text: write something below it, or delete it"),
     ],
     ids=range(9),
@@ -264,8 +264,8 @@ def test_the_last_change_is_what_the_text_says_it_is(item):
 
 
 @pytest.mark.parametrize("text", ["", "+++\ntitle = 'Posts'\n+++\n", "---\n---\n", '{"title": "Posts"}\n'])
-def test_a_section_page_without_text_is_left_out(read, text):
-    assert read("posts/_index.md", text) == LeftOut(
+def test_a_section_page_without_text_is_skipped(read, text):
+    assert read("posts/_index.md", text) == Skipped(
         "posts/_index.md", "is the page of a section or a list, without text of its own"
     )
 
@@ -281,11 +281,11 @@ def test_a_sites_own_category_is_a_label_of_an_article(item):
     assert item(f"---\ncategory: post\n---\n{TEXT}", "_posts/2024-01-31-a.md").category is Category.POST
 
 
-def test_html_with_front_matter_is_a_fragment_and_a_template_is_left_out(item, read):
+def test_html_with_front_matter_is_a_fragment_and_a_template_is_skipped(item, read):
     found = item(f"---\ntitle: Gauges\n---\n<p>{TEXT}</p>", "_posts/2024-01-31-gauges.html")
     assert (found.content_type, found.content, found.title) == ("text/html", f"<p>{TEXT}</p>", "Gauges")
     loop = "---\nlayout: home\n---\n{% for post in site.posts %}<a>{{ post.title }}</a>{% endfor %}"
-    assert isinstance(read("index.html", loop), LeftOut)
+    assert isinstance(read("index.html", loop), Skipped)
 
 
 def test_half_a_character_in_front_matter_spoils_nothing(item):
@@ -305,7 +305,7 @@ def test_a_site_is_collected_whole_from_a_zip_and_a_second_time_nothing_changes(
     with WebClient(settings) as http:
         first, second = (crawl("ada", source, FilesCrawler(), stores.warehouse, http) for _ in range(2))
     assert (first.new, first.failed, first.complete, second.writes) == (3, [], True, 0)
-    assert [row["item"] for row in first.left_out] == ["_site/2024/a.html", "content/_index.md"]
+    assert [row["item"] for row in first.skipped] == ["_site/2024/a.html", "content/_index.md"]
 
 
 @effort(max_examples=50, deadline=None)

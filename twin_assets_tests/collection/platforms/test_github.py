@@ -18,7 +18,7 @@ from hypothesis import settings as fuzz
 from hypothesis import strategies as st
 
 from twin_assets.collection.events import Event
-from twin_assets.collection.places import platform_for
+from twin_assets.collection.locations import platform_for
 from twin_assets.collection.platforms.github import GithubCrawler
 from twin_assets.content import web
 from twin_assets.content.web import WebClient
@@ -163,7 +163,7 @@ def test_code_readmes_and_documentation_are_collected_and_nothing_else(hub, coll
     assert code.metadata == {"repository": "ada/tides", "path": "src/tide.py", "language": "python"}
     assert code.url == "https://github.com/ada/tides/blob/main/src/tide.py"
     assert documents()["ada/tides/docs/datum.md"].metadata["kind"] == "docs"
-    assert [row["item"] for row in report.left_out] == [
+    assert [row["item"] for row in report.skipped] == [
         "ada/tides/LICENSE", "ada/tides/vendor/lib.js", "ada/tides/src/tide_pb2.py", "ada/tides/img/pier.png",
     ]  # fmt: skip
 
@@ -195,21 +195,21 @@ def test_every_page_of_the_listing_is_read(hub, collect):
     assert collect().new == 5
 
 
-def test_forks_and_empty_repositories_are_left_out_and_archived_ones_read(hub, collect, documents):
+def test_forks_and_empty_repositories_are_skipped_and_archived_ones_read(hub, collect, documents):
     hub.add("forked", FILES, fork=True)
     hub.add("bare", {})
     hub.add("old", {"a.py": "x = 1\n"}, archived=True)
     report = collect()
     assert set(documents()) == {"ada/old/a.py"}
     assert report.complete
-    assert report.left_out == [{"item": "ada/forked", "reason": "is a fork of somebody else's"}]
+    assert report.skipped == [{"item": "ada/forked", "reason": "is a fork of somebody else's"}]
 
 
 def test_a_single_repository_is_read(hub, collect, documents):
     hub.add("tides", FILES)
     hub.add("other", FILES)
     assert collect("https://github.com/ada/tides").new == 3
-    assert collect("https://github.com/ada/nothing").error.startswith("GitHub shows no repository ada/nothing: mend")
+    assert collect("https://github.com/ada/nothing").error.startswith("GitHub shows no repository ada/nothing: correct")
     hub.add("forked", FILES, fork=True)
     assert "is a fork" in collect("github:ada/forked").error
 
@@ -229,7 +229,7 @@ def test_without_the_token_what_was_private_is_not_taken_as_deleted(hub, collect
     collect(token=TOKEN)
     report = collect()
     assert (report.gone, report.complete) == (0, False)
-    assert "not shown without its owner's token" in report.left_out[0]["reason"]
+    assert "not shown without its owner's token" in report.skipped[0]["reason"]
 
 
 def test_a_repository_that_becomes_private_makes_its_documents_private(hub, collect, documents):
@@ -303,7 +303,8 @@ def test_a_limit_stops_the_crawl_with_a_time_and_the_next_goes_on(hub, site, col
     report = collect()
     assert report.error.startswith("127.0.0.1 allows no more requests until 20")
     assert report.error.endswith(
-        "UTC: collect again then, it goes on where it stopped, and with a token (token_env) it allows many more"
+        "UTC: collect again then, and the crawl continues where it stopped; "
+        "with a token (token_env) it allows many more"
     )
     assert (report.new, report.complete) == (1, False)
     site.asked.clear()
@@ -333,7 +334,7 @@ def test_a_token_that_is_refused_is_named_and_never_shown(hub, stores, collect, 
     report = collect(token=TOKEN)
     assert (
         report.error
-        == "127.0.0.1 does not take the token in GITHUB_TOKEN_OF_ADA: it is wrong or has expired, make a new one"
+        == "127.0.0.1 rejects the token in GITHUB_TOKEN_OF_ADA, which is wrong or has expired: make a new one"
     )
     assert TOKEN not in caplog.text + repr(report) + repr(stores.warehouse.crawls("ada"))
 
@@ -371,7 +372,7 @@ def test_a_user_that_is_not_there_is_an_error(hub, collect):
 
 def test_pages_that_are_no_api_are_an_error(hub, collect):
     hub.failures["/users/ada/repos"] = [Page(b"<html>Welcome</html>")]
-    assert "is no API of GitHub's" in collect().error
+    assert "is not an API of GitHub's" in collect().error
 
 
 def commit(sha: str, message: str, login: str = "ada", parents: int = 1) -> dict[str, Any]:
@@ -417,7 +418,7 @@ def test_posts_are_the_authors_commits_issues_and_pull_requests(talkative, colle
     )  # fmt: skip
     assert documents()["ada/tides#1"].content == "The gauge sticks at low water.\n"
     assert documents()["ada/tides#2"].metadata["kind"] == "pull request"
-    assert {"item": "ada/tides#4", "reason": "has a title and no text"} in report.left_out
+    assert {"item": "ada/tides#4", "reason": "has a title and no text"} in report.skipped
 
 
 def test_without_a_push_posts_cost_one_request_and_an_edited_issue_is_seen(talkative, site, collect):

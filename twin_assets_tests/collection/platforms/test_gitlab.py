@@ -18,7 +18,7 @@ from hypothesis import settings as fuzz
 from hypothesis import strategies as st
 
 from twin_assets.collection.events import Event
-from twin_assets.collection.places import platform_for
+from twin_assets.collection.locations import platform_for
 from twin_assets.collection.platforms.gitlab import GitlabCrawler
 from twin_assets.content.repositories import MAX_WRITTEN_BYTES
 from twin_assets.content.web import WebClient
@@ -129,7 +129,7 @@ def test_code_readmes_and_documentation_are_collected_and_nothing_else(lab, coll
     assert (code.category, code.content) == (Category.CODE, FILES["src/tide.py"])
     assert code.metadata == {"repository": "ada/tides", "path": "src/tide.py", "language": "python"}
     assert code.url == f"{lab.url}/ada/tides/-/blob/main/src/tide.py"
-    assert len(report.left_out) == 4
+    assert len(report.skipped) == 4
 
 
 def test_a_project_without_activity_costs_no_request_of_its_own(lab, site, collect):
@@ -160,20 +160,20 @@ def test_every_page_of_projects_and_files_is_read(lab, collect):
     assert collect().new == 7
 
 
-def test_forks_and_empty_projects_are_left_out(lab, collect, documents):
+def test_forks_and_empty_projects_are_skipped(lab, collect, documents):
     lab.add("ada/forked", FILES, forked_from_project={"id": 9})
     lab.add("ada/bare", {}, default_branch=None)
     lab.add("ada/old", {"a.py": "x = 1\n"}, archived=True)
     report = collect()
     assert (set(documents()), report.complete) == ({"ada/old/a.py"}, True)
-    assert [row["item"] for row in report.left_out] == ["ada/forked", "ada/bare"]
+    assert [row["item"] for row in report.skipped] == ["ada/forked", "ada/bare"]
 
 
 def test_a_single_project_is_read(lab, collect):
     lab.add("sea/lab/tides", FILES)
     lab.add("sea/other", FILES)
     assert collect("sea/lab/tides").new == 3
-    assert f"{lab.url} shows no project sea/nothing: mend" in collect("sea/nothing").error
+    assert f"{lab.url} shows no project sea/nothing: correct" in collect("sea/nothing").error
     lab.add("ada/forked", FILES, forked_from_project={"id": 9})
     assert "is a fork" in collect("ada/forked").error
 
@@ -195,11 +195,11 @@ def test_without_the_token_what_was_private_is_not_taken_as_deleted(lab, collect
     assert (report.gone, report.complete) == (0, False)
 
 
-def test_a_file_too_large_is_left_out_and_not_read_to_its_end(lab, collect, documents):
+def test_a_file_too_large_is_skipped_and_not_read_to_its_end(lab, collect, documents):
     lab.add("ada/tides", {"a.py": "x = 1\n", "b.py": "y = 2\n" * MAX_WRITTEN_BYTES})
     report = collect()
     assert (set(documents()), report.complete) == ({"ada/tides/a.py"}, True)
-    assert report.left_out == [
+    assert report.skipped == [
         {"item": "ada/tides/b.py", "reason": "is larger than 500 kB, more than a hand writes into one file"}
     ]
     assert report.bytes_read < 1_000
@@ -242,7 +242,7 @@ def test_a_server_in_trouble_is_asked_again(lab, collect):
 def test_a_token_that_is_refused_is_named_and_never_shown(lab, stores, collect, caplog):
     lab.failures["/api/v4/users"] = [answer({"message": "401 Unauthorized"}, 401)]
     report = collect(token=TOKEN)
-    assert "does not take the token in GITLAB_TOKEN_OF_ADA" in report.error
+    assert "rejects the token in GITLAB_TOKEN_OF_ADA" in report.error
     assert TOKEN not in caplog.text + repr(report) + repr(stores.warehouse.crawls("ada"))
 
 
@@ -265,7 +265,7 @@ def test_private_addresses_are_refused(lab, site, collect):
 def test_who_is_not_there_is_an_error(lab, collect):
     assert f"{lab.url} shows no user nobody" in collect("nobody").error
     assert "has no projects" in collect().error
-    assert "names nobody" in collect("").error
+    assert "names no user or project" in collect("").error
 
 
 def test_a_site_that_is_no_gitlab_is_an_error(lab, collect):
@@ -310,7 +310,7 @@ def test_what_a_project_has_switched_off_is_no_error(talkative, collect):
 
 def test_the_posts_of_a_groups_project_need_an_author(talkative, collect):
     talkative.projects[0]["namespace"]["kind"] = "group"
-    assert "name its author's account in the option author" in collect("ada/tides", posts="yes").error
+    assert "name the author's account in the option author" in collect("ada/tides", posts="yes").error
     assert collect("ada/tides", posts="yes", author="ada").new == 4
 
 

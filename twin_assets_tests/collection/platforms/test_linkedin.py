@@ -14,7 +14,7 @@ from hypothesis import settings as fuzz
 from hypothesis import strategies as st
 
 from twin_assets.collection.crawl import crawl
-from twin_assets.collection.places import platform_for
+from twin_assets.collection.locations import platform_for
 from twin_assets.collection.platforms.linkedin import change_log
 from twin_assets.collection.platforms.linkedin import export as linkedin_export
 from twin_assets.collection.platforms.linkedin.crawler import LinkedInCrawler
@@ -219,7 +219,7 @@ def test_other_peoples_events_failures_and_a_companys_posts_are_not_the_authors(
     ]
     report = collect()
     assert texts() == {}
-    assert {"item": "7000003", "reason": "was posted in a company's name"} in report.left_out
+    assert {"item": "7000003", "reason": "was posted in a company's name"} in report.skipped
 
 
 def test_a_patch_is_applied_to_what_the_log_knows_and_never_makes_a_private_post_public(linkedin, collect, documents):
@@ -280,18 +280,20 @@ def test_what_is_not_generated_yet_is_asked_for_and_buries_nothing(linkedin, col
     days_pass(8)
     report = collect()
     assert (report.gone, report.failed, report.complete) == (0, [], False)
-    assert report.left_out[0]["reason"] == "LinkedIn has none of yours, or not today: nothing is taken as deleted"
+    assert (
+        report.skipped[0]["reason"] == "LinkedIn has no data of yours here, at least today: nothing is taken as deleted"
+    )
     assert texts() == {"7000001": "One."}
 
 
-def test_reposts_and_bare_links_are_left_out_by_name(linkedin, collect, texts):
+def test_reposts_and_bare_links_are_skipped_by_name(linkedin, collect, texts):
     linkedin.domains = {SHARES: [[
         share(7000001, ""), share(7000002, "https://example.com/a https://example.com/b\n"),
         share(7000003, "Read this: https://example.com/a", SharedUrl="https://example.com/a"),
     ]]}  # fmt: skip
     report = collect()
     assert texts() == {"7000003": "Read this: https://example.com/a"}
-    assert [left["item"] for left in report.left_out][:2] == ["7000001", "7000002"]
+    assert [skipped["item"] for skipped in report.skipped][:2] == ["7000001", "7000002"]
 
 
 def test_a_crawl_that_was_stopped_goes_on_where_it_was(linkedin, collect, texts):
@@ -355,7 +357,7 @@ def test_an_answer_of_another_shape_is_no_crash_and_buries_nothing(linkedin, col
 
 
 def test_a_listing_that_goes_in_a_circle_or_elsewhere_ends(linkedin, site, collect):
-    for href, words in (("/rest/memberSnapshotData?q=criteria&domain=MEMBER_SHARE_INFO", "goes in a circle"),
+    for href, words in (("/rest/memberSnapshotData?q=criteria&domain=MEMBER_SHARE_INFO", "repeats itself"),
                         ("https://example.com/rest/memberSnapshotData", "another host")):  # fmt: skip
         linkedin.memberSnapshotData = lambda _, href=href: answer([], [{"rel": "next", "href": href}])
         assert words in collect().error
@@ -468,7 +470,7 @@ def test_comments_of_an_archive_have_backslashed_quotes_several_lines_and_blank_
 
 def test_the_part_without_posts_says_what_to_wait_for(export, collect):
     error = collect(export({"Profile.csv": "x\n", "Connections.csv": "x\n"})).error
-    assert "is the part of LinkedIn's archive that comes first, without posts" in error
+    assert "is the first part of LinkedIn's archive, which has no posts" in error
 
 
 @pytest.mark.parametrize(

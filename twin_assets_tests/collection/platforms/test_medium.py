@@ -7,7 +7,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from twin_assets.collection.crawl import crawl
-from twin_assets.collection.places import platform_for
+from twin_assets.collection.locations import platform_for
 from twin_assets.collection.registry import ArchiveCrawler, archive_platform, crawlers
 from twin_assets.content.archives import open_archive
 from twin_assets.content.web import WebClient
@@ -198,12 +198,12 @@ def test_a_teaser_of_a_members_only_story_is_refused_and_the_archive_named(site,
 RESPONSE = "<p>Tide tables lie. Mine did.</p><p>So I keep my own.</p>"
 
 
-def test_a_response_is_left_out_unless_the_source_takes_responses(site, play, documents):
+def test_a_response_is_skipped_unless_the_source_takes_responses(site, play, documents):
     site.pages["/feed/@ada"] = feed(
         entry(REPLY, "Tide tables lie. Mine did.", RESPONSE, tags=()), entry(TIDE, "Tide", PROSE)
     )
-    [left_out] = play().left_out
-    assert "--option responses=yes" in left_out["reason"]
+    [skipped] = play().skipped
+    assert "--option responses=yes" in skipped["reason"]
     assert set(documents()) == {TIDE}
     play(responses="yes")
     reply = documents()[REPLY]
@@ -222,10 +222,10 @@ def test_a_publication_of_several_asks_whose_stories_to_take(site, play, documen
         entry(TIDE, "Tide", PROSE), entry(GAUGE, "Gauge", PROSE + "<p>Mine.</p>", author="Bob Other")
     )
     where = "https://medium.com/tides"
-    assert "is written by Ada Example, Bob Other: say whose it is, --option author=" in play(where).error
+    assert "is written by Ada Example, Bob Other: choose one, --option author=" in play(where).error
     report = play(where, author="ada example")
     assert set(documents()) == {TIDE}
-    assert [left["reason"] for left in report.left_out] == ["is by Bob Other"]
+    assert [skipped["reason"] for skipped in report.skipped] == ["is by Bob Other"]
 
 
 @pytest.mark.parametrize("status", [200, 403])
@@ -293,18 +293,18 @@ def test_an_archive_has_the_whole_text_past_every_divider(play, export, document
         assert furniture not in document.content
 
 
-def test_drafts_are_private_and_empty_ones_left_out(play, export, documents):
+def test_drafts_are_private_and_empty_ones_are_skipped(play, export, documents):
     draft = story("Untitled", section(graf("Not yet."), title="Untitled"), story_id=GAUGE, published=False)
     empty = story("Untitled", section(graf("")), story_id=TIDE, published=False)
     report = play(export({f"draft_Untitled-{GAUGE}.html": draft, f"draft_Untitled-{TIDE}.html": empty}))
     assert (documents()[GAUGE].visibility, documents()[GAUGE].published_at) == ("private", None)
-    assert [left["reason"] for left in report.left_out] == ["has no text of its own"]
+    assert [skipped["reason"] for skipped in report.skipped] == ["has no text of its own"]
 
 
 def test_an_archives_responses_follow_the_option_too(play, export, documents):
     reply = story("Tide tables lie.", section(graf("Tide tables lie. Mine did.")), story_id=REPLY)
     path = export({f"2023-12-17_Tide-tables-lie--{REPLY}.html": reply, f"2023-12-17_T-{TIDE}.html": STORY})
-    assert "responses=yes" in play(path).left_out[0]["reason"]
+    assert "responses=yes" in play(path).skipped[0]["reason"]
     assert set(documents()) == {TIDE}
     play(path, responses="yes")
     assert (documents()[REPLY].category, documents()[REPLY].title) == (Category.POST, None)
@@ -388,4 +388,4 @@ def test_no_page_and_no_feed_is_a_crash(site, stores, settings, html, title, tmp
         for where in (posts.parent, "@ada"):
             source = Source(id="m", platform="medium", where=str(where), options={"api": site.url})
             report = crawl("ada", source, MEDIUM, stores.warehouse, http)
-            assert report.error or report.new + report.changed + report.unchanged + len(report.failed + report.left_out)
+            assert report.error or report.new + report.changed + report.unchanged + len(report.failed + report.skipped)

@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from twin_assets.collection.crawl import CrawlReport, crawl, read_archive
-from twin_assets.collection.places import platform_for, source_id_for
+from twin_assets.collection.locations import platform_for, source_id_for
 from twin_assets.collection.platforms.substack import PAGE
 from twin_assets.collection.registry import archive_platform, crawlers
 from twin_assets.content.archives import open_archive
@@ -226,7 +226,7 @@ def test_a_crawl_that_is_told_to_pause_goes_on_where_it_stopped(site, play, aliv
         return publication(request)
 
     site.api = pausing
-    assert "collect again later, and it goes on" in play().error
+    assert "collect again later, and the crawl continues" in play().error
     assert len(alive()) == 3
     site.api = publication
     assert play().new == 2
@@ -271,14 +271,14 @@ def test_a_paid_posts_beginning_is_never_the_post(site, play, alive, words):
     site.api = Publication(post(2, "paid", audience="only_paid", wordcount=words), post(1, "free", "<p>Free.</p>"))
     report = play()
     assert set(alive()) == {"free"}
-    assert report.left_out == [
+    assert report.skipped == [
         {
             "item": f"{WHERE}/p/paid",
-            "reason": "is for paying subscribers and shows its beginning only: "
+            "reason": "is for paying subscribers and shows only its beginning: "
             "import your export, which has the whole text",
         }
     ]
-    assert play().left_out == report.left_out
+    assert play().skipped == report.skipped
     assert not [path for path in site.paths() if "/posts/" in path]
 
 
@@ -288,9 +288,9 @@ def test_a_paid_post_that_is_given_whole_is_taken(site, play, alive):
     assert alive()["paid"].metadata["audience"] == "only_paid"
 
 
-def test_a_podcast_is_left_out_and_a_thread_is_a_post(site, play, alive):
+def test_a_podcast_is_skipped_and_a_thread_is_a_post(site, play, alive):
     site.api = Publication(post(2, "talk", type="podcast"), post(1, "ask", "<p>What do you read?</p>", type="thread"))
-    assert [left["reason"] for left in play().left_out] == ["is a podcast, no text to read"]
+    assert [skipped["reason"] for skipped in play().skipped] == ["is a podcast, no text to read"]
     assert {name: document.category for name, document in alive().items()} == {"ask": Category.POST}
 
 
@@ -300,19 +300,19 @@ def test_a_publication_of_several_asks_whose_posts_to_take(site, play, alive):
         post(2, "theirs", "<p>Bob.</p>", publishedBylines=[BOB]),
         post(1, "ours", "<p>Both.</p>", publishedBylines=[ADA, BOB]),
     )
-    assert "is written by Ada Example, Bob Other: say whose posts to take, --option author=NAME" in play().error
+    assert "is written by Ada Example, Bob Other: choose one, --option author=NAME" in play().error
     assert not alive()
-    assert "has no post by Eve (it names Ada Example, Bob Other)" in play(author="Eve").error
+    assert "has no post by Eve (its writers are Ada Example, Bob Other)" in play(author="Eve").error
     report = play(author="ada")
     assert set(alive()) == {"mine"}
-    assert [left["reason"] for left in report.left_out] == ["is by Bob Other", "is by Ada Example and Bob Other"]
+    assert [skipped["reason"] for skipped in report.skipped] == ["is by Bob Other", "is by Ada Example and Bob Other"]
 
 
-def test_a_guest_in_a_publication_that_was_one_persons_is_left_out(site, play, alive):
+def test_a_guest_in_a_publication_that_was_one_persons_is_skipped(site, play, alive):
     site.api = publication = Publication(post(1, "mine"))
     play()
     publication.posts.insert(0, post(2, "guest", "<p>Bob.</p>", publishedBylines=[BOB]))
-    assert [left["reason"] for left in play().left_out] == ["is by Bob Other"]
+    assert [skipped["reason"] for skipped in play().skipped] == ["is by Bob Other"]
     publication.posts[1]["publishedBylines"] = [ADA | {"name": "Ada Lovelace"}]
     report = play()
     assert (report.error, report.gone, set(alive())) == (None, 0, {"mine"})
@@ -331,9 +331,9 @@ def test_the_feed_is_read_when_the_endpoint_is_gone_and_that_is_said(site, play,
     site.pages["/feed"] = rss(("tide", PROSE + SHARE.format(slug="tide")), ("paid", teaser))
     report = play()
     assert [failure["item"] for failure in report.failed] == [f"{site.url}/archive"]
-    assert "its feed's newest posts are read instead" in report.failed[0]["reason"]
+    assert "the feed's newest posts are read instead" in report.failed[0]["reason"]
     assert {name: document.content for name, document in alive().items()} == {"tide": PROSE}
-    assert "shows its beginning only" in report.left_out[0]["reason"]
+    assert "shows only its beginning" in report.skipped[0]["reason"]
 
 
 def test_the_feed_is_read_when_no_post_can_be_read_alone(site, play, alive):
@@ -341,7 +341,7 @@ def test_the_feed_is_read_when_no_post_can_be_read_alone(site, play, alive):
     site.api = lambda request: publication(request) if request.path.endswith("/archive") else Page(b"{}", status=404)
     site.pages["/feed"] = rss(("post-1", PROSE), ("post-2", PROSE + "<p>More.</p>"))
     report = play()
-    assert "no post can be read any more" in report.failed[0]["reason"]
+    assert "posts can no longer be read" in report.failed[0]["reason"]
     assert set(alive()) == {"post-1", "post-2"}
 
 
@@ -355,12 +355,12 @@ def test_a_post_is_one_document_by_endpoint_feed_and_export(site, play, export, 
     assert set(alive()) == {"tide"}
 
 
-def test_the_feeds_podcasts_and_guests_are_left_out_too(site, play, alive):
+def test_the_feeds_podcasts_and_guests_are_skipped_too(site, play, alive):
     site.api = lambda _: Page(b"", status=404)
     site.pages["/feed"] = rss(("talk", PROSE), enclosure='<enclosure url="https://a.org/b.mp3" type="audio/mpeg"/>')
-    assert [left["reason"] for left in play().left_out] == ["is a podcast, no text to read"]
+    assert [skipped["reason"] for skipped in play().skipped] == ["is a podcast, no text to read"]
     site.pages["/feed"] = rss(("guest", PROSE), author="Bob Other")
-    assert [left["reason"] for left in play(author="Ada Example").left_out] == ["is by Bob Other"]
+    assert [skipped["reason"] for skipped in play(author="Ada Example").skipped] == ["is by Bob Other"]
     assert not alive()
 
 
@@ -394,7 +394,7 @@ def test_an_export_has_paid_posts_whole_and_drafts_in_private(play, export, aliv
     assert documents["tide"].title == 'Tide, "time"\nand more'
     assert documents["13"].published_at is None
     assert report.failed == [{"item": "lost", "reason": "has no posts/17.lost.html in the export"}]
-    assert [left["item"] for left in report.left_out] == ["15.talk", "16.about", "18.empty"]
+    assert [skipped["item"] for skipped in report.skipped] == ["15.talk", "16.about", "18.empty"]
 
 
 def test_a_draft_that_is_published_becomes_the_post(drop, export, alive):
@@ -520,5 +520,5 @@ def test_no_export_is_a_crash(stores, tmp_path_factory, post_id, cells, html):
     with open_archive(folder) as archive, suppress(BadSource):
         source = Source(id="s", platform="substack", where=str(folder))
         read_archive("ada", source, SUBSTACK, archive, stores.warehouse, report)
-        said = report.new + report.changed + report.unchanged + len(report.failed) + len(report.left_out)
+        said = report.new + report.changed + report.unchanged + len(report.failed) + len(report.skipped)
         assert said > 0, "read, and said nothing of it"

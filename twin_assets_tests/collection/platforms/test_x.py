@@ -9,8 +9,8 @@ from hypothesis import given, strategies
 from hypothesis import settings as effort
 
 from twin_assets.collection.crawl import crawl
-from twin_assets.collection.events import Failed, Found, LeftOut, ListingComplete
-from twin_assets.collection.places import platform_for, reads
+from twin_assets.collection.events import Failed, Found, ListingComplete, Skipped
+from twin_assets.collection.locations import can_read, platform_for
 from twin_assets.collection.platforms.x import XCrawler
 from twin_assets.collection.registry import archive_platform
 from twin_assets.content.archives import Archive, Entry, open_archive
@@ -162,7 +162,7 @@ def texts(stores):
 
 
 def left(events):
-    return {event.item: event.reason for event in events if isinstance(event, LeftOut)}
+    return {event.item: event.reason for event in events if isinstance(event, Skipped)}
 
 
 def test_a_post_has_its_text_date_address_and_tags(posts):
@@ -209,7 +209,7 @@ def test_words_of_others_that_are_cited_as_people_used_to_are_not_the_authors(po
     assert posts([tweet(5, typed)])["5"].content == own
 
 
-def test_reposts_replies_and_posts_without_words_are_left_out_and_counted(read):
+def test_reposts_replies_and_posts_without_words_are_skipped_and_counted(read):
     picture, link = "https://t.co/pic", "https://t.co/link"
     events = read(
         modern(
@@ -228,7 +228,7 @@ def test_reposts_replies_and_posts_without_words_are_left_out_and_counted(read):
     assert [event.item.external_id for event in events if isinstance(event, Found)] == ["8"]
     assert left(events) == {
         "reposts": "2 in this archive: what others wrote",
-        "replies to others": "3 in this archive: left out unless the source has the option replies=yes",
+        "replies to others": "3 in this archive: skipped unless the source has the option replies=yes",
         "posts without words": "2 in this archive: only a picture, a link, or what others wrote",
     }
     assert isinstance(events[-1], ListingComplete)
@@ -480,7 +480,7 @@ def test_it_is_told_by_its_contents_and_nothing_live_is_taken(export, tmp_path, 
         assert archive_platform(archive) == "x"
     assert platform_for(str(path)) == "x"
     crawler = XCrawler()
-    assert reads(crawler, "inbox")
+    assert can_read(crawler, "inbox")
     for where in ("@ada_l", "https://x.com/ada_l", "https://twitter.com/ada_l", str(path), ""):
         assert not crawler.accepts(where)
     source = Source(id="x", platform="x", where="@ada_l")
@@ -516,7 +516,7 @@ def test_a_damaged_file_is_named_the_rest_read_and_nothing_taken_as_deleted(read
     ids=range(6),
 )
 def test_an_archive_without_a_readable_tweet_is_an_error(read, text):
-    with pytest.raises(BadSource, match="holds no tweet that can be read: nothing is taken as deleted"):
+    with pytest.raises(BadSource, match="holds no readable tweet: nothing is taken as deleted"):
         read(modern([]) | {"data/tweets.js": text})
 
 
@@ -547,7 +547,7 @@ def test_an_archive_that_says_it_is_a_part_or_lacks_a_file_takes_nothing_as_dele
     assert not isinstance(events[-1], ListingComplete)
 
 
-def test_articles_are_left_out_by_name(read):
+def test_articles_are_skipped_by_name(read):
     events = read(modern([tweet(5, "Hm.")], article=[{"article": {"id": "1"}}]))
     assert left(events) == {
         "data/article.js": "1 of X's articles, in a form that is not documented: give them as files"
@@ -572,7 +572,7 @@ def test_a_huge_file_is_read_entry_by_entry(read, monkeypatch):
 
 def test_a_file_beyond_the_limit_is_named(read, monkeypatch):
     monkeypatch.setattr("twin_assets.collection.platforms.x.MAX_FILE_BYTES", 5_000)
-    with pytest.raises(BadSource, match="holds no tweet"):
+    with pytest.raises(BadSource, match="holds no readable tweet"):
         read(modern([tweet(n, "Hm.") for n in range(1, 30)]))
 
 

@@ -17,8 +17,8 @@ from twin_assets.definitions import defs
 from twin_assets.documents import ApiKey, AuthorProfile, Consent, Proof, Source, utcnow
 from twin_assets.errors import NotThere
 from twin_assets.operations import runs as dagster_runs
-from twin_assets.operations.collection_status import Overview, Phase, Reading, Standing
-from twin_assets.operations.collector import Place
+from twin_assets.operations.collection_status import CollectionResult, Overview, Phase, SourceStatus
+from twin_assets.operations.collector import NewSource
 from twin_assets.serving.access import OPERATOR, Access, Caller, new_key
 from twin_assets.serving.app import source_cards
 from twin_assets.serving.app.sources_actions import EVERY, SourcesDesk
@@ -30,7 +30,7 @@ from twin_assets_tests.serving.app.test_page import EVIL
 from twin_assets_tests.serving.world import collector, running
 
 BEN = Caller("ben")
-BLOG = Place("https://skerrow.example/feed.xml")
+BLOG = NewSource("https://skerrow.example/feed.xml")
 
 
 @pytest.fixture(autouse=True)
@@ -97,9 +97,9 @@ def test_who_logged_in_as_one_author_sees_and_changes_nothing_of_another(desk, s
 
 def test_who_logged_in_names_no_folder_and_no_secret_of_the_server(desk, stores, tmp_path):
     (tmp_path / "writing").mkdir()
-    assert desk.add_source(OPERATOR, "ben", Place(str(tmp_path / "writing"))).worked
-    assert "give a URL or a handle" in desk.add_source(BEN, "ben", Place(str(tmp_path / "writing"))).said
-    assert "ask its operator" in desk.add_source(BEN, "ben", Place(BLOG.where, token_env="MONGODB_URI")).said
+    assert desk.add_source(OPERATOR, "ben", NewSource(str(tmp_path / "writing"))).worked
+    assert "give a URL or a handle" in desk.add_source(BEN, "ben", NewSource(str(tmp_path / "writing"))).said
+    assert "ask its operator" in desk.add_source(BEN, "ben", NewSource(BLOG.where, token_env="MONGODB_URI")).said
     assert desk.add_source(BEN, "ben", BLOG).worked
     assert {source.token_env for source in stores.warehouse.profile("ben").sources} == {None}
 
@@ -107,7 +107,7 @@ def test_who_logged_in_names_no_folder_and_no_secret_of_the_server(desk, stores,
 def test_one_source_or_all_of_them_are_asked_for(desk, stores):
     assert "no such source" in desk.collect(OPERATOR, "ada", EVERY).said
     for where in (BLOG.where, "https://other.example/"):
-        desk.add_source(OPERATOR, "ada", Place(where))
+        desk.add_source(OPERATOR, "ada", NewSource(where))
     first, second = (source.id for source in stores.warehouse.profile("ada").sources)
     assert "asked for blog" in desk.collect(OPERATOR, "ada", second).said
     assert [request["source_id"] for request in stores.warehouse.crawl_requests()] == [second]
@@ -128,30 +128,30 @@ def test_a_removed_source_is_no_longer_listed_and_its_documents_are_said_to_stay
 
 
 def shown(
-    *standings: Standing, daemon: bool = True, operator: bool = True, waits: Sequence[str] = (), name: str = "Ada"
+    *standings: SourceStatus, daemon: bool = True, operator: bool = True, waits: Sequence[str] = (), name: str = "Ada"
 ) -> str:
     profile = AuthorProfile(id="ada", name=name, consent=Consent(who=name))
     overview = Overview(standings, waits, [("b.zip", f"is no zip {name}")], Path("/data/inbox/ada"), daemon)
     return source_cards.overview(profile, overview, utcnow(), operator=operator)
 
 
-def standing(phase: Phase = "never", cron: str | None = None, **more: object) -> Standing:
+def standing(phase: Phase = "never", cron: str | None = None, **more: object) -> SourceStatus:
     source = Source(id="blog-x", platform="blog", where="https://x.example", cron=cron)
-    return Standing(source, phase, **{"place": "https://x.example"} | more)
+    return SourceStatus(source, phase, **{"place": "https://x.example"} | more)
 
 
 def test_failures_are_listed_one_by_one_with_their_reasons_up_to_a_limit():
     failed = [{"item": f"post {n}", "reason": "answered 500"} for n in range(60)]
-    crawl = Reading(utcnow() - timedelta(hours=3), new=12, changed=3, unchanged=5, gone=1, failed=failed)
+    crawl = CollectionResult(utcnow() - timedelta(hours=3), new=12, changed=3, unchanged=5, gone=1, failed=failed)
     page = shown(standing("done", crawl=crawl))
-    assert "Last crawl 3 hours ago: 12 new, 3 changed, 5 unchanged, 1 gone, 60 failed, 0 left out" in page
+    assert "Last crawl 3 hours ago: 12 new, 3 changed, 5 unchanged, 1 gone, 60 failed, 0 skipped" in page
     assert page.count("answered 500") == 50
     assert "… and 10 more" in page
 
 
 def test_what_others_wrote_is_shown_and_never_obeyed():
     items = [{"item": EVIL, "reason": EVIL}]
-    reading = Reading(utcnow(), failed=items, left_out=items, error=EVIL, file=EVIL)
+    reading = CollectionResult(utcnow(), failed=items, skipped=items, error=EVIL, file=EVIL)
     page = shown(
         standing("failed", crawl=reading, export=reading, notice=EVIL, place=EVIL, cron=EVIL), waits=[EVIL], name=EVIL
     )
@@ -183,7 +183,7 @@ def test_the_inbox_and_its_refusals_are_shown_and_the_folder_to_the_operator_onl
 def test_whether_a_source_is_proven_to_be_the_authors_is_said():
     assert "unproven: the author’s consent" in shown(standing())
     proven = Source(id="b", platform="blog", where="x", proof=Proof(kind="token", url="https://x.example/about"))
-    assert "proven by a token on https://x.example/about" in shown(Standing(proven))
+    assert "proven by a token on https://x.example/about" in shown(SourceStatus(proven))
 
 
 def test_when_a_source_is_collected_is_said_in_words():
@@ -253,7 +253,7 @@ def test_in_a_browser_an_author_and_a_source_are_added_and_what_was_collected_is
 
         page.fill("#where :is(input, textarea)", "nowhere at all")
         page.click("#add-source")
-        page.wait_for_selector("#source-added >> text=is nothing that can be collected from")
+        page.wait_for_selector("#source-added >> text=nothing can be collected from")
         page.fill("#where :is(input, textarea)", str(writing))
         page.click("#add-source")
         page.wait_for_selector(".twin-phase.never")
@@ -274,7 +274,7 @@ def test_in_a_browser_an_author_and_a_source_are_added_and_what_was_collected_is
         with page.expect_file_chooser() as chooser:
             page.click("#upload")
         chooser.value.set_files(zipped)
-        page.wait_for_selector("#received >> text=notes.zip is a source now")
+        page.wait_for_selector("#received >> text=notes.zip is now a source")
         page.wait_for_selector(".twin-place >> text=notes.zip, uploaded")
         page.close()
     assert problems == []

@@ -1,4 +1,4 @@
-"""LinkedIn: its API, the change log that it keeps, and the export that members ask for."""
+"""LinkedIn: its API, its change log, and the export that members can ask for."""
 
 from twin_assets.collection.platforms.linkedin.crawler import LinkedInCrawler
 

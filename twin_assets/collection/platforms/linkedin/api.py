@@ -1,7 +1,7 @@
 """LinkedIn's Member Data Portability API: what a member in the EEA or Switzerland may read of their own account.
 
-Two listings stand side by side. A snapshot is the whole history, made by an offline system that can lag by weeks; the
-change log has each event within minutes, and forgets it after 28 days. Neither tells its length (`total` is made up).
+There are two listings. A snapshot is the whole history, made by an offline system that can lag by weeks; the change log
+has each event within minutes, and drops it after 28 days. Neither gives its true length (`total` is made up).
 
 See: https://learn.microsoft.com/en-us/linkedin/dma/member-data-portability/shared/member-snapshot-api, and beside it
 `member-changelog-api` and `member-authorization-management-api`.
@@ -21,9 +21,9 @@ from twin_assets.errors import BadItem, BadSource
 
 BASE = "https://api.linkedin.com"
 VERSION = "202312"
-"""The one that LinkedIn accepts; any other answers 426."""
+"""The only API version that LinkedIn accepts; it answers any other with 426."""
 CHANGES_PER_PAGE = 50
-"""The most that the change log gives at once."""
+"""The most events that the change log returns at once."""
 MAX_PAGES = 1_000
 
 ACCESS_STEPS = (
@@ -43,7 +43,7 @@ _ADVICE: dict[int, str] = {
 
 
 class MemberApi:
-    """The API for one member. token: of the member's own app; base and version: others than LinkedIn's for tests."""
+    """The API for one member. token: that of the member's own app. base, version: others are for tests."""
 
     def __init__(self, http: WebClient, token: str, base: str = BASE, version: str = VERSION) -> None:
         self._http, self._base = http, base
@@ -54,12 +54,12 @@ class MemberApi:
         }
 
     def snapshot(self, domain: str) -> Iterator[Row]:
-        """Every row of a domain; none when LinkedIn has nothing there, or has not made it yet. Raises BadSource."""
+        """Every row of a domain; none when LinkedIn has no data there, or has not made it yet. Raises BadSource."""
         url: str | None = self._url("memberSnapshotData", q="criteria", domain=domain)
         seen: set[str] = set()
         while url:
             if url in seen or len(seen) >= MAX_PAGES:
-                raise BadSource(f"LinkedIn's listing of {domain} goes in a circle at {url}: collect again later")
+                raise BadSource(f"LinkedIn's listing of {domain} repeats itself at {url}: collect again later")
             seen.add(url)
             page = self._ask(url)
             if page is None:
@@ -83,7 +83,7 @@ class MemberApi:
 
     @cached_property
     def generated_since(self) -> datetime | None:
-        """When LinkedIn began to make this member's data; None when it had not, and was asked to just now."""
+        """When LinkedIn began to make this member's data; None if it had not, in which case it is asked to."""
         page = self._ask(self._url("memberAuthorizations", q="memberAndApplication")) or {}
         begun = [when(found.get("regulatedAt")) for found in _dicts(page.get("elements"))]
         if not any(begun):
@@ -99,30 +99,32 @@ class MemberApi:
         href = next((str(link.get("href")) for link in links if link.get("rel") == "next" and link.get("href")), None)
         url = urljoin(self._base, href) if href else None
         if url and host_of(url) != host_of(self._base):
-            raise BadSource(f"LinkedIn's listing goes on at {url}, another host: the token is not sent there")
+            raise BadSource(f"LinkedIn's listing continues at {url}, another host: the token is not sent there")
         return url
 
     def _ask(self, url: str, method: str = "GET", body: Any = None) -> dict[str, Any] | None:
-        """An answer's object; None for LinkedIn's way to say that nothing is there."""
+        """The object in a response; None when LinkedIn says that there is no data."""
         try:
-            answer = self._http.api(url, method=method, headers=self._headers, json=body)
+            response = self._http.api(url, method=method, headers=self._headers, json=body)
         except StatusError as error:
             if error.status == HTTPStatus.NOT_FOUND and _SAYS_NOTHING_THERE in _message(error.body).lower():
                 return None
             raise BadSource(_refused(error)) from error
         except BadItem as error:
             raise BadSource(f"{error}: nothing is taken as deleted; collect again later") from error
-        if not answer.body.strip():
+        if not response.body.strip():
             return {}
         try:
-            found = json.loads(answer.text)
+            found = json.loads(response.text)
         except (ValueError, RecursionError) as error:
-            raise BadSource(f"{url} answered no JSON (got {answer.described()}): collect again later") from error
+            raise BadSource(
+                f"{url} did not answer with JSON (got {response.described()}): collect again later"
+            ) from error
         return found if isinstance(found, dict) else {}
 
 
 def when(epoch_ms: object) -> datetime | None:
-    """A time of the API, cut to seconds as snapshots and archives give it; None for what is none."""
+    """A time from the API in whole seconds, as in snapshots and archives; None for an invalid one."""
     if not isinstance(epoch_ms, int) or isinstance(epoch_ms, bool) or epoch_ms <= 0:
         return None
     try:

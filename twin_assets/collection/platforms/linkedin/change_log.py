@@ -1,7 +1,7 @@
-"""LinkedIn's change log of a member, folded: events in, each post and comment as it last was out.
+"""LinkedIn's change log of a member, reduced from events to the last state of each post and comment.
 
-An event holds the whole resource or a patch of it, so events are read in their order and kept until the log's end; 28
-days of one person's are some hundred.
+An event contains the whole resource or a patch of it, so events are applied in order and all resources kept until the
+log's end; one person has some hundred events in 28 days.
 
 See: https://learn.microsoft.com/en-us/linkedin/dma/member-data-portability/shared/member-changelog-api
 """
@@ -20,10 +20,10 @@ _KINDS: dict[str, Kind] = {"ugcPosts": "post", "ugcPost": "post", "socialActions
 
 @dataclass(frozen=True)
 class Logged:
-    """A post or comment by the end of the log.
+    """A post or comment at the end of the log.
 
-    number: LinkedIn's own. urn: of the post, or of what the comment stands under. visibility: None when the log has
-    only a patch that does not tell. is_new: the log saw it made.
+    number: LinkedIn's own. urn: that of the post, or of the post commented on. visibility: None when the log has only a
+    patch without it. is_new: it was created within the log.
     """
 
     kind: Kind
@@ -41,10 +41,10 @@ class Logged:
 
 @dataclass
 class ChangeLog:
-    """A log being read.
+    """The state of reading a log.
 
-    after_ms, seen: the newest event's `processedAt` of the last time, and the ids of the events at it. `startTime` is
-    inclusive, so that these come again; they are passed over.
+    after_ms, seen: the latest `processedAt` so far, and the ids of the events at that time. `startTime` is inclusive,
+    so these events come again and are ignored.
     """
 
     after_ms: int = 0
@@ -53,16 +53,16 @@ class ChangeLog:
     _resources: dict[tuple[Kind, str], dict[str, Any]] = field(default_factory=dict)
 
     def take(self, change: dict[str, Any]) -> None:
-        """One event. Other people's, and what LinkedIn refused to do, change nothing."""
+        """Apply one event. Other people's events, and those that LinkedIn rejected, are ignored."""
         if change.get("id") in self.seen:
             return
-        self._go_on_after(change)
+        self._advance(change)
         kind = _KINDS.get(str(change.get("resourceName")))
         is_own = bool(change.get("actor")) and change.get("actor") == change.get("owner")
         if kind and is_own and change.get("activityStatus") != "FAILURE":
             self._fold(kind, change)
 
-    def _go_on_after(self, change: dict[str, Any]) -> None:
+    def _advance(self, change: dict[str, Any]) -> None:
         at = change.get("processedAt")
         if isinstance(at, int) and at >= self.after_ms:
             self.seen = (*(self.seen if at == self.after_ms else ()), change.get("id"))
@@ -76,7 +76,7 @@ class ChangeLog:
         is_made = change.get("method") == "CREATE"
         resource = _after(self._resources.get((kind, number), {}), activity)
         self._resources[kind, number] = resource
-        # `capturedAt` is the date that snapshots and archives give, a little later than the resource's own.
+        # `capturedAt` is the date in snapshots and archives, a little later than the resource's own.
         captured = when(change.get("capturedAt"))
         own = when(resource.get("firstPublishedAt")) or when(within(resource, "created", "time"))
         reshared = within(resource, "responseContext", "parent")
@@ -115,7 +115,7 @@ def _own_number(change: dict[str, Any], activity: dict[str, Any]) -> str:
 
 
 def _after(resource: dict[str, Any], activity: dict[str, Any]) -> dict[str, Any]:
-    """A resource after an event, whose activity is the whole of it or a patch.
+    """The resource after an event, whose activity is the whole resource or a patch.
 
     See: https://linkedin.github.io/rest.li/spec/protocol#partial-update
     """
@@ -154,7 +154,7 @@ def _string(value: object) -> str:
 
 
 def within(value: Any, *path: str) -> Any:
-    """What stands at a path in JSON; None where it leads nowhere. Any: JSON is of every kind."""
+    """The value at a path in JSON; None where there is none. Any: JSON can be of any type."""
     for name in path:
         value = value.get(name) if isinstance(value, dict) else None
     return value

@@ -1,11 +1,10 @@
-"""LinkedIn: a member's own posts, articles and comments, by the Member Data Portability API or by their archive.
+"""LinkedIn: a member's own posts, articles and comments, from the Member Data Portability API or the member's archive.
 
-Nothing is scraped. The change log is read each time; the snapshots, which LinkedIn refreshes at leisure, once a week.
-They lag by weeks, so what the change log says of an item wins over them, and they are no complete listing of today:
-gone is what the change log calls deleted, and what an earlier snapshot held and a later one no longer does.
+Nothing is scraped. The change log is read each time; the snapshots, which LinkedIn rarely refreshes, once a week. They
+lag by weeks, so the change log takes precedence over them, and they are never a complete listing of today: an item is
+gone when the change log calls it deleted, or when an earlier snapshot contained it and a later one does not.
 
-Options: `comments` = yes takes comments too. A post without a visibility, as in old archives, counts as public, which
-posts are unless their author chooses otherwise.
+A post without a visibility, as in old archives, counts as public, as posts are unless their author chooses otherwise.
 """
 
 import re
@@ -14,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from twin_assets.collection.events import Checkpoint, Event, Failed, Found, Gone, Item, LeftOut, ListingComplete
+from twin_assets.collection.events import Checkpoint, Event, Failed, Found, Gone, Item, ListingComplete, Skipped
 from twin_assets.collection.platforms.linkedin import api as linkedin_api
 from twin_assets.collection.platforms.linkedin import export
 from twin_assets.collection.platforms.linkedin.api import MemberApi
@@ -30,9 +29,9 @@ from twin_assets.settings import Settings, secret
 SNAPSHOT_EVERY = timedelta(days=7)
 CHANGES_KEPT = timedelta(days=28)
 GENERATED_WITHIN = timedelta(days=2)
-"""LinkedIn takes up to a day to make a new member's data; what is missing after two is not there."""
+"""LinkedIn takes up to a day to make a new member's data; what is missing after two does not exist."""
 MAX_REMEMBERED = 1_000
-"""Names that the state keeps, of deleted items and of comments."""
+"""The state keeps at most this many names of deleted items, and as many of comments."""
 
 SHARES, ARTICLES, COMMENTS = "MEMBER_SHARE_INFO", "ARTICLES", "ALL_COMMENTS"
 PUBLIC = frozenset({"", "PUBLIC", "MEMBER_NETWORK"})
@@ -45,17 +44,17 @@ _OF_A_MEMBER = frozenset(
      "Rich Media", "Invitations", "Email Addresses", "InstantReposts", "Ad_Targeting", "Logins", "messages"}
 )  # fmt: skip
 _OF_THE_WHOLE_ACCOUNT = frozenset({"Profile", "Registration", "Logins"})
-"""Files that stand beside each other in the larger archive only: what it lacks, the account lacks."""
+"""Files that only the larger archive has together: what it lacks, the account lacks."""
 
 
 @register
 class LinkedInCrawler:
-    """Reads the API with a token, the archive without."""
+    """Reads the API if there is a token, and archives."""
 
     platform: ClassVar[str] = "linkedin"
     accepted: ClassVar[str] = (
         "`api` or https://www.linkedin.com/in/… with a token of the Member Data Portability API, or the archive of "
-        "one's data"
+        "your data"
     )
     options: ClassVar[Mapping[str, str]] = {
         "comments": "yes takes what you wrote under other people's posts too",
@@ -69,13 +68,13 @@ class LinkedInCrawler:
     )
 
     def accepts(self, where: str) -> bool:
-        """`api`, or a member's profile."""
+        """True for `api`, or the URL of a member's profile."""
         host = host_of(where) or ""
         is_linkedin = host == "linkedin.com" or host.endswith(".linkedin.com")
         return where == "api" or (is_linkedin and urlsplit(where).path.startswith("/in/"))
 
     def collect(self, source: Source, state: dict[str, Any], http: WebClient) -> Iterator[Event]:
-        """What the change log says, then the snapshots that are due."""
+        """Read the change log, then the snapshots that are due."""
         api = MemberApi(
             http,
             _token(source),
@@ -83,7 +82,7 @@ class LinkedInCrawler:
             source.options.get("version", linkedin_api.VERSION),
         )
         due = [domain for domain in _domains(source) if _is_due(state, domain)]
-        # A snapshot that lags must not bring back what was edited since: before one, the whole log is read.
+        # A lagging snapshot must not undo later edits, so the whole log is read before one.
         is_refreshed = bool(set(due) - {ARTICLES})
         last = {} if is_refreshed else state
         log = ChangeLog(last.get("after_ms", 0), tuple(last.get("seen", ())))
@@ -91,7 +90,7 @@ class LinkedInCrawler:
             log.take(change)
         names = dict(state.get("comments", {}))
         events = _logged_events(log, names, with_comments=wants(source, "comments"))
-        if is_refreshed:  # what the log has only in part, the snapshot has whole
+        if is_refreshed:  # the snapshot has in full what the log has only in part
             events = {name: event for name, event in events.items() if not isinstance(event, Failed)}
         yield from events.values()
         deleted = [*state.get("deleted", []), *(name for name, event in events.items() if isinstance(event, Gone))]
@@ -106,20 +105,20 @@ class LinkedInCrawler:
             state = yield from _snapshot(api, domain, state, events)
 
     def recognises(self, names: Collection[str]) -> bool:
-        """Two of LinkedIn's files, or the posts beside nothing but tables and articles."""
+        """Recognise it by two of LinkedIn's files, or by the posts beside nothing but tables and articles."""
         kinds = {kind for name in names if (kind := _kind(name)) in _OF_A_MEMBER}
         return len(kinds) >= 2 or ("Shares" in kinds and all(_kind(name) for name in names))
 
     def needs_archives(self, source: Source) -> bool:
-        """Without a token: the API is closed outside the EEA and Switzerland."""
+        """True without a token: the API is closed outside the EEA and Switzerland."""
         return source.token_env is None
 
     def import_archive(self, source: Source, archive: Archive) -> Iterator[Event]:
-        """Posts, articles and, if wanted, comments; other people's data is not opened."""
+        """Read posts, articles and, if wanted, comments; files with other people's data are not opened."""
         kinds = {_kind(name) for name in archive.names}
         if not kinds & {"Shares", "Articles"}:
             raise BadSource(
-                f"{archive.path.name} is the part of LinkedIn's archive that comes first, without posts: wait for the "
+                f"{archive.path.name} is the first part of LinkedIn's archive, which has no posts: wait for the "
                 f"mail with the complete one. {self.archive_steps}"
             )
         is_whole = "Shares" in kinds and ("Articles" in kinds or kinds >= _OF_THE_WHOLE_ACCOUNT)
@@ -160,7 +159,7 @@ def _epoch_ms(time: datetime) -> int:
 def _snapshot(
     api: MemberApi, domain: str, state: dict[str, Any], logged: dict[str, Event]
 ) -> Generator[Event, None, dict[str, Any]]:
-    """One domain's items that the change log does not know better, and what has left it; returns the state after it."""
+    """One domain's items that are not in the change log, and those that are gone; returns the new state."""
     snapshots, deleted = state.get("snapshots", {}), set(state["deleted"])
     names: dict[str, None] = {}
     is_empty = True
@@ -170,7 +169,7 @@ def _snapshot(
         name = event.item.external_id if isinstance(event, Found) else event.item
         if name in deleted and not isinstance(logged.get(name), Found):
             continue
-        if not isinstance(event, LeftOut):
+        if not isinstance(event, Skipped):
             names[name] = None
         if name not in logged:
             yield event
@@ -184,10 +183,10 @@ def _snapshot(
     return state
 
 
-def _nothing_there(api: MemberApi, domain: str) -> Failed | LeftOut:
+def _nothing_there(api: MemberApi, domain: str) -> Failed | Skipped:
     since = api.generated_since
     if since and utcnow() - since > GENERATED_WITHIN:
-        return LeftOut(domain, "LinkedIn has none of yours, or not today: nothing is taken as deleted")
+        return Skipped(domain, "LinkedIn has no data of yours here, at least today: nothing is taken as deleted")
     begun = f"since {since:%Y-%m-%d %H:%M} UTC" if since else "now that it was asked to"
     return Failed(
         domain,
@@ -197,9 +196,9 @@ def _nothing_there(api: MemberApi, domain: str) -> Failed | LeftOut:
 
 
 def _logged_events(log: ChangeLog, comment_names: dict[str, str], *, with_comments: bool) -> dict[str, Event]:
-    """Events by external id. comment_names: external ids of comments by LinkedIn's own; those that are new are added.
+    """Events by external id. comment_names: LinkedIn's number of a comment -> its external id; new ones are added.
 
-    Only the log knows a comment's number, snapshots and archives know its second.
+    Only the log contains a comment's number; snapshots and archives contain its time, to the second.
     """
     events: dict[str, Event] = {}
     for logged in log.logged.values():
@@ -216,21 +215,23 @@ def _logged_events(log: ChangeLog, comment_names: dict[str, str], *, with_commen
 
 def _logged_event(name: str, logged: Logged, *, is_known: bool) -> Event:
     if not is_known:
-        return LeftOut(name, "is an older comment that was edited or deleted: the next snapshot tells")
+        return Skipped(name, "is an older comment that was edited or deleted: the next snapshot will show it")
     if logged.is_deleted:
         return Gone(name)
     url = logged.urn.url if logged.urn else None
     if logged.kind == "comment":
         return _comment(name, url, logged.text, logged.published_at, logged.edited_at)
     if logged.is_companys:
-        return LeftOut(name, "was posted in a company's name")
+        return Skipped(name, "was posted in a company's name")
     if logged.visibility is None and not logged.is_new:
-        return Failed(name, "was edited, and the change log has a part of it only: the next snapshot has it whole")
+        return Failed(
+            name, "was edited, and the change log has only a part of it: the next snapshot will have all of it"
+        )
     about = {"reshared": logged.reshared} if logged.reshared else {}
     return _post(name, url, logged.text, logged.visibility or "", logged.published_at, about, logged.edited_at)
 
 
-def _share_row(row: Row) -> Found | Failed | LeftOut:
+def _share_row(row: Row) -> Found | Failed | Skipped:
     link, text = row.get("sharelink", ""), unwrapped(row.get("sharecommentary", ""))
     urn, published_at = post_urn(link), moment(row.get("date", ""))
     name = urn.number if urn else link or _name("post", published_at, text)
@@ -254,11 +255,11 @@ def _post(
     published_at: datetime | None,
     about: dict[str, str],
     updated_at: datetime | None = None,
-) -> Found | LeftOut:
+) -> Found | Skipped:
     if not text.strip():
-        return LeftOut(name, "is a bare repost or picture: it has no words of yours")
+        return Skipped(name, "is a bare repost or picture: it has no words of yours")
     if _ONLY_LINKS.fullmatch(text.strip()):
-        return LeftOut(name, "is a link alone: it has no words of yours")
+        return Skipped(name, "is a link alone: it has no words of yours")
     return Found(
         Item(
             external_id=name,
@@ -274,7 +275,7 @@ def _post(
     )
 
 
-def _comment_row(row: Row) -> Found | Failed | LeftOut:
+def _comment_row(row: Row) -> Found | Failed | Skipped:
     link, text, published_at = row.get("link", ""), row.get("message", ""), moment(row.get("date", ""))
     name = _name("comment", published_at, f"{link} {text}")
     if export.SURPLUS in row:
@@ -285,9 +286,9 @@ def _comment_row(row: Row) -> Found | Failed | LeftOut:
 
 def _comment(
     name: str, url: str | None, text: str, published_at: datetime | None, updated_at: datetime | None = None
-) -> Found | LeftOut:
+) -> Found | Skipped:
     if not text.strip():
-        return LeftOut(name, "is a comment without words")
+        return Skipped(name, "is a comment without words")
     return Found(
         Item(
             external_id=name,
@@ -303,24 +304,24 @@ def _comment(
 
 
 def _name(kind: str, published_at: datetime | None, text: str) -> str:
-    """An external id for what LinkedIn gives none: nobody writes two in a second."""
+    """An external id for an item that has none in LinkedIn's data: nobody writes two in one second."""
     return f"{kind}-{published_at:%Y%m%dT%H%M%S}" if published_at else f"{kind}-{digest(text, 16)}"
 
 
 def _broken(name: str) -> Failed:
     return Failed(
-        name, "has more cells than its table has columns, its quotes are broken: ask LinkedIn for a new archive"
+        name, "has more cells than its table has columns, since its quotes are broken: ask LinkedIn for a new archive"
     )
 
 
-def _article_row(row: Row) -> Found | Failed | LeftOut:
+def _article_row(row: Row) -> Found | Failed | Skipped:
     name = row.get("title") or row.get("articletitle") or "an article"
     try:
         article = export.article_of_row(row)
     except BadItem as error:
         return Failed(name, str(error))
     if article is None:
-        return LeftOut(name, "comes without its text from the API: the archive has it")
+        return Skipped(name, "comes without its text from the API: import the archive, which has it")
     return Found(_article(article))
 
 
@@ -338,7 +339,7 @@ def _article(article: export.Article) -> Item:
     )
 
 
-_EVENT_OF_ROW: dict[str, Callable[[Row], Found | Failed | LeftOut]] = {
+_EVENT_OF_ROW: dict[str, Callable[[Row], Found | Failed | Skipped]] = {
     SHARES: _share_row,
     ARTICLES: _article_row,
     COMMENTS: _comment_row,
@@ -346,14 +347,14 @@ _EVENT_OF_ROW: dict[str, Callable[[Row], Found | Failed | LeftOut]] = {
 
 
 def _kind(name: str) -> str | None:
-    """Which of LinkedIn's files this is, apart from the member's number that some exports add."""
+    """Which of LinkedIn's files this is, without the member's number that some exports append."""
     if _ARTICLE.fullmatch(name):
         return "Articles"
     found = _CSV.fullmatch(name)
     return found[1] if found else None
 
 
-def _archived(archive: Archive, *, with_comments: bool) -> Iterator[Found | Failed | LeftOut]:
+def _archived(archive: Archive, *, with_comments: bool) -> Iterator[Found | Failed | Skipped]:
     limit = Settings().max_document_bytes
     for name in archive.names:
         kind = _kind(name)

@@ -1,8 +1,8 @@
-"""LinkedIn's writing as LinkedIn hands it out: rows of CSV, links that hold a URN, articles as pages of HTML.
+"""A member's writing as LinkedIn exports it: rows of CSV, links that contain a URN, articles as pages of HTML.
 
-A record of a CSV file is taken to begin where a line starts with a date and a link to LinkedIn, not where quotes say
-so: LinkedIn closes and opens a quote at each line break of a post, so that a CSV reader sees one post as many records.
-Cut this way, a record with broken quotes harms itself alone. The Member Data Portability API sends the same rows.
+A CSV record begins where a line starts with a date and a link to LinkedIn, whatever the quotes say: LinkedIn closes and
+opens a quote at each line break of a post, so that a CSV reader sees one post as many records. This way a record with
+broken quotes damages only itself. The Member Data Portability API sends the same rows.
 
 See: https://www.linkedin.com/help/linkedin/answer/a1339364
 """
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from lxml.html import HtmlElement
 
 Row = dict[str, str]
-"""A record by column; columns are named in lower case letters alone, since their spelling varies between exports."""
+"""A record by column; columns are named by their letters in lower case, since their spelling varies."""
 
 SURPLUS = "surplus"
-"""Where a record with more cells than columns keeps the rest: its quotes are broken."""
+"""The key for the surplus cells of a record that has more cells than columns, because its quotes are broken."""
 
 _LINKED_RECORD = re.compile(
     r'^"?(?:\d{4}-\d{2}-\d{2}[^,"\n]{0,20})?"?,"?https?://(?:[\w-]+\.)*linkedin\.com/', re.MULTILINE | re.IGNORECASE
@@ -49,14 +49,14 @@ _FURNITURE = (
 
 @dataclass(frozen=True)
 class PostUrn:
-    """The name of a post: its number is the same in the API and in the archive."""
+    """The identifier of a post; its number is the same in the API and in the archive."""
 
     kind: str
     number: str
 
     @property
     def url(self) -> str:
-        """The post's own page."""
+        """The URL of the post's own page."""
         return f"https://www.linkedin.com/feed/update/urn:li:{self.kind}:{self.number}/"
 
 
@@ -76,7 +76,7 @@ class Article:
 def rows(text: str, needed: str, *, backslashes: bool = False) -> Iterator[Row]:
     r"""The records of a CSV file.
 
-    needed: the column it cannot do without. backslashes: quotes in cells are written `\"`, as in Comments.csv.
+    needed: a column that must be there. backslashes: quotes in cells are written `\"`, as in Comments.csv.
     Raises BadItem when that column is missing.
     """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").lstrip()
@@ -95,20 +95,20 @@ def rows(text: str, needed: str, *, backslashes: bool = False) -> Iterator[Row]:
 
 
 def column(name: str) -> str:
-    """A column's or field's name without what varies: `Share Commentary` and `ShareCommentary` are one."""
+    """The normalised name of a column or field: `Share Commentary` and `ShareCommentary` are the same."""
     return re.sub(r"[^a-z]", "", name.lower())
 
 
 def _records(body: str, beginning: re.Pattern[str]) -> Iterator[list[str]]:
     begins = [found.start() for found in beginning.finditer(body)]
-    # Dates of an unknown kind: there only the quotes tell where a record ends.
+    # Before the first known date only the quotes show where a record ends.
     yield from filter(any, _parsed(body[: begins[0]] if begins else body))
     for begin, end in pairwise([*begins, len(body)]):
         yield _cells(body[begin:end])
 
 
 def _cells(record: str) -> list[str]:
-    """One record's cells. What CSV takes for further records are further lines of its text."""
+    """One record's cells. What CSV reads as further records are further lines of its text."""
     cells: list[str] = []
     for line in _parsed(record):
         if cells:
@@ -129,8 +129,8 @@ def _parsed(text: str) -> list[list[str]]:
 def unwrapped(commentary: str) -> str:
     r"""A post without the quotes that LinkedIn writes around each of its line breaks (`one"\n""\n"two`).
 
-    Quotations of the author's own are kept: a text is unwrapped only when every line break is wrapped, and an empty
-    line too, or the first line has a quote too many.
+    The author's own quotation marks stay: a text is unwrapped only when every line break is wrapped, and if an empty
+    line is too, or the first line has one quotation mark too many.
     """
     text = commentary.strip()
     if "\n" not in text or text.count('"\n"') != text.count("\n"):
@@ -144,33 +144,33 @@ def unwrapped(commentary: str) -> str:
 
 
 def moment(text: str) -> datetime | None:
-    """The first date in a text, with its time (UTC) if it has one."""
+    """The first date in a text, with its time (in UTC) if there is one."""
     found = _MOMENT.search(text)
     return parse_date(found[0]) if found else None
 
 
 def post_urn(link: str) -> PostUrn | None:
-    """The post that a link, a URN or an API's path leads to, whichever of its spellings LinkedIn chose."""
+    """The post that a link, a URN or an API path refers to, in any of LinkedIn's spellings."""
     found = list(_POST.finditer(unquote(link).partition("?")[0]))
     if not found:
         return None
-    last = found[-1]  # a `/posts/` link begins with words of the post
+    last = found[-1]  # a `/posts/` link begins with words from the post
     return PostUrn(last[1] or last[3], last[2] or last[4])
 
 
 def article_slug(url: str) -> str | None:
-    """The name of an article in its URL; None for any other URL."""
+    """The slug in an article's URL; None for any other URL."""
     found = _ARTICLE_LINK.search(unquote(url))
     return found[1] if found else None
 
 
 def slug_of_file(name: str) -> str:
-    """An article's slug by its file in the archive, which some exports begin with a date."""
+    """An article's slug from its file's name, which in some exports begins with a date."""
     return _DATE_OF_NAME.sub("", PurePosixPath(name).stem) or PurePosixPath(name).stem
 
 
 def read_article(html: str, name: str) -> Article:
-    """An article of the archive. name: its file's. Raises BadItem when it has no text."""
+    """Read an article of the archive. name: that of its file. Raises BadItem when it has no text."""
     page = _page(html)
     url = next((str(link.get("href", "")) for link in page.iterfind(".//h1//a")), "")
     created, published = _stamp(page, "created"), _stamp(page, "published")
@@ -186,9 +186,9 @@ def read_article(html: str, name: str) -> Article:
 
 
 def article_of_row(row: Row) -> Article | None:
-    """An article as the API sends it, in columns that LinkedIn does not document; None when its text is not there.
+    """Read an article as the API sends it, in columns that LinkedIn does not document; None when the text is missing.
 
-    Raises BadItem when it holds pictures alone.
+    Raises BadItem when it contains only pictures.
     """
     text = _first(row, "content", "articlecontent", "articlebody", "body", "html", "text")
     if not text:
@@ -219,7 +219,7 @@ def _page(html: str) -> "HtmlElement":
         parser = lxml_html.HTMLParser(encoding="utf-8")
         return lxml_html.document_fromstring(xml_text(html).encode(), parser=parser)
     except (etree.ParserError, ValueError) as error:
-        raise BadItem("is no page of HTML: ask LinkedIn for a new archive") from error
+        raise BadItem("is not an HTML page: ask LinkedIn for a new archive") from error
 
 
 def _prose(page: "HtmlElement") -> str:
@@ -227,18 +227,18 @@ def _prose(page: "HtmlElement") -> str:
 
     body = page.find("body")
     if body is None:
-        raise BadItem("has no text: an empty page is no document")
+        raise BadItem("has no text: an empty page is not a document")
     remove(body, elements=body.xpath(_FURNITURE))
     for link in body.iterfind(".//a[@href]"):
         link.set("href", _direct(str(link.get("href"))))
     if not body.text_content().strip():
-        raise BadItem("has no text: pictures alone are no document")
+        raise BadItem("has no text: pictures alone are not a document")
     inner = [body.text or "", *(lxml_html.tostring(child, encoding="unicode") for child in body)]
     return "".join(inner).strip()
 
 
 def _direct(href: str) -> str:
-    """A link without the page that LinkedIn puts before links to other sites."""
+    """A link without the redirect that LinkedIn puts before links to other sites."""
     try:
         parts = urlsplit(href)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Where a source lies: which platform reads a place, and what the source is called."""
+"""The location of a source, `where`: which platform can read it, and the id that the source gets."""
 
 import re
 from collections.abc import Mapping
@@ -10,38 +10,39 @@ from twin_assets.content.archives import is_archive, open_archive
 from twin_assets.errors import BadSource
 
 GENERAL = frozenset({"blog", "files"})
-"""Platforms that read what is nobody else's: any URL, any folder."""
+"""Platforms that read any URL or any folder, and so come last."""
 COMMON = frozenset({"com", "feed", "http", "https", "in", "rss"})
-"""Words of addresses that say nothing of whose they are."""
+"""Words in a URL that do not help to tell sources apart."""
 INBOX = "inbox"
-"""A source's place when it has no live way in: archives are dropped into the author's inbox folder."""
+"""The location of a source that cannot be read live: its archives are dropped into the author's inbox folder."""
 LOGIN = re.compile(r"([\w+.-]+:)*//[^/?#]*@")
 """A URL with a user name or a password before its host, also as `gitlab:https://…`."""
 
 
-def lies_here(where: str) -> bool:
-    """Whether the place is a path of this machine. Raises BadSource when its file system cannot even be asked."""
+def is_local_path(where: str) -> bool:
+    """True if the location is a path on this machine. Raises BadSource when the file system cannot look it up."""
     try:
         Path(where).expanduser().stat()
     except (FileNotFoundError, NotADirectoryError):
         return False
-    except (OSError, RuntimeError, ValueError) as error:  # too long, forbidden, nobody's home, a NUL, half a character
+    except (OSError, RuntimeError, ValueError) as error:  # too long, forbidden, no such home, a NUL, a lone surrogate
         reason = error.strerror if isinstance(error, OSError) else error
-        raise BadSource(f"{where[:60]!r} is no place that can be looked up ({reason})") from error
+        raise BadSource(f"{where[:60]!r} cannot be looked up ({reason}): give a URL, a handle or a path") from error
     return bool(where.strip())
 
 
-def reads(crawler: Crawler, where: str) -> bool:
-    """Whether the crawler takes the place: live, as its platform's export, or by the inbox.
+def can_read(crawler: Crawler, where: str) -> bool:
+    """True if the crawler can read the location: live, as its platform's export, or through the inbox.
 
-    Raises BadSource as `lies_here`, and for a URL with a user name or password in it, which it does not repeat.
+    Raises BadSource as `is_local_path` does, and for a URL with a user name or password, which the error does not
+    repeat.
     """
     if LOGIN.match("".join(where.split())):
         raise BadSource(
-            "the URL holds a user name or a password, which would be stored with it: give it without what stands "
+            "the URL holds a user name or a password, which would be stored with it: give it without what comes "
             "before the @; where a platform takes a token, give the NAME of the environment variable that holds it"
         )
-    is_path = lies_here(where)
+    is_path = is_local_path(where)
     if crawler.accepts(where):
         return True
     return isinstance(crawler, ArchiveCrawler) and (where == INBOX or (is_path and _is_export(crawler, where)))
@@ -59,25 +60,25 @@ def _is_export(crawler: ArchiveCrawler, where: str) -> bool:
 
 
 def platform_for(where: str) -> str:
-    """The platform that reads a place, one that knows it rather than a general one. Raises BadSource."""
+    """The platform that can read the location, a special one before a general one. Raises BadSource if none can."""
     for platform, crawler in sorted(crawlers().items(), key=lambda known: known[0] in GENERAL):
-        if where != INBOX and reads(crawler, where):
+        if where != INBOX and can_read(crawler, where):
             return platform
     known = "; ".join(f"{platform}: {crawler.accepted}" for platform, crawler in crawlers().items())
-    raise BadSource(f"{where!r} is nothing that can be collected from. Give {known}")
+    raise BadSource(f"nothing can be collected from {where!r}. Give {known}")
 
 
 def source_id_for(platform: str, where: str, taken: Mapping[str, str | None]) -> str:
-    """A readable id for a source: the platform and the last part of the place; the same place keeps its id.
+    """A readable id for a source: the platform and the last part of the location; the same location keeps its id.
 
-    taken: id -> where of the author's other sources, removed ones included; None is a place that is not known.
+    taken: id -> where of the author's other sources, including removed ones; None is an unknown location.
     """
-    for source_id, place in taken.items():
-        if place == where and source_id.startswith(f"{platform}-"):
+    for source_id, location in taken.items():
+        if location == where and source_id.startswith(f"{platform}-"):
             return source_id
     parts = urlsplit(where.removeprefix(f"{platform}:"))
     if parts.scheme in ("http", "https"):
-        # What tells two sources of a platform apart is the name on it; of the web at large it is the host.
+        # Two sources on a platform differ by the name on it, two on the web at large by the host.
         name = parts.hostname or ""
         name = name if platform in GENERAL else f"{name}{parts.path}".removeprefix("www.")
     else:
