@@ -259,7 +259,7 @@ def test_an_upload_that_is_no_export_is_refused_at_once_and_not_kept(collector, 
     for content in (b"words", b"PK but no zip"):
         file = tmp_path / "letter.zip"
         file.write_bytes(content)
-        with pytest.raises(BadSource, match=r"letter\.zip is not a readable zip archive") as error:
+        with pytest.raises(BadSource, match=r"letter\.zip is not a (readable )?zip archive") as error:
             collector.receive("ada", file, own_files=True)
         assert str(tmp_path) not in str(error.value)
     overview = collector.overview("ada")
