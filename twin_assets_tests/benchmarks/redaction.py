@@ -22,17 +22,20 @@ from twin_assets.features.redaction import redact
 
 AROUND = 40
 DETECTORS = (
-    "airtablepersonalaccesstoken anthropic atlassian/v2 atlassiandatacenter/bitbucketdatacenter baremetrics bannerbear/v2 "
-    "buildkite/v2 closecrm clickuppersonaltoken cloudflareapitoken/v2 contentfulpersonalaccesstoken courier "
-    "databrickstoken deno digitaloceanv2 discordwebhook dockerhub/v2 doppler dropbox figmapersonalaccesstoken/v2 "
-    "figmapersonalaccesstoken/v3 fleetbase flutterwave frameio github/v2 gocardless grafana grafanaserviceaccount harness "
-    "huggingface klaviyo linearapi mailgun mapbox microsoftteamswebhook/v1 netlify/v2 newrelicinsightsinsertkey "
-    "newrelicinsightsquerykey newrelicuserkey ngrok nightfall notion npmtokenv2 octopusdeploy openai openaiadmin "
-    "openrouter paystack pinecone plaidkey planetscale planetscaledb portainertoken posthog postman prefect pulumi ramp "
-    "readme rechargepayments replicate robinhoodcrypto rubygems sendgrid sendinbluev2 sentryorgtoken sentrytoken/v2 shopify "
-    "slack slackwebhook sonarcloud/v2 sourcegraph sourcegraphcody squareapp stripe supabasetoken tailscale teamworkcrm "
-    "tickettailor tineswebhook voiceflow zapierwebhook"
-).split()
+    "airtablepersonalaccesstoken", "anthropic", "atlassian/v2", "atlassiandatacenter/bitbucketdatacenter",
+    "baremetrics", "bannerbear/v2", "buildkite/v2", "closecrm", "clickuppersonaltoken", "cloudflareapitoken/v2",
+    "contentfulpersonalaccesstoken", "courier", "databrickstoken", "deno", "digitaloceanv2", "discordwebhook",
+    "dockerhub/v2", "doppler", "dropbox", "figmapersonalaccesstoken/v2", "figmapersonalaccesstoken/v3",
+    "fleetbase", "flutterwave", "frameio", "github/v2", "gocardless", "grafana", "grafanaserviceaccount",
+    "harness", "huggingface", "klaviyo", "linearapi", "mailgun", "mapbox", "microsoftteamswebhook/v1",
+    "netlify/v2", "newrelicinsightsinsertkey", "newrelicinsightsquerykey", "newrelicuserkey", "ngrok",
+    "nightfall", "notion", "npmtokenv2", "octopusdeploy", "openai", "openaiadmin", "openrouter", "paystack",
+    "pinecone", "plaidkey", "planetscale", "planetscaledb", "portainertoken", "posthog", "postman", "prefect",
+    "pulumi", "ramp", "readme", "rechargepayments", "replicate", "robinhoodcrypto", "rubygems", "sendgrid",
+    "sendinbluev2", "sentryorgtoken", "sentrytoken/v2", "shopify", "slack", "slackwebhook", "sonarcloud/v2",
+    "sourcegraph", "sourcegraphcody", "squareapp", "stripe", "supabasetoken", "tailscale", "teamworkcrm",
+    "tickettailor", "tineswebhook", "voiceflow", "zapierwebhook",
+)  # fmt: skip
 """Those of TruffleHog's detectors whose tests hold a token that begins with a mark of its vendor."""
 _LITERAL = re.compile(r"(\w+)\s*:?=\s*(`[^`]*`|\"(?:[^\"\\\n]|\\.)*\")")
 _TOKEN = re.compile(
