@@ -56,7 +56,8 @@ _MORE_TOKENS = re.compile(
 )
 """Token formats that detect-secrets 1.5 does not know. See: https://docs.github.com/en/code-security/reference/secret-security"""
 _VENDOR_TOKENS = re.compile(
-    "|".join(
+    r"(?<![A-Za-z0-9])(?:"
+    + "|".join(
         (
             r"sntry[su]_[\w+/=-]{40,}",  # Sentry
             r"hv[sbr]\.(?=[\w-]{0,30}\d)[\w-]{20,}",  # HashiCorp Vault
@@ -106,10 +107,11 @@ _VENDOR_TOKENS = re.compile(
             r"HRKU-[\w-]{36,}",  # Heroku
             r"vc[pkira]_[A-Za-z0-9]{50,}",  # Vercel
             r"duffel_(?:test|live)_[\w-]{43}|shippo_(?:test|live)_[a-f0-9]{40}|EZ[AT]K[A-Za-z0-9]{54}|fio-u-[\w-]{60,}",
-            r"\b(?:discord(?:app)?\.com/api/(?:v\d+/)?webhooks/\d{15,20}/|hooks\.zapier\.com/hooks/catch/\d+/|"
-            r"\.webhook\.office\.com/webhookb2/)([\w@/-]{6,})",
         )
-    ),
+    )
+    + r")|"
+    r"\b(?:discord(?:app)?\.com/api/(?:v\d+/)?webhooks/\d{15,20}/|hooks\.zapier\.com/hooks/catch/\d+/|"
+    r"\.webhook\.office\.com/webhookb2/)([\w@/-]{6,})",
     re.ASCII,
 )
 """Formats by vendor, and webhooks, whose address alone lets anybody post. Only marks that no ordinary word begins with.
