@@ -7,7 +7,9 @@ and looks random. The keyword detector of detect-secrets does not know `token` a
 are found here and judged by that library's entropy.
 """
 
+import binascii
 import re
+from base64 import b64decode
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from twin_assets.documents import Category
 
-REDACTION_VERSION = "2"
+REDACTION_VERSION = "3"
 
 Kind = Literal["private key", "secret", "password", "e-mail", "phone number"]
 MASKS: dict[Kind, str] = {
@@ -53,6 +55,67 @@ _MORE_TOKENS = re.compile(
     re.ASCII,
 )
 """Token formats that detect-secrets 1.5 does not know. See: https://docs.github.com/en/code-security/reference/secret-security"""
+_VENDOR_TOKENS = re.compile(
+    r"(?<![A-Za-z0-9])(?:"
+    + "|".join(
+        (
+            r"sntry[su]_[\w+/=-]{40,}",  # Sentry
+            r"hv[sbr]\.(?=[\w-]{0,30}\d)[\w-]{20,}",  # HashiCorp Vault
+            r"[A-Za-z0-9]{14}\.atlasv1\.[\w=-]{60,}",  # HashiCorp Terraform
+            r"dapi[a-f0-9]{32}",  # Databricks
+            r"AT[AC]TT3[\w=-]{30,}|BBDC-[A-Za-z0-9+/]{40,}",  # Atlassian
+            r"dckr_[po]at_[\w-]{20,}",  # Docker
+            r"glsa_\w{30,}|glc_[\w+/=-]{30,}|eyJrIjoi[A-Za-z0-9]{60,}",  # Grafana
+            r"shp(?:at|ss|ca|pa|ua|tka)_[a-fA-F0-9]{32}",  # Shopify
+            r"gl(?:dt|rt|cbt|ptt|ft|soat|imt|agent|oas|ffct)-[\w-]{20,}",  # GitLab
+            r"lin_(?:api|oauth)_[A-Za-z0-9]{32,}",  # Linear
+            r"secret_[A-Za-z0-9]{43}|ntn_[A-Za-z0-9]{40,}",  # Notion
+            r"PMAK-[A-Za-z0-9-]{40,}",  # Postman
+            r"dp\.(?:pt|st|ct|sa|scim|audit)\.[\w.-]{40,}",  # Doppler
+            r"pul-[a-z0-9]{40}",  # Pulumi
+            r"do[or]_v1_[a-f0-9]{64}",  # DigitalOcean
+            r"pscale_(?:tkn|oauth|pw)_[\w.=-]{32,}",  # PlanetScale
+            r"sbp_[a-z0-9]{40}|sb_secret_[\w-]{20,}",  # Supabase
+            r"tskey-[A-Za-z0-9-]{30,}",  # Tailscale
+            r"fig[a-z]{1,2}_[A-Za-z0-9-]{38,}",  # Figma
+            r"fo1_[\w-]{43}|fm2_[\w+/=-]{60,}",  # Fly.io
+            r"NRAK-[A-Z0-9]{27,}|NRI[IQ]-[\w-]{25,}",  # New Relic
+            r"xkeysib-[\w-]{60,}|xsmtpsib-[\w-]{60,}",  # Brevo
+            r"phx_[A-Za-z0-9_]{40,}",  # PostHog
+            r"pn[ub]_[A-Za-z0-9]{36}",  # Prefect
+            r"rdme_[a-z0-9]{60,}",  # ReadMe
+            r"sgp_(?:[a-fA-F0-9]{16}_|local_)?[a-fA-F0-9]{40}|slk_[a-f0-9]{64}",  # Sourcegraph
+            r"sq[a-z]{1,2}_[A-Za-z0-9]{40,}",  # SonarQube
+            r"pcsk_\w{50,}",  # Pinecone
+            r"nfp_[A-Za-z0-9]{36,}",  # Netlify
+            r"dd[pw]_[A-Za-z0-9]{36}",  # Deno
+            r"cf(?:at|ut|k)_[A-Za-z0-9]{40,}|v1\.0-[a-f0-9]{24}-[a-f0-9]{146}",  # Cloudflare
+            r"bku[aj]_[a-z0-9]{40}",  # Buildkite
+            r"pat[A-Za-z0-9]{14}\.[a-f0-9]{64}",  # Airtable
+            r"CFPAT-[\w-]{43}",  # Contentful
+            r"ptr_[A-Za-z0-9+/_-]{40,}",  # Portainer
+            r"sl\.(?=[\w-]{0,30}\d)[\w-]{60,}",  # Dropbox
+            r"FLWSECK(?:_TEST)?-[A-Za-z0-9]{32,}",  # Flutterwave
+            r"key-[a-z0-9]{32}",  # Mailgun
+            r"access-(?:sandbox|development|production)-[a-f0-9-]{36}",  # Plaid
+            r"EAA[A-Za-z0-9]{90,}",  # Facebook
+            r"LTAI[A-Za-z0-9]{20,}",  # Alibaba Cloud
+            r"lsv2_(?:pt|sk)_[a-f0-9]{32}_[a-f0-9]{10}|sk-lf-[a-f0-9-]{36}",  # LangSmith, Langfuse
+            r"pplx-[A-Za-z0-9]{40,}|nvapi-[\w-]{60,}|tvly-[\w-]{30,}|jina_[\w-]{50,}|e2b_[a-f0-9]{40}",  # AI services
+            r"AKCp[A-Za-z0-9]{60,}|cmVmdGtu[A-Za-z0-9]{56}",  # JFrog Artifactory
+            r"ops_eyJ[A-Za-z0-9+/=]{200,}",  # 1Password
+            r"HRKU-[\w-]{36,}",  # Heroku
+            r"vc[pkira]_[A-Za-z0-9]{50,}",  # Vercel
+            r"duffel_(?:test|live)_[\w-]{43}|shippo_(?:test|live)_[a-f0-9]{40}|EZ[AT]K[A-Za-z0-9]{54}|fio-u-[\w-]{60,}",
+        )
+    )
+    + r")|"
+    r"\b(?:discord(?:app)?\.com/api/(?:v\d+/)?webhooks/\d{15,20}/|hooks\.zapier\.com/hooks/catch/\d+/|"
+    r"\.webhook\.office\.com/webhookb2/)([\w@/-]{6,})",
+    re.ASCII,
+)
+"""Formats by vendor, and webhooks, whose address alone lets anybody post. Only marks that no ordinary word begins with.
+See: https://github.com/gitleaks/gitleaks (config/gitleaks.toml) and https://github.com/trufflesecurity/trufflehog"""
 _TOKEN_GOES_ON = re.compile(r"[\w+/=-]*(?:\.[\w+/=-]+)*", re.ASCII)
 
 _BETWEEN = r"(?:\\[nrt]?|[bru]{1,2}(?=[\"'])|[\s\"'+#*>|,()])"
@@ -73,8 +136,9 @@ _LOGIN = re.compile(
 _AUTHORIZATION = re.compile(r"\b(?:Bearer|Basic)\s+(?P<value>[\w+/=.~-]{16,})", re.ASCII)
 _URL = re.compile(r"\bhttps?://[^\s<>\"']+")
 _PARAMETER = re.compile(
-    r"[?&;#](?:(?P<password>password|passwd|pwd)|access_?token|auth(?:_?token)?|api_?key|key|token|secret|code|"
-    r"client_secret|sig(?:nature)?|x-amz-(?:signature|credential|security-token)|session(?:_?id)?|sid|jwt)=(?P<value>[^&;#\s)\]]+)",
+    r"[?&;#](?:(?P<password>password|passwd|pwd)|access_?token|auth(?:_?token)?|api_?key|app_?id|hapikey|"
+    r"(?:access|subscription|private|auth)[_-]key|private_token|_auth|key|token|secret|code|client_secret|"
+    r"sig(?:nature)?|x-amz-(?:signature|credential|security-token)|session(?:_?id)?|sid|jwt)=(?P<value>[^&;#\s)\]]+)",
     re.IGNORECASE,
 )
 _ASSIGNED = re.compile(
@@ -83,6 +147,56 @@ _ASSIGNED = re.compile(
     r"(?:(?P<quote>[\"'`])(?P<quoted>[^\"'`\s]{6,200})(?P=quote)|(?P<bare>[^\s\"'`,;(){}\[\]<>\\]{6,200})(?![(\[]))",
     re.IGNORECASE,
 )
+_KEY_HEADER = re.compile(
+    r"\b(?:Authorization|Private-Token|X-(?:[A-Za-z]+-){0,3}(?:Key|Token)):[ \t]*(?:Token[ \t]+)?"
+    r"(?P<value>[\w+/=.~-]{16,})",
+    re.ASCII | re.IGNORECASE,
+)
+_ENCODED_LOGIN = re.compile(
+    r"(?:(?<![A-Za-z0-9_])_auth[ \t]*=[ \t]*[\"']?|[\"']auth[\"'][ \t]*:[ \t]*[\"']|\bBasic[ \t]+)"
+    r"(?P<value>[A-Za-z0-9+/]{8,400}={0,2})",
+)
+"""`user:password` in base64: npm's `_auth`, docker's `"auth"`, HTTP's Basic.
+See: https://docs.npmjs.com/cli/configuring-npm/npmrc"""
+_NETRC = re.compile(
+    r"\b(?:machine[ \t]+\S{1,200}|default)\s+login\s+\S{1,200}\s+"
+    r"(?:account\s+\S{1,200}\s+)?password\s+(?P<value>\S{1,200})"
+)
+"""See: https://www.gnu.org/software/inetutils/manual/html_node/The-_002enetrc-file.html"""
+_ARGUMENTS = r"\b(?:[^\n\\`]|\\\r?\n|\\.){0,400}?[ \t\n]"
+_VALUE = r"(?:\"(?P<double>[^\"\n]{1,200})\"|'(?P<single>[^'\n]{1,200})'|(?P<bare>[^\s\"'`;|&)]{1,200}))"
+_COMMANDS = tuple(
+    re.compile(rf"\b(?:{command}){_ARGUMENTS}(?:{option}){_VALUE}")
+    for command, option in (
+        (r"mysql(?:dump|admin|import|show|check)?|mariadb(?:-dump|-admin)?", r"-p(?![ \t])|--password="),
+        (r"sshpass", r"-p[ \t]*"),
+        (r"(?:docker|podman|helm|oras|crane|skopeo|buildah)[ \t]+(?:registry[ \t]+)?login", r"(?:-p|--password)[ =]"),
+        (r"wget", r"--(?:http-|ftp-|proxy-)?password[ =]"),
+        (r"redis-cli", r"(?:-a|--pass)[ \t]+"),
+        (r"mongo(?:sh|dump|restore|import|export)?", r"(?:-p|--password)[ =]"),
+        (r"ldap(?:search|add|modify|delete|whoami)", r"-w[ \t]*"),
+        (r"sqlcmd|bcp", r"-P[ \t]*"),
+        (r"7z[ar]?", r"-p(?![ \t])"),
+        (r"zip|unzip", r"-P[ \t]*"),
+        (r"openssl", r"-pass(?:in|out)?[ \t]+pass:"),
+        (r"smbclient|mount\.cifs|rpcclient", r"(?:-U|--user)[ =]?[^\s%]{1,60}%"),
+    )
+)
+"""Programs that take a password as an argument, and the option for it."""
+_CURL = re.compile(
+    rf"\bcurl{_ARGUMENTS}(?:(?:-[a-zA-Z]*[uU]|--(?:proxy-)?user)(?:=|[ \t]*))[\"']?(?P<user>[^\s:\"'`]{{0,200}})[\"']?:"
+    r"[\"']?(?P<value>[^\s\"'`]{0,200})"
+)
+"""See: https://curl.se/docs/manpage.html#-u"""
+_EXAMPLE_PASSWORD = re.compile(
+    r"[$%{<\[(].*|[^<]*>|.*(?:x{3,}|\*{3,}|\.{3}|…|your|example|placeholder|change[_-]?(?:me|this|it)|dummy|redacted|\$[({A-Z]).*|"
+    r"(?-i:[A-Z_]+)|.{1,3}|"
+    r"(?:(?:my|the|some|new|old|db|root|user|admin|test|api|app|access|super|docker|mysql)[_-]?)*"
+    r"(?:pass(?:w(?:or)?d|phrase|code|wd)?|pwd|pw|secret|token|(?:api[_-]?)?key|test|admin|root|user(?:name)?|foo|bar|baz|"
+    r"postgres|mysql|guest|none|null|here)\d{0,3}",
+    re.IGNORECASE,
+)
+"""What stands in place of a password where a command is explained: variables, `<password>`, `my-secret`, `test`."""
 _ENVIRONMENT = re.compile(r"\s*(?:export\s+|set\s+|ENV\s+)?[A-Z][A-Z0-9_]*=")
 _PLACEHOLDER = re.compile(
     r"x{4,}|\*{3,}|\.{3}|…|your|_here\b|example|placeholder|change[_-]?(me|this|it)|dummy|redacted|"
@@ -173,7 +287,9 @@ def redact_url(url: str) -> Redacted:
 
 
 def _find_all(text: str, category: Category, language: str | None) -> list[_Found]:
-    secrets = [*_private_keys(text), *_tokens(text), *_logins(text), *_assigned(text, category)]
+    secrets = [
+        *_private_keys(text), *_tokens(text), *_given_passwords(text), *_logins(text), *_assigned(text, category)
+    ]  # fmt: skip
     addresses = [*_emails(text, category), *_phones(text, category, language)]
     return [*secrets, *_repeated(text, secrets), *addresses]
 
@@ -213,7 +329,7 @@ def _tokens(text: str) -> Iterator[_Found]:
     """Find tokens of known formats, each up to its end, which a detector's own match may fall short of."""
     from detect_secrets.plugins.jwt import JwtTokenDetector
 
-    for pattern in (*_known_formats(), _MORE_TOKENS):
+    for pattern in (*_known_formats(), _MORE_TOKENS, _VENDOR_TOKENS):
         for match in pattern.finditer(text):
             start, end = match.span(match.lastindex or 0)
             goes_on = _TOKEN_GOES_ON.match(text, end)
@@ -247,9 +363,38 @@ def _logins(text: str) -> Iterator[_Found]:
     for url in _URL.finditer(text):
         for match in _PARAMETER.finditer(text, *url.span()):
             yield from _if_secret(match, "value")
-    for match in _AUTHORIZATION.finditer(text):
+    for match in (*_AUTHORIZATION.finditer(text), *_KEY_HEADER.finditer(text)):
         if _looks_random(match["value"]):
             yield _Found(*match.span("value"), "secret")
+
+
+def _given_passwords(text: str) -> Iterator[_Found]:
+    """Find passwords where a program takes one: arguments of commands, .netrc, and logins in base64."""
+    for pattern in _COMMANDS:
+        for match in pattern.finditer(text):
+            group = next(name for name in ("double", "single", "bare") if match[name] is not None)
+            if not _EXAMPLE_PASSWORD.fullmatch(match[group]):
+                yield _Found(*match.span(group), "password")
+    for match in _CURL.finditer(text):
+        if match["value"] and not _EXAMPLE_PASSWORD.fullmatch(match["value"]):
+            yield _Found(*match.span("value"), "password")
+        elif not match["value"] and _is_password(match["user"]):
+            yield _Found(*match.span("user"), "password")
+    for match in _NETRC.finditer(text):
+        if not _EXAMPLE_PASSWORD.fullmatch(match["value"]):
+            yield _Found(*match.span("value"), "password")
+    for match in _ENCODED_LOGIN.finditer(text):
+        if _is_encoded_login(match["value"]):
+            yield _Found(*match.span("value"), "password")
+
+
+def _is_encoded_login(value: str) -> bool:
+    """True if a value is base64 of `user:password`, unless the password is an example."""
+    try:
+        user, colon, password = b64decode(value, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return False
+    return bool(colon) and (user + password).isprintable() and not _EXAMPLE_PASSWORD.fullmatch(password or user)
 
 
 def _with_password(text: str) -> Iterator[re.Match[str]]:

@@ -148,10 +148,15 @@ def export_dataset(stores: Stores, author: str, folder: Path, version: str | Non
     table = dataset_handle(stores, author, version)
     rows = table.lance.to_arrow().sort_by("example_id")
     splits = rows.column("split").to_pylist()
-    by_split = {split: rows.filter([one == split for one in splits]) for split in ("train", "validation", "test")}
+    by_split = {
+        split: rows.take([at for at, one in enumerate(splits) if one == split]) if split in splits else rows.slice(0, 0)
+        for split in ("train", "validation", "test")
+    }
     folder.mkdir(parents=True, exist_ok=True)
     disable_progress_bars()
-    DatasetDict({split: Dataset(part) for split, part in by_split.items()}).save_to_disk(folder)
+    # Of a split without rows, `datasets` would write no file, which `load_from_disk` refuses.
+    files = {split: None if part.num_rows else 1 for split, part in by_split.items()}
+    DatasetDict({split: Dataset(part) for split, part in by_split.items()}).save_to_disk(folder, num_shards=files)
     enable_progress_bars()
     written = {folder / f"{split}.jsonl": part for split, part in by_split.items()}
     for path, part in written.items():

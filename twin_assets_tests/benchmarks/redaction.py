@@ -4,9 +4,15 @@
 
 `--show` prints that many masked texts of each kind with the words around them. It prints them unmasked, so only run it
 on published writing.
+
+    python -m twin_assets_tests.benchmarks.redaction --planted <checkout of github.com/trufflesecurity/trufflehog>
+
+counts how many of the token formats in that scanner's own tests are masked, each in the text that its test gives it in
+and alone in a sentence.
 """
 
 import json
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -15,6 +21,27 @@ from twin_assets.documents import Category
 from twin_assets.features.redaction import redact
 
 AROUND = 40
+DETECTORS = (
+    "airtablepersonalaccesstoken", "anthropic", "atlassian/v2", "atlassiandatacenter/bitbucketdatacenter",
+    "baremetrics", "bannerbear/v2", "buildkite/v2", "closecrm", "clickuppersonaltoken", "cloudflareapitoken/v2",
+    "contentfulpersonalaccesstoken", "courier", "databrickstoken", "deno", "digitaloceanv2", "discordwebhook",
+    "dockerhub/v2", "doppler", "dropbox", "figmapersonalaccesstoken/v2", "figmapersonalaccesstoken/v3",
+    "fleetbase", "flutterwave", "frameio", "github/v2", "gocardless", "grafana", "grafanaserviceaccount",
+    "harness", "huggingface", "klaviyo", "linearapi", "mailgun", "mapbox", "microsoftteamswebhook/v1",
+    "netlify/v2", "newrelicinsightsinsertkey", "newrelicinsightsquerykey", "newrelicuserkey", "ngrok",
+    "nightfall", "notion", "npmtokenv2", "octopusdeploy", "openai", "openaiadmin", "openrouter", "paystack",
+    "pinecone", "plaidkey", "planetscale", "planetscaledb", "portainertoken", "posthog", "postman", "prefect",
+    "pulumi", "ramp", "readme", "rechargepayments", "replicate", "robinhoodcrypto", "rubygems", "sendgrid",
+    "sendinbluev2", "sentryorgtoken", "sentrytoken/v2", "shopify", "slack", "slackwebhook", "sonarcloud/v2",
+    "sourcegraph", "sourcegraphcody", "squareapp", "stripe", "supabasetoken", "tailscale", "teamworkcrm",
+    "tickettailor", "tineswebhook", "voiceflow", "zapierwebhook",
+)  # fmt: skip
+"""Those of TruffleHog's detectors whose tests hold a token that begins with a mark of its vendor."""
+_LITERAL = re.compile(r"(\w+)\s*:?=\s*(`[^`]*`|\"(?:[^\"\\\n]|\\.)*\")")
+_TOKEN = re.compile(
+    r"(?<![\w./-])(?:[A-Za-z][A-Za-z0-9]{1,9}[_-]|[a-z]{2,6}\.|[A-Z]{2,5}\.|dapi|ATATT3|ATCTT3|https://[\w./-]+/)"
+    r"[\w./+=-]{20,}"
+)
 
 
 def finds(text: str, masked: str) -> list[tuple[str, str]]:
@@ -56,5 +83,29 @@ def main(folder: Path, shown: int) -> None:
             print(f"  … {context} …")
 
 
+def planted(checkout: Path) -> None:
+    """Print how many of the scanner's formats are masked, and name those that are not."""
+    missed: list[str] = []
+    found = {"in its test's text": 0, "alone": 0}
+    formats = 0
+    for name in DETECTORS:
+        tests = "".join(path.read_text() for path in sorted((checkout / "pkg/detectors" / name).glob("*_test.go")))
+        literals = [literal[1:-1] for named, literal in _LITERAL.findall(tests) if "invalid" not in named.lower()]
+        tokens = [(token, text) for text in literals for token in _TOKEN.findall(text) if len(set(token)) > 10]
+        if not tokens:
+            continue
+        formats += 1
+        token, text = tokens[0]
+        for way, around in (("in its test's text", text), ("alone", f"Here is {token} for you.")):
+            masked = all(token[-12:] not in redact(around, category).text for category in Category)
+            found[way] += masked
+            missed += [] if masked else [f"{name} ({way})"]
+    print(f"{formats} formats, masked: {found}")
+    print(f"missed: {', '.join(missed)}")
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[3]) if "--show" in sys.argv else 0)
+    if sys.argv[1] == "--planted":
+        planted(Path(sys.argv[2]))
+    else:
+        main(Path(sys.argv[1]), int(sys.argv[3]) if "--show" in sys.argv else 0)

@@ -134,6 +134,149 @@ def test_a_login_in_an_address_is_masked_with_an_at_in_the_user_or_in_the_passwo
     assert redacted.text == f"mongodb://{'[e-mail]' if '@' in user else 'jo'}:[password]@db.skerrow-harbour.org/x"
 
 
+UPPER = string.ascii_uppercase + string.digits
+VENDOR_TOKENS = {
+    "sentry user": "sntryu_" + drawn(64, HEX),
+    "sentry organization": f"sntrys_eyJpYXQiOjE2{drawn(80)}==_{drawn(43, ALNUM + '+/')}",
+    "vault": "hvs." + drawn(24),
+    "vault long": "hvs.CAESI" + drawn(86, ALNUM + "_-") + "7q",
+    "vault batch": "hvb." + drawn(140, ALNUM + "_-") + "7q",
+    "terraform": f"{drawn(14)}.atlasv1.{drawn(67)}",
+    "databricks": "dapi" + drawn(32, HEX),
+    "databricks with version": "dapi" + drawn(32, HEX) + "-2",
+    "atlassian": "ATATT3xFfGF0" + drawn(172, ALNUM + "_-") + "=" + drawn(8, string.digits + "ABCDEF"),
+    "atlassian other": "ATCTT3xFfGN0" + drawn(172, ALNUM + "_-") + "=" + drawn(8, string.digits + "ABCDEF"),
+    "docker": "dckr_pat_" + drawn(27, ALNUM + "_-"),
+    "grafana": f"glsa_{drawn(32)}_{drawn(8, HEX)}",
+    "grafana cloud": "glc_" + drawn(100) + "==",
+    "shopify": "shpat_" + drawn(32, HEX),
+    "shopify secret": "shpss_" + drawn(32, HEX),
+    "gitlab deploy": "gldt-" + drawn(20),
+    "linear": "lin_api_" + drawn(40),
+    "notion": "ntn_" + drawn(46),
+    "postman": f"PMAK-{drawn(24, HEX)}-{drawn(34, HEX)}",
+    "doppler": "dp.pt." + drawn(43),
+    "pulumi": "pul-" + drawn(40, HEX),
+    "digitalocean": "doo_v1_" + drawn(64, HEX),
+    "planetscale": "pscale_tkn_" + drawn(43),
+    "supabase": "sbp_" + drawn(40, HEX),
+    "tailscale": f"tskey-auth-{drawn(12)}CNTRL-{drawn(32)}",
+    "figma": "figd_" + drawn(40),
+    "new relic": "NRAK-" + drawn(27, UPPER),
+    "brevo": f"xkeysib-{drawn(64, HEX)}-{drawn(16)}",
+    "posthog": "phx_" + drawn(43),
+    "airtable": f"pat{drawn(14)}.{drawn(64, HEX)}",
+    "cloudflare": "cfat_" + drawn(48),
+    "mailgun": "key-" + drawn(32, HEX),
+    "langsmith": f"lsv2_pt_{drawn(32, HEX)}_{drawn(10, HEX)}",
+    "artifactory": "AKCp" + drawn(69),
+}
+WEBHOOKS = {
+    "https://discord.com/api/webhooks/123456789012345678/{}": drawn(68, ALNUM + "_-"),
+    "https://discordapp.com/api/v10/webhooks/1234567890123456789/{}": drawn(68, ALNUM + "_-"),
+    "https://hooks.slack.com/services/T012AB3CD/B012AB3CD/{}": drawn(24),
+    "https://hooks.zapier.com/hooks/catch/1234567/{}": drawn(7) + "q7",
+}
+
+
+@pytest.mark.parametrize("name", VENDOR_TOKENS)
+@pytest.mark.parametrize("category", list(Category))
+def test_a_token_with_a_mark_of_its_vendor_is_masked_wholly(name, category):
+    token = VENDOR_TOKENS[name]
+    for around in ("Use {} for it.", 'call("{}")', "`{}`", "KEY={}\nnext"):
+        assert redact(around.format(token), category).text == around.format("[secret]"), name
+
+
+@pytest.mark.parametrize("address", WEBHOOKS)
+@pytest.mark.parametrize("category", list(Category))
+def test_the_address_of_a_webhook_lets_nobody_post(address, category):
+    redacted = redact(f"Post to {address.format(WEBHOOKS[address])} and wait.", category).text
+    assert WEBHOOKS[address] not in redacted
+    assert redacted.endswith(" and wait.")
+
+
+WORD, BASE64 = "kelp7Harbour", base64.b64encode(b"jo:kelp7Harbour").decode()
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("curl -u jo:{} https://a.dev", "password"), ("curl -sSu jo:{} https://a.dev", "password"),
+        ("curl --user 'jo:{}' https://a.dev", "password"), ('curl -X POST --user="jo:{}" a.dev', "password"),
+        ("curl -X POST \\\n  -d 'x' \\\n  -u jo:{}", "password"), ("curl --user jo:'{}' a.dev", "password"),
+        ("curl -U proxy:{} -x proxy.dev a.dev", "password"),
+        ("mysql -u root -p{} harbour", "password"), ("mysqldump --password={} tides > t.sql", "password"),
+        ("mysql -h db -p'{}'", "password"), ("sshpass -p {} ssh jo@gauge", "password"),
+        ("sshpass -p'{}' scp a b:", "password"), ("docker login -u jo -p {} registry.dev", "password"),
+        ("wget --user jo --password {} a.dev", "password"), ("redis-cli -h db -a {} ping", "password"),
+        ("mongosh --host db -u jo -p {}", "password"), ("openssl rsa -in k.pem -passin pass:{}", "password"),
+        ("machine api.dev login jo password {}", "password"),
+        ("machine api.dev\n  login jo\n  password {}\n", "password"), ("default login jo password {}", "password"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("category", list(Category))
+@pytest.mark.parametrize("password", [WORD, "wonderland", "P@ssw0rd!9"])
+def test_a_password_given_to_a_program_is_masked_and_the_rest_stays(text, kind, category, password):
+    redacted = redact(text.format(password), category)
+    assert (redacted.text, redacted.counts) == (text.format(f"[{kind}]"), {kind: 1})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "//registry.npmjs.org/:_auth={}", '_auth = "{}"', '{{"auths": {{"a.dev": {{"auth": "{}"}}}}}}',
+        "Authorization: Basic {}", 'curl -H "Authorization: Basic {}" a.dev',
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("category", list(Category))
+def test_a_login_in_base64_is_masked(text, category):
+    assert redact(text.format(BASE64), category).text == text.format("[password]")
+
+
+@pytest.mark.parametrize(
+    "name", ["APPID", "appid", "app_id", "hapikey", "subscription-key", "private_token", "access_key"]
+)
+def test_a_key_in_the_parameters_of_a_url_is_masked(name):
+    text = f"See https://a.dev/data/2.5/weather?q=Mevagissey&{name}={{}}&units=metric for it."
+    assert redact(text.format("3f9c2e7ab4d05816" * 2), ARTICLE).text == text.format("[secret]")
+
+
+@pytest.mark.parametrize(
+    "header", ["X-Api-Key", "Private-Token", "X-Vault-Token", "Authorization: Token", "x-auth-token"]
+)
+def test_a_key_in_a_header_is_masked(header):
+    text = f"curl -H '{header}{'' if ' ' in header else ':'} {{}}' https://a.dev"
+    for category in Category:
+        assert redact(text.format("3f9c2e7ab4d05816" * 2), category).text == text.format("[secret]")
+
+
+@pytest.mark.parametrize("category", list(Category))
+@pytest.mark.parametrize(
+    "text",
+    [
+        "curl -u user:password https://a.dev", "curl -i -u 'test:test'", "curl -u username:token",
+        'curl -sL --user "$1:$2" "$3"', "curl -u <user:password> https://a.dev", "curl --user neo4j:[PASSWORD] a.dev",
+        'curl -u "${_username}:${_password}" a.dev', "curl -u $USER:$PASSWORD a.dev", 'curl -u "name" http://a.dev:15130/',
+        'curl -u ":" https://a.dev', 'curl --user "xxx:yyy"', "curl -u {{ user }}:{{ password }} a.dev",
+        "curl https://a.dev/path:with-colon -o out.json", "curl --url https://a.dev:8443/",
+        "mysql -u root -p harbour", "mysql -p$PASSWORD", "mysql -pYOUR_PASSWORD", "mysql -ppassword db",
+        "sshpass -p <password> ssh jo@gauge", 'sshpass -p "$PW" ssh gauge',
+        "mkdir -p some/long/path && mysql --version",
+        "docker login -u jo -p $TOKEN", "docker run -p 8080:80 nginx", "docker login && docker run --rm nginx",
+        "openssl rsa -passin pass:secret", "The machine has a login, a password and a clock.",
+        "machine HOST login USER password PASSWORD", "machine a.dev login jo password <password>",
+        '"auth": "dXNlcjpwYXNzd29yZA=="', "_auth=${NPM_AUTH}", '"auth": "required-value"',
+        "Authorization: Basic <base64>",
+        "https://a.dev/?appid=harbour-app&q=1", "https://discord.com/api/webhooks/123456789012345678/token",
+        "fig_something_long_and_readable_in_a_name_of_code_or_so", "X-Api-Key: your-key-here-please",
+        "shpat_" + "x" * 32, "hvs." + "x" * 24, "glsa_" + "x" * 41, "key-value-store-of-the-harbour-office",
+        "patching.the_harbour_office", "sl.create_a_long_dotted_name_of_a_module_that_is_longer_than_sixty_characters",
+    ],
+)  # fmt: skip
+def test_commands_that_are_explained_with_examples_are_not_masked(text, category):
+    assert redact(text, category).text == text
+
+
 BODY = "\n".join([drawn(64, ALNUM + "+/"), drawn(64, ALNUM + "+/"), drawn(20)])
 
 
@@ -161,7 +304,20 @@ def test_of_finds_that_overlap_no_end_stays_visible():
     assert redact("Ring +44 20 7183 8750.jo@skerrow-harbour.org now", ARTICLE).text == "Ring [e-mail] now"
 
 
-@pytest.mark.parametrize("text", ["ab-" * 20_000, "jo@a." * 12_000, "a://b:" * 10_000, "_" * 60_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ab-" * 20_000,
+        "jo@a." * 12_000,
+        "a://b:" * 10_000,
+        "_" * 60_000,
+        "curl -u " * 8_000,
+        "mysql -p " * 7_000,
+        "machine a login b " * 4_000,
+        "sl." * 20_000,
+        "key-" * 15_000,
+    ],
+)
 def test_the_time_that_masking_takes_grows_with_the_length_of_a_text(text):
     started = time.process_time()
     redact(text, ARTICLE)

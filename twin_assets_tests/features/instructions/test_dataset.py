@@ -177,6 +177,23 @@ def test_an_exported_version_is_read_by_datasets_and_says_how_it_was_made(projec
     assert (folder / "card.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("visibility", ["public", "private"])
+def test_a_split_without_examples_is_exported_empty(visibility, project, materialize, tmp_path):
+    import datasets
+
+    project.warehouse.documents.upsert([raw("only", f"On knots. {LONG}", visibility=visibility)])
+    materialize("cleaned_documents", "chunks", "embeddings", "instruction_dataset")
+    folder = tmp_path / "export"
+    counts = export_dataset(project, "ada", folder, None)
+    assert 0 in counts.values()
+    loaded = datasets.load_from_disk(folder)
+    assert {split: rows.num_rows for split, rows in loaded.items()} == {
+        path.stem: count for path, count in counts.items()
+    }
+    assert {tuple(rows.column_names) for rows in loaded.values()} == {tuple(schemas.INSTRUCTION_DATASET.names)}
+    assert all(len(path.read_text().splitlines()) == count for path, count in counts.items())
+
+
 @pytest.fixture
 def rebuilt(project, materialize):
     """rebuilt() -> the next version of the dataset after a features run, its rows by id, and what it looked up."""
