@@ -16,8 +16,8 @@ from typing import Any
 
 from twin_assets.content.archives import decode
 from twin_assets.content.code import CODE, CODE_NAMES, MARKDOWN, code_language
-from twin_assets.content.extraction import parse_date
 from twin_assets.content.headings import first_heading
+from twin_assets.content.metadata.dates import parse_date
 from twin_assets.documents import Category, Visibility
 from twin_assets.errors import BadItem
 

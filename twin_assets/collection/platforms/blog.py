@@ -174,6 +174,7 @@ def _entry_item(entry: FeedEntry, http: WebClient) -> Item:
         "published_at": entry.published_at,
         "updated_at": entry.updated_at,
         "metadata": {"tags": list(entry.tags)},
+        "notes": entry.notes,
     }
     if len(entry.html) < MIN_FULL_TEXT and not entry.is_whole and entry.url:
         page = _page(http.get(entry.url))

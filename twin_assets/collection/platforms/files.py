@@ -25,8 +25,8 @@ from twin_assets.collection.events import Checkpoint, Event, Failed, Found, Item
 from twin_assets.collection.registry import register
 from twin_assets.content.archives import Entry, Refused, decode, file_entry, open_zip, zip_members
 from twin_assets.content.code import CODE, CODE_NAMES, HTML, MARKDOWN, code_language
-from twin_assets.content.extraction import parse_date
 from twin_assets.content.headings import first_heading
+from twin_assets.content.metadata.dates import parse_date
 from twin_assets.content.web import WebClient, host_of
 from twin_assets.documents import Category, Source, Visibility
 from twin_assets.errors import BadItem, BadSource
