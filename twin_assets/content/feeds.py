@@ -6,7 +6,7 @@ is repaired as a browser would. See: https://feedparser.readthedocs.io/ and http
 
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
@@ -57,22 +57,22 @@ def read_feed(response: Response) -> list[FeedEntry]:
     import feedparser
 
     # Relative links are relative to the location, unless the feed names another base.
-    headers = {"content-type": response.content_type, "content-location": response.url}
+    headers = {"content-type": response.content_type}
     body = without_half_characters(response.body)
     try:
         as_written = feedparser.parse(body, response_headers=headers, sanitize_html=False)
-        if not str(as_written.version).startswith("atom"):  # RSS may lie on another host than its site
-            site = absolute_url(response.url, str(as_written.feed.get("link") or ""))
-            headers["content-location"] = site or response.url
-        parsed = feedparser.parse(body, response_headers=headers)
+        is_atom = str(as_written.version).startswith("atom")
+        # RSS may lie on another host than its site.
+        site = None if is_atom else absolute_url(response.url, str(as_written.feed.get("link") or ""))
+        parsed = feedparser.parse(body, response_headers=headers | {"content-location": site or response.url})
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise BadSource(
             f"feed {response.url} is broken and cannot be read ({error}): check it at validator.w3.org/feed, or give "
             "the site's URL instead; nothing is taken as deleted"
         ) from error
-    is_atom, language = str(parsed.version).startswith("atom"), parsed.feed.get("language")
+    language = parsed.feed.get("language")
     return [
-        _entry(entry, response.url, _title(written, is_atom=is_atom), language)
+        replace(_entry(entry, response.url, language), name=_name(written), title=_title(written, is_atom=is_atom))
         for entry, written in zip(parsed.entries, as_written.entries, strict=True)
     ]
 
@@ -161,7 +161,7 @@ def plain_text(element: "HtmlElement") -> str:
     return " ".join(" ".join(map(str, element.itertext())).split())
 
 
-def _entry(entry: Any, feed_url: str, title: str | None, language: str | None) -> FeedEntry:
+def _entry(entry: Any, feed_url: str, language: str | None) -> FeedEntry:
     # Any: feedparser's entries are dicts with attributes of every kind.
     content = entry.get("content") or [{}]
     links = entry.get("enclosures") or []
@@ -169,8 +169,8 @@ def _entry(entry: Any, feed_url: str, title: str | None, language: str | None) -
     published, updated = (parse_date(entry.get(name), language) for name in ("published", "updated"))
     given = entry.get("published") or entry.get("updated")
     return FeedEntry(
-        name=str(entry.get("id") or entry.get("link") or entry.get("title") or ""),
-        title=title,
+        name="",
+        title=None,
         url=absolute_url(feed_url, str(entry.get("link"))) if entry.get("link") else None,
         html=str(content[0].get("value") or entry.get("summary") or ""),
         is_whole=bool(entry.get("content")),
@@ -181,6 +181,11 @@ def _entry(entry: Any, feed_url: str, title: str | None, language: str | None) -
         updated_at=updated,
         notes=(undated_note(given),) if given and not (published or updated) else (),
     )
+
+
+def _name(written: Any) -> str:
+    """What identifies an entry, as it is written: feedparser would make an absolute URL of an id."""
+    return str(written.get("id") or written.get("link") or written.get("title") or "")
 
 
 def _title(entry: Any, *, is_atom: bool) -> str | None:
