@@ -89,7 +89,8 @@ def _named_zone(name: str) -> tzinfo | None:
     """The zone behind an abbreviation such as PST; None for a name that stands for none."""
     from dateparser.timezone_parser import pop_tz_offset_from_string
 
-    return pop_tz_offset_from_string(f"20:30 {name}")[1]
+    zone: tzinfo | None = pop_tz_offset_from_string(f"20:30 {name}")[1]
+    return zone
 
 
 def _with_dateparser(text: str, language: str | None) -> datetime | None:
@@ -100,9 +101,12 @@ def _with_dateparser(text: str, language: str | None) -> datetime | None:
         return None
     settings: Any = {"PARSERS": ["absolute-time"], "REQUIRE_PARTS": ["day", "month", "year"]}
     try:
-        return dateparser.parse(text, languages=[re.split("[-_]", language.lower())[0]], settings=settings)
+        parsed: datetime | None = dateparser.parse(
+            text, languages=[re.split("[-_]", language.lower())[0]], settings=settings
+        )
     except ValueError:  # a language that dateparser does not know
         return None
+    return parsed
 
 
 def _is_day_first(text: str, language: str | None) -> bool:
