@@ -52,6 +52,8 @@ class CrawlReport:
     gone: int = 0
     failed: list[dict[str, str]] = field(default_factory=list)
     skipped: list[dict[str, str]] = field(default_factory=list)
+    notes: list[dict[str, str]] = field(default_factory=list)
+    """What of a document that was collected could not be taken."""
     complete: bool = False
     requests: int = 0
     bytes_read: int = 0
@@ -240,9 +242,11 @@ class _Consumer:
             source_id=self._source.id,
             platform=self._source.platform,
             archived_at=archived_at,
-            **vars(item),
+            **{name: value for name, value in vars(item).items() if name != "notes"},
         )
         if document.id in self._found_ids:
+            reason = "has the same name as another item of this crawl, which was taken instead"
+            self._report.skipped.append({"item": _writable(item.external_id), "reason": reason})
             return
         self._found_ids.add(document.id)
         self._listed.add(document.id)
@@ -252,6 +256,8 @@ class _Consumer:
             self._report.failed.append({"item": _writable(item.external_id), "reason": reason})
             return
         self._report.bytes_read += len(item.content.encode())
+        about = _writable(item.external_id)
+        self._report.notes += [{"item": about, "reason": _writable(note)} for note in item.notes]
         known = self._known.get(document.id)
         if known is not None and self._is_older(item, known):
             self._report.unchanged += 1

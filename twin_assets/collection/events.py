@@ -9,7 +9,10 @@ from twin_assets.documents import Category, Visibility
 
 @dataclass(frozen=True)
 class Item:
-    """A document as a crawler finds it, before it is assigned to an author and a source."""
+    """A document as a crawler finds it, before it is assigned to an author and a source.
+
+    notes: what of it could not be taken, such as its date, for the crawl's report; they are no part of the document.
+    """
 
     external_id: str
     content: str
@@ -22,6 +25,7 @@ class Item:
     published_at: datetime | None = None
     updated_at: datetime | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -212,6 +212,7 @@ def _item(repository: Repository, file: TreeFile, written: Written) -> Item:
         published_at=written.published_at,
         updated_at=repository.pushed_at,
         metadata={"repository": repository.name, **written.metadata},
+        notes=written.notes,
     )
 
 

@@ -15,7 +15,7 @@ from functools import cached_property
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 
-from twin_assets.content.extraction import parse_date
+from twin_assets.content.metadata.dates import parse_date
 from twin_assets.errors import BadItem, BadSource
 
 MAX_RATIO = 200

@@ -6,8 +6,10 @@ people's. So its tree is converted instead, and a paragraph that the page quotes
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
+
+from twin_assets.content.metadata.dates import parse_date
 
 if TYPE_CHECKING:
     from bs4 import BeautifulSoup, Tag
@@ -212,16 +214,3 @@ def _text(element: "_Element") -> str:
 
 def _squeezed(element: "_Element") -> str:
     return " ".join(_text(element).split())
-
-
-def parse_date(value: object) -> datetime | None:
-    """Parse a date or time as YAML, HTML and feeds write it; UTC when it has no zone, None when it is not a date."""
-    from dateutil import parser
-
-    if value is None or value == "":
-        return None
-    try:
-        parsed = value if isinstance(value, datetime) else parser.parse(str(value), default=datetime(1970, 1, 1))
-        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
-    except (ValueError, ArithmeticError):  # such as for a year of 400 digits
-        return None

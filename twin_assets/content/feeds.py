@@ -6,12 +6,12 @@ is repaired as a browser would. See: https://feedparser.readthedocs.io/ and http
 
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
-from twin_assets.content.extraction import parse_date
+from twin_assets.content.metadata.dates import parse_date, undated_note
 from twin_assets.content.web import Response, host_of
 from twin_assets.errors import BadSource
 
@@ -23,13 +23,18 @@ _NO_XML = "[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 _BODY = re.compile(r"<body[\s>]", re.IGNORECASE)
 _END = re.compile(r"</(body|html)\s*>", re.IGNORECASE)
 
+_TAG = re.compile(r"<(/?)([a-zA-Z][\w-]*)[^<>]*>")
+
 _REMOVED = "removed"
 """The tag that elements get before they are removed; HTML has no such tag."""
 
 
 @dataclass(frozen=True)
 class FeedEntry:
-    """An entry as its feed gives it. name: its id, or else its link or title. is_whole: has content, not a summary."""
+    """An entry as its feed gives it. name: its id, or else its link or title. is_whole: has content, not a summary.
+
+    title: as text. html: with absolute links. notes: what it gives and cannot be used, such as an impossible date.
+    """
 
     name: str
     title: str | None
@@ -41,6 +46,7 @@ class FeedEntry:
     media_types: tuple[str, ...]
     published_at: datetime | None
     updated_at: datetime | None
+    notes: tuple[str, ...] = ()
 
 
 def read_feed(response: Response) -> list[FeedEntry]:
@@ -50,15 +56,25 @@ def read_feed(response: Response) -> list[FeedEntry]:
     """
     import feedparser
 
+    # Relative links are relative to the location, unless the feed names another base.
     headers = {"content-type": response.content_type}
+    body = without_half_characters(response.body)
     try:
-        parsed = feedparser.parse(without_half_characters(response.body), response_headers=headers)
+        as_written = feedparser.parse(body, response_headers=headers, sanitize_html=False)
+        is_atom = str(as_written.version).startswith("atom")
+        # RSS may lie on another host than its site.
+        site = None if is_atom else absolute_url(response.url, str(as_written.feed.get("link") or ""))
+        parsed = feedparser.parse(body, response_headers=headers | {"content-location": site or response.url})
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise BadSource(
             f"feed {response.url} is broken and cannot be read ({error}): check it at validator.w3.org/feed, or give "
             "the site's URL instead; nothing is taken as deleted"
         ) from error
-    return [_entry(entry, response.url) for entry in parsed.entries]
+    language = parsed.feed.get("language")
+    return [
+        replace(_entry(entry, response.url, language), name=_name(written), title=_title(written, is_atom=is_atom))
+        for entry, written in zip(parsed.entries, as_written.entries, strict=True)
+    ]
 
 
 def without_half_characters(xml: bytes) -> bytes:
@@ -145,22 +161,57 @@ def plain_text(element: "HtmlElement") -> str:
     return " ".join(" ".join(map(str, element.itertext())).split())
 
 
-def _entry(entry: Any, feed_url: str) -> FeedEntry:
+def _entry(entry: Any, feed_url: str, language: str | None) -> FeedEntry:
     # Any: feedparser's entries are dicts with attributes of every kind.
     content = entry.get("content") or [{}]
     links = entry.get("enclosures") or []
+    language = (entry.get("title_detail") or {}).get("language") or language
+    published, updated = (parse_date(entry.get(name), language) for name in ("published", "updated"))
+    given = entry.get("published") or entry.get("updated")
     return FeedEntry(
-        name=str(entry.get("id") or entry.get("link") or entry.get("title") or ""),
-        title=str(entry.get("title")) if entry.get("title") else None,
+        name="",
+        title=None,
         url=absolute_url(feed_url, str(entry.get("link"))) if entry.get("link") else None,
         html=str(content[0].get("value") or entry.get("summary") or ""),
         is_whole=bool(entry.get("content")),
         author=str(entry.get("author")).strip() if entry.get("author") else None,
         tags=tuple(str(tag.get("term")) for tag in entry.get("tags", []) if tag.get("term")),
         media_types=tuple(str(link.get("type") or "") for link in links),
-        published_at=parse_date(entry.get("published")) or parse_date(entry.get("updated")),
-        updated_at=parse_date(entry.get("updated")),
+        published_at=published or updated,
+        updated_at=updated,
+        notes=(undated_note(given),) if given and not (published or updated) else (),
     )
+
+
+def _name(written: Any) -> str:
+    """What identifies an entry, as it is written: feedparser would make an absolute URL of an id."""
+    return str(written.get("id") or written.get("link") or written.get("title") or "")
+
+
+def _title(entry: Any, *, is_atom: bool) -> str | None:
+    """An entry's title as text. RSS does not say whether a title is text or HTML, so an unclosed tag there is a word.
+
+    See: https://www.rssboard.org/rss-profile#data-types-characterdata, https://www.rfc-editor.org/rfc/rfc4287#section-3.1
+    """
+    title = str(entry.get("title") or "")
+    kind = (entry.get("title_detail") or {}).get("type")
+    if is_atom and kind == "text/plain":
+        return " ".join(title.split()) or None
+    if not is_atom:
+        title = _TAG.sub(lambda tag: tag[0] if _is_markup(tag, title) else f"&lt;{tag[0][1:]}", title)
+    text = str(parse_html(title).text_content()) if "<" in title or "&" in title else title
+    return " ".join(text.split()) or None
+
+
+def _is_markup(tag: re.Match[str], text: str) -> bool:
+    """True for a tag of HTML that has its other half in the text, or needs none."""
+    from lxml.html import defs
+
+    name = tag[2].lower()
+    if name not in defs.tags:
+        return False
+    other = rf"<{name}[\s>]" if tag[1] else rf"</{name}\s*>"
+    return name in defs.empty_tags or bool(re.search(other, text, re.IGNORECASE))
 
 
 def _is_half(reference: bytes) -> bool:

@@ -10,18 +10,19 @@ See: https://github.com/github-linguist/linguist/blob/main/lib/linguist/vendor.y
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
 from twin_assets.content.archives import decode
 from twin_assets.content.code import CODE, CODE_NAMES, MARKDOWN, code_language
-from twin_assets.content.extraction import parse_date
 from twin_assets.content.headings import first_heading
+from twin_assets.content.metadata.dates import parse_date, undated_note
+from twin_assets.content.metadata.front_matter import damaged_front_matter, read_front_matter, scalar, visibility
 from twin_assets.documents import Category, Visibility
 from twin_assets.errors import BadItem
 
-RULES = 2
+RULES = 3
 """The version of the rules in this module: when it goes up, unchanged repositories are read again."""
 MAX_WRITTEN_BYTES = 500_000
 """A larger file was not written by hand: SQLite's longest source has 280 kB, its generated amalgamation 9 MB."""
@@ -89,6 +90,7 @@ class Written:
     published_at: datetime | None = None
     visibility: Visibility = "public"
     metadata: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def reason_to_skip_folder(path: str) -> str | None:
@@ -213,7 +215,8 @@ def _is_minified(text: str) -> bool:
 
 def _code(path: str, text: str, language: str) -> Written:
     content_type = f"text/x-{language.replace(' ', '-')}"
-    return Written(text, Category.CODE, path, content_type, metadata={"path": path, "language": language})
+    about = {"path": path, "language": language}
+    return Written(text, Category.CODE, path, content_type, visibility=visibility({}, path), metadata=about)
 
 
 def _article(path: PurePosixPath, text: str) -> Written | str:
@@ -224,28 +227,26 @@ def _article(path: PurePosixPath, text: str) -> Written | str:
     if not content.strip():
         return "has pictures and comments alone"
     kind = "readme" if _is_readme(path) else "docs" if _in_docs(path) else "text"
-    title = about.get("title")
+    given = scalar(about.get("date"))
+    published_at = parse_date(given, scalar(about.get("lang")) or scalar(about.get("language")))
     return Written(
         content=content,
         category=Category.ARTICLE,
-        title=title.strip() if isinstance(title, str) and title.strip() else _heading(content, suffix) or str(path),
+        title=scalar(about.get("title")) or _heading(content, suffix) or str(path),
         content_type="text/markdown" if is_markdown else "text/x-rst" if suffix == ".rst" else "text/plain",
-        published_at=parse_date(about.get("date")) if isinstance(about.get("date"), str | date) else None,
-        visibility="private" if about.get("draft") is True else "public",
+        published_at=published_at,
+        visibility=visibility(about, str(path)),
         metadata={"path": str(path), "kind": kind},
+        notes=(undated_note(given),) if given and published_at is None else (),
     )
 
 
 def _front_matter(text: str) -> tuple[dict[str, Any], str]:
-    """The front matter of a text, and the rest; a block that is not YAML stays part of the text."""
-    import frontmatter
-    import yaml
-
+    """The front matter of a text, and the rest; a block that is damaged stays part of the text."""
     try:
-        about, content = frontmatter.parse(text)
-    except (ValueError, yaml.YAMLError, RecursionError):
-        return {}, text
-    return {str(name).lower(): value for name, value in about.items()}, content
+        return read_front_matter(text)
+    except BadItem:
+        return damaged_front_matter(text), text
 
 
 def _heading(text: str, suffix: str) -> str | None:

@@ -15,7 +15,8 @@ Phase = Literal["never", "waiting", "collecting", "broken off", "failed", "done"
 class CollectionResult:
     """The result, so far, of one crawl of a source or of the import of one export.
 
-    at: when it ended, or, if it has not ended, when it began. failed, skipped: rows of `item` and `reason`.
+    at: when it ended, or, if it has not ended, when it began. failed, skipped: rows of `item` and `reason`; so are
+    notes, on items that were collected without something that they give, such as an impossible date.
     """
 
     at: datetime
@@ -25,6 +26,7 @@ class CollectionResult:
     gone: int = 0
     failed: Sequence[Mapping[str, str]] = ()
     skipped: Sequence[Mapping[str, str]] = ()
+    notes: Sequence[Mapping[str, str]] = ()
     error: str | None = None
     file: str | None = None
 

@@ -213,6 +213,7 @@ def _result(row: dict[str, Any]) -> CollectionResult:
         at=row.get("imported_at") or row.get("finished_at") or row["started_at"],
         failed=row.get("failed", ()),
         skipped=row.get("left_out", ()),
+        notes=row.get("notes", ()),
         error=row.get("error"),
         file=row.get("file"),
         **counts,

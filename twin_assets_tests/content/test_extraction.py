@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twin_assets.content.extraction import extract_page, html_to_markdown, parse_date
+from twin_assets.content.extraction import extract_page, html_to_markdown
+from twin_assets.content.metadata.dates import parse_date
 from twin_assets_tests.collection.site import article
 
 TEXT = "|".join(f"Paragraph {n} tells of rain that fell on the harbour all day." for n in range(6))

@@ -150,3 +150,30 @@ def test_no_text_takes_long(hard):
 def test_no_commit_message_is_a_crash(message):
     text = commit_text(message)
     assert text is None or "\n" in text
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("content/tide.md", "+++\ndraft = true\n+++\nThe sea rose."),
+        ("content/tide.md", '{"status": "future"}\nThe sea rose.'),
+        ("notes/tide.md", "---\npublish: false\n---\nThe sea rose."),
+        ("notes/tide.md", "---\npublished: No\n---\nThe sea rose."),
+        ("notes/tide.md", "---\nprivate: yes\n---\nThe sea rose."),
+        ("notes/tide.md", "---\nvisibility: members\n---\nThe sea rose."),
+        ("_drafts/tide.md", "The sea rose."),
+        ("_drafts/tide.py", "print('The sea rose.')\n"),
+        ("notes/tide.md", "---\ntitle: Tides: part two\ndraft: true\n---\nThe sea rose."),
+        ("notes/tide.md", "+++\ntitle = Tides\ndraft = true\n+++\nThe sea rose."),
+    ],
+)
+def test_what_a_sites_repository_keeps_back_is_private(path, text):
+    assert read_written(path, text.encode()).visibility == "private"
+
+
+def test_front_matter_of_a_repository_is_text_first_and_an_impossible_date_is_noted():
+    post = read_written("a.md", b"---\ntitle: 22:22\ndate: 0000-00-00\n---\nThe sea rose.")
+    assert (post.title, post.published_at, post.visibility) == ("22:22", None, "public")
+    assert "0000-00-00" in post.notes[0]
+    german = read_written("a.md", b"---\ndate: 05.04.2024\nlang: de\n---\nDas Meer stieg.")
+    assert german.published_at.month == 4

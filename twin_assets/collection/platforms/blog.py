@@ -5,7 +5,9 @@ is. What the server reports as unchanged (304, `lastmod`) is not fetched again.
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urljoin, urlsplit
 
@@ -56,7 +58,7 @@ class BlogCrawler:
         kind, response = _recognise(response, source.where, http)
         listing = {"listing": response.url, "kind": kind}
         if kind == "feed":
-            yield from _feed(response, http, listing)
+            yield from _feed(response, http, state, listing)
         elif kind == "sitemap":
             yield from _sitemap(response, http, state, listing)
         else:
@@ -147,12 +149,14 @@ def _announced_feeds(response: Response) -> list[str]:
     return [url for url in joined if url]
 
 
-def _feed(response: Response, http: WebClient, listing: dict[str, Any]) -> Iterator[Event]:
+def _feed(response: Response, http: WebClient, state: dict[str, Any], listing: dict[str, Any]) -> Iterator[Event]:
     entries = read_feed(response)
     if not entries:
         raise BadSource(f"feed {response.url} has no entries: nothing is taken as deleted; give the site's URL instead")
+    # Remembered: the feed of a later day may hold only one of them, which must keep its name.
+    shared = _shared_names(entries) | set(state.get("shared_ids", ()))
     ids = []
-    for entry in entries:
+    for entry in (_apart(entry, shared) for entry in entries):
         if not entry.name:
             yield Failed(response.url, "has an entry without id, link or title, which cannot be told apart from others")
             continue
@@ -162,7 +166,24 @@ def _feed(response: Response, http: WebClient, listing: dict[str, Any]) -> Itera
         except BadItem as error:
             yield Failed(entry.name, str(error))
     # An entry that failed must be tried again, even if the feed has not changed by then.
-    yield Checkpoint(listing | {"ids": ids, "complete": len(ids) == len(entries)})
+    yield Checkpoint(
+        listing
+        | {"ids": ids, "complete": len(ids) == len(entries)}
+        | ({"shared_ids": sorted(shared)} if shared else {})
+    )
+
+
+def _shared_names(entries: list[FeedEntry]) -> set[str]:
+    """The ids that several different entries have, such as one `guid` for every item of a feed."""
+    different: dict[str, set[str]] = defaultdict(set)
+    for entry in entries:
+        different[entry.name].add(entry.url or entry.title or "")
+    return {name for name, known in different.items() if name and len(known) > 1}
+
+
+def _apart(entry: FeedEntry, shared: set[str]) -> FeedEntry:
+    """The entry under a name of its own, by its link or else its title, where its id is also that of others."""
+    return replace(entry, name=entry.url or entry.title or "") if entry.name in shared else entry
 
 
 def _entry_item(entry: FeedEntry, http: WebClient) -> Item:
@@ -174,6 +195,7 @@ def _entry_item(entry: FeedEntry, http: WebClient) -> Item:
         "published_at": entry.published_at,
         "updated_at": entry.updated_at,
         "metadata": {"tags": list(entry.tags)},
+        "notes": entry.notes,
     }
     if len(entry.html) < MIN_FULL_TEXT and not entry.is_whole and entry.url:
         page = _page(http.get(entry.url))

@@ -1,22 +1,19 @@
 """A folder or zip of the author's own writing: markdown with front matter, HTML and code.
 
 Front matter is YAML, TOML or JSON, as Jekyll, Hugo, Zola, Eleventy and Middleman write it: title, date, url, category
-(article, post, code), tags, language; private, draft, `published: false` or a `_drafts` folder keeps a text from being
-quoted. Without a category a file is code by its extension, or else an article. Archives are untrusted: nothing is
-unpacked to disk, and a dangerous name or size is refused by name.
+(article, post, code), tags, language; what says that it is not for everybody, such as `draft: true` or a `_drafts`
+folder, is private. Without a category a file is code by its extension, or else an article. Archives are untrusted:
+nothing is unpacked to disk, and a dangerous name or size is refused by name.
 
 See: https://jekyllrb.com/docs/front-matter/, https://gohugo.io/content-management/front-matter/
 """
 
-import json
 import os
 import re
 import stat
 import time
-import tomllib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import date, datetime
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
@@ -25,15 +22,16 @@ from twin_assets.collection.events import Checkpoint, Event, Failed, Found, Item
 from twin_assets.collection.registry import register
 from twin_assets.content.archives import Entry, Refused, decode, file_entry, open_zip, zip_members
 from twin_assets.content.code import CODE, CODE_NAMES, HTML, MARKDOWN, code_language
-from twin_assets.content.extraction import parse_date
 from twin_assets.content.headings import first_heading
+from twin_assets.content.metadata.dates import is_ambiguous, parse_date, undated_note
+from twin_assets.content.metadata.front_matter import read_front_matter, scalar, visibility
 from twin_assets.content.web import WebClient, host_of
-from twin_assets.documents import Category, Source, Visibility
+from twin_assets.documents import Category, Source
 from twin_assets.errors import BadItem, BadSource
-from twin_assets.language.detection import language_code
+from twin_assets.language.detection import detect_language, language_code
 from twin_assets.settings import Settings
 
-READ_VERSION = "1"
+READ_VERSION = "2"
 """Raise it when files would be read differently: then all of them are read again."""
 SETTLED_S = 2.0
 MAX_STAMPS = 100_000
@@ -227,7 +225,7 @@ def _item(entry: Entry, limit: int) -> Item | None:
     language = None if is_html else code_language(entry.name, text)
     if language:
         return _code_item(entry, text, language)
-    about, content = _front_matter(text)
+    about, content = read_front_matter(text)
     if is_html and not about:
         return _html_item(entry, text)
     if not content and _is_section(entry.name):
@@ -243,6 +241,7 @@ def _code_item(entry: Entry, text: str, language: str) -> Item:
         content=text,
         category=Category.CODE,
         title=entry.name,
+        visibility=visibility({}, entry.name),
         content_type=f"text/x-{language.replace(' ', '-')}",
         updated_at=entry.modified_at,
         metadata={"path": entry.name, "language": language},
@@ -262,99 +261,10 @@ def _html_item(entry: Entry, text: str) -> Item:
         url=page.url,
         title=page.title or PurePosixPath(entry.name).stem,
         language=page.language,
+        visibility=visibility({}, entry.name),
         published_at=page.published_at,
         updated_at=entry.modified_at,
     )
-
-
-@dataclass(frozen=True)
-class _Fenced:
-    """A handler for python-frontmatter, whose own TOML handler needs a library that knows only TOML 0.5."""
-
-    fence: re.Pattern[str]
-    load: Callable[[str], object]
-
-    def detect(self, text: str) -> bool:
-        return bool(self.fence.match(text))
-
-    def split(self, text: str) -> tuple[str, str]:
-        _, front, content = self.fence.split(text, 2)
-        return front, content
-
-
-class _BareJson:
-    """Hugo's JSON front matter: an object before the text, which may follow on the same line."""
-
-    _start = re.compile(r"\{\s*\"[^\"\n]*\"\s*:")
-
-    def detect(self, text: str) -> bool:
-        return bool(self._start.match(text))
-
-    def split(self, text: str) -> tuple[str, str]:
-        _, end = _parsed_json(lambda: json.JSONDecoder().raw_decode(text))
-        return text[:end], text[end:]
-
-    def load(self, front: str) -> object:
-        return _json(front)
-
-
-def _toml(front: str) -> object:
-    try:
-        return tomllib.loads(front)
-    except (ValueError, RecursionError) as error:
-        line = re.search(r"at (line \d+)", str(error))
-        where = f", {line[1]}" if line else ""
-        raise BadItem(
-            f"has front matter that is not TOML{where} ({error}): quote every text and date it holds"
-        ) from error
-
-
-def _json(front: str) -> object:
-    """JSON as an object, or, as Middleman writes it, without the outer braces."""
-    return _parsed_json(lambda: json.loads(front if front.lstrip().startswith("{") else f"{{{front}}}"))
-
-
-def _parsed_json(parse: Callable[[], Any]) -> Any:
-    try:
-        return parse()
-    except json.JSONDecodeError as error:
-        raise BadItem(
-            f"has front matter that is not JSON, line {error.lineno} ({error.msg}): correct a comma or a quote there"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise BadItem(f"has front matter that is not JSON ({error}): correct it") from error
-
-
-# `---toml` and `---json` end with `---`, which opens YAML where it is not after a line.
-_HANDLERS = (
-    _Fenced(re.compile(r"^\+{3,}\s*$", re.MULTILINE), _toml),
-    _Fenced(re.compile(r"^---(?:toml|(?<=\n---))[ \t]*$", re.MULTILINE), _toml),
-    _Fenced(re.compile(r"^---(?:json|(?<=\n---))[ \t]*$", re.MULTILINE), _json),
-    _Fenced(re.compile(r"^;{3,}\s*$", re.MULTILINE), _json),
-    _BareJson(),
-)
-
-
-def _front_matter(text: str) -> tuple[dict[str, Any], str]:
-    """The front matter of a text, and the rest. Raises BadItem, naming the line, when the front matter is damaged."""
-    import frontmatter
-    import yaml
-    from frontmatter.default_handlers import YAMLHandler
-
-    text = text.lstrip("\ufeff").replace("\r\n", "\n").strip()
-    handler = next((handler for handler in (*_HANDLERS, YAMLHandler()) if handler.detect(text)), None)
-    if handler is None:
-        return {}, text
-    try:
-        metadata, content = frontmatter.parse(text, handler=handler)
-    except (ValueError, OverflowError) as error:
-        raise BadItem(f"has front matter with a date that does not exist ({error}): correct it") from error
-    # The last four are for values that do not match their tag, such as `!!bool x`.
-    except (yaml.YAMLError, RecursionError, AttributeError, LookupError, TypeError) as error:
-        where = getattr(error, "problem_mark", None)
-        line = f", line {where.line + 1}" if where else ""
-        raise BadItem(f"has front matter that is not YAML{line}: quote values that hold ': ' or '#'") from error
-    return {str(name).lower(): value for name, value in metadata.items()}, content
 
 
 def _written_item(entry: Entry, about: dict[str, Any], content: str, content_type: str) -> Item:
@@ -365,20 +275,22 @@ def _written_item(entry: Entry, about: dict[str, Any], content: str, content_typ
         about = about["taxonomies"] | about
     metadata: dict[str, Any] = {"tags": _labels(about)}
     for field, said in {"description": ("description", "excerpt", "summary"), "layout": ("layout",)}.items():
-        if value := next((text for key in said if (text := _scalar(about.get(key)))), None):
+        if value := next((text for key in said if (text := scalar(about.get(key)))), None):
             metadata[field] = value
+    published_at, notes = _first_date(about, _DATES, content)
     return Item(
         external_id=entry.name,
         content=content,
         category=_category(about.get("category")),
         url=_absolute_url(about),
-        title=_scalar(about.get("title")) or first_heading(content) or name,
+        title=scalar(about.get("title")) or first_heading(content) or name,
         content_type=content_type,
         language=_language(about),
-        visibility=_visibility(about, entry.name),
-        published_at=_first_date(about, _DATES) or parse_date(day),
-        updated_at=_first_date(about, _UPDATES) or entry.modified_at,
+        visibility=visibility(about, entry.name),
+        published_at=published_at or parse_date(day),
+        updated_at=_first_date(about, _UPDATES, content)[0] or entry.modified_at,
         metadata=metadata,
+        notes=notes,
     )
 
 
@@ -395,9 +307,14 @@ def _dated_name(name: str) -> tuple[str | None, str]:
     return (match[1], " ".join(word.capitalize() for word in match[2].split("-"))) if match else (None, stem)
 
 
-def _first_date(about: dict[str, Any], keys: tuple[str, ...]) -> datetime | None:
-    values = (value for key in keys if not isinstance(value := about.get(key), bool))
-    return next((day for value in values if (day := parse_date(_scalar(value)))), None)
+def _first_date(about: dict[str, Any], keys: tuple[str, ...], text: str) -> tuple[datetime | None, tuple[str, ...]]:
+    """The first date that one of the keys gives, and a note when they give only what is no date."""
+    given = [value for key in keys if (value := scalar(about.get(key))) and any(map(str.isdigit, value))]
+    language = scalar(about.get("lang")) or scalar(about.get("language"))
+    if not language and any(map(is_ambiguous, given)):
+        language = detect_language(text)
+    found = next((day for value in given if (day := parse_date(value, language))), None)
+    return found, (undated_note(given[0]),) if given and found is None else ()
 
 
 def _absolute_url(about: dict[str, Any]) -> str | None:
@@ -405,17 +322,13 @@ def _absolute_url(about: dict[str, Any]) -> str | None:
     for key in _ADDRESSES:
         values = about.get(key)
         for value in values if isinstance(values, list) else [values]:
-            if (url := _scalar(value)) and host_of(url):
+            if (url := scalar(value)) and host_of(url):
                 return url
     return None
 
 
 def _language(about: dict[str, Any]) -> str | None:
-    values = [about.get("lang"), about.get("language")]
-    if any(value is False for value in values):
-        return "no"  # YAML reads Norwegian's code as a boolean
-    code = next((text for value in values if (text := _scalar(value))), None)
-    return language_code(code)
+    return language_code(scalar(about.get("lang")) or scalar(about.get("language")))
 
 
 def _category(value: object) -> Category:
@@ -424,22 +337,9 @@ def _category(value: object) -> Category:
     return Category(name) if name in set(Category) else Category.ARTICLE
 
 
-def _visibility(about: dict[str, Any], name: str) -> Visibility:
-    said = {
-        key: str(about.get(key)).strip().lower() for key in ("private", "draft", "published", "visibility", "status")
-    }
-    hidden = (
-        "_drafts" in PurePosixPath(name).parts
-        or any(said[key] in ("true", "yes", "1") for key in ("private", "draft"))
-        or said["published"] in ("false", "no", "0")
-        or any(said[key] in ("private", "draft") for key in ("visibility", "status"))
-    )
-    return "private" if hidden else "public"
-
-
 def _labels(about: dict[str, Any]) -> list[str]:
     """Tags, categories and keywords, without repetition, and a category that is not one of ours."""
-    own = _scalar(about.get("category")) or ""
+    own = scalar(about.get("category")) or ""
     labels = [own] if own and own.strip().lower().removesuffix("s") not in set(Category) else []
     return list(dict.fromkeys([*labels, *(label for key in _LABELS for label in _tags(about.get(key)))]))
 
@@ -448,10 +348,4 @@ def _tags(value: object) -> list[str]:
     """The tags of a list, or of a text separated by commas or, as Jekyll does, by spaces."""
     if isinstance(value, str):
         value = value.split(",") if "," in value else value.split()
-    return [tag for item in value if (tag := _scalar(item))] if isinstance(value, list) else []
-
-
-def _scalar(value: object) -> str | None:
-    """A value of front matter as text; None for a list or mapping, which YAML aliases can make enormous."""
-    text = str(value) if value and isinstance(value, str | int | float | date) else ""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").strip() or None
+    return [tag for item in value if (tag := scalar(item))] if isinstance(value, list) else []

@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 from twin_assets.collection.events import Event, Item
 from twin_assets.collection.forge import LibraryResponse, Listing, Network, Repository, TooLarge, Tree, crawl_forge
 from twin_assets.collection.registry import register, wants
-from twin_assets.content.extraction import parse_date
+from twin_assets.content.metadata.dates import parse_date
 from twin_assets.content.repositories import TreeFile, commit_text, without_badges
 from twin_assets.content.web import USER_AGENT, StatusError, WebClient, host_of
 from twin_assets.documents import Category, Source

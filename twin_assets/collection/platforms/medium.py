@@ -15,8 +15,9 @@ from twin_assets.collection.events import Event, Failed, Found, Item, ListingCom
 from twin_assets.collection.registry import register, wants
 from twin_assets.content.access_walls import refuse_access_wall
 from twin_assets.content.archives import Archive
-from twin_assets.content.extraction import extract_page, parse_date
+from twin_assets.content.extraction import extract_page
 from twin_assets.content.feeds import FeedEntry, by_author, inner_html, parse_html, plain_text, read_feed, remove
+from twin_assets.content.metadata.dates import parse_date
 from twin_assets.content.web import Response, WebClient, host_of
 from twin_assets.documents import Category, Source
 from twin_assets.errors import BadItem, BadSource

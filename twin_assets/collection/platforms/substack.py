@@ -32,7 +32,6 @@ from twin_assets.collection.locations import INBOX
 from twin_assets.collection.registry import register
 from twin_assets.content.access_walls import refuse_access_wall
 from twin_assets.content.archives import Archive
-from twin_assets.content.extraction import parse_date
 from twin_assets.content.feeds import (
     FeedEntry,
     by_author,
@@ -43,6 +42,7 @@ from twin_assets.content.feeds import (
     remove,
     xml_text,
 )
+from twin_assets.content.metadata.dates import parse_date
 from twin_assets.content.web import Response, StatusError, WebClient, host_of
 from twin_assets.documents import Category, Source, digest
 from twin_assets.errors import BadItem, BadSource
@@ -481,6 +481,7 @@ def _entry_item(entry: FeedEntry, slug: str) -> Item:
         content_type="text/html",
         published_at=entry.published_at,
         metadata={"tags": list(entry.tags)},
+        notes=entry.notes,
     )
 
 

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Literal, cast, get_args
 from twin_assets.collection.events import Event, Failed, Found, Item, ListingComplete, Skipped
 from twin_assets.collection.registry import register, wants
 from twin_assets.content.archives import Archive
-from twin_assets.content.extraction import parse_date
+from twin_assets.content.metadata.dates import parse_date
 from twin_assets.content.web import WebClient
 from twin_assets.documents import Category, Source, Visibility
 from twin_assets.errors import BadItem, BadSource

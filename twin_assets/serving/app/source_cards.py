@@ -115,7 +115,8 @@ def _counts(reading: CollectionResult) -> str:
 
 
 def _items(reading: CollectionResult) -> str:
-    return _listed(reading.failed, "could not be read", "failed") + _listed(reading.skipped, "skipped", "")
+    failed, skipped = _listed(reading.failed, "could not be read", "failed"), _listed(reading.skipped, "skipped", "")
+    return failed + skipped + _listed(reading.notes, "collected in part", "")
 
 
 def _listed(items: Sequence[Mapping[str, str]], what: str, kind: str) -> str:

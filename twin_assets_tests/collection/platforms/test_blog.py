@@ -192,3 +192,37 @@ def test_an_empty_page_and_a_picture_say_what_to_give(site, collect):
     site.pages["/photo"] = Page(b"\x89PNG\r\n\0", "image/png")
     assert "has no main text" in collect(f"{site.url}/empty").error
     assert "is neither a feed nor a page (got image/png, 1 kB)" in collect(f"{site.url}/photo").error
+
+
+def walls(*names: str, edited: str = "") -> Page:
+    guid = '<guid isPermaLink="false">walls</guid>'
+    return feed_of(
+        *(f"<title>{n}</title><link>/{n}</link>{guid}<description>{n}{edited} {ESCAPED}</description>" for n in names)
+    )
+
+
+def test_entries_that_share_an_id_are_documents_of_their_own_and_an_edit_changes_one(site, collect, documents):
+    site.pages["/feed.xml"] = walls("a", "b", "c")
+    report = collect(f"{site.url}/feed.xml")
+    assert (report.new, report.failed, report.skipped) == (3, [], [])
+    assert set(documents()) == {f"{site.url}/{name}" for name in "abc"}
+    site.pages["/feed.xml"] = walls("c", edited=" again")
+    report = collect(f"{site.url}/feed.xml")
+    assert (report.new, report.changed, len(documents())) == (0, 1, 3)
+
+
+def test_entries_that_share_an_id_and_have_no_link_are_told_apart_by_title(site, collect, documents):
+    items = (
+        f"<title>{n}</title><guid isPermaLink='false'>x</guid><description>{n} {ESCAPED}</description>" for n in "ab"
+    )
+    site.pages["/feed.xml"] = feed_of(*items)
+    assert collect(f"{site.url}/feed.xml").new == 2
+    assert set(documents()) == {"a", "b"}
+
+
+def test_an_entry_that_is_listed_twice_is_one_document_and_the_report_names_the_other(site, collect, documents):
+    entry = f"<title>a</title><link>/a</link><guid isPermaLink='false'>a</guid><description>{ESCAPED}</description>"
+    site.pages["/feed.xml"] = feed_of(entry, entry.replace("</description>", " older</description>"))
+    report = collect(f"{site.url}/feed.xml")
+    assert (report.new, [row["item"] for row in report.skipped]) == (1, ["a"])
+    assert "same name as another item" in report.skipped[0]["reason"]

@@ -8,7 +8,8 @@ from hypothesis import settings as effort
 
 from twin_assets.collection.crawl import crawl
 from twin_assets.collection.events import Failed, Found, Skipped
-from twin_assets.collection.platforms.files import FilesCrawler, _front_matter
+from twin_assets.collection.platforms.files import FilesCrawler
+from twin_assets.content.metadata.front_matter import read_front_matter
 from twin_assets.content.web import WebClient
 from twin_assets.documents import Category, Source
 from twin_assets.errors import BadItem
@@ -190,6 +191,26 @@ def test_a_bundles_folder_gives_its_title(item):
         ("status: draft", "private"),
         ("status: published", "public"),
         ("visibility: Private", "private"),
+        ("publish: false", "private"),
+        ("publish: true", "public"),
+        ("dg-publish: off", "private"),
+        ("Published: No", "private"),
+        ("public: no", "private"),
+        ("private: 1", "private"),
+        ("draft: on", "private"),
+        ("unlisted: true", "private"),
+        ("status: future", "private"),
+        ("status: pending", "private"),
+        ("post_status: auto-draft", "private"),
+        ("status: [published, Draft]", "private"),
+        ("visibility: members", "private"),
+        ("visibility: paid", "private"),
+        ("access: members only", "private"),
+        ("visibility: public", "public"),
+        ("password: sesame", "private"),
+        ("password: ''", "public"),
+        ("build:\n  render: never", "private"),
+        ("tags: [draft, private]", "public"),
     ],
 )
 def test_drafts_are_private(item, front, visibility):
@@ -201,6 +222,12 @@ def test_a_draft_is_private_in_every_kind_of_front_matter_and_by_its_folder(item
     assert item(f'{{"draft": true}}\n{TEXT}').visibility == "private"
     assert item(TEXT, "_drafts/why-gauges-lie.md").visibility == "private"
     assert item(TEXT, "blog/_drafts/2024-01-31-why.md").visibility == "private"
+    assert item(f"+++\npublished = false\n+++\n{TEXT}").visibility == "private"
+    assert item(f'{{"status": "future"}}\n{TEXT}').visibility == "private"
+    assert item("print('a plan')\n", "drafts/plan.py").visibility == "private"
+    page = f"<html><body><main><h1>Gauges</h1><p>{TEXT * 20}</p></main></body></html>"
+    assert item(page, "Drafts/why.html").visibility == "private"
+    assert item(TEXT, "posts/drafts.md").visibility == "public"
 
 
 @pytest.mark.parametrize(
@@ -316,6 +343,57 @@ def test_a_site_is_collected_whole_from_a_zip_and_a_second_time_nothing_changes(
 )
 def test_no_front_matter_breaks_the_reader(opening, inside, closing):
     with suppress(BadItem):
-        about, content = _front_matter(opening + inside + closing)
+        about, content = read_front_matter(opening + inside + closing)
         assert isinstance(about, dict)
         assert isinstance(content, str)
+
+
+WRITTEN = ["22:22", "0123", "No", "on", "0x1F", "1_000", "1.10", "2024-01-31", "true", ".5", "0"]
+
+
+@pytest.mark.parametrize("written", WRITTEN)
+def test_a_title_and_tags_are_as_written(item, written):
+    found = item(f"---\ntitle: {written}\ntags: [{written}, x]\n---\n{TEXT}")
+    assert (found.title, found.metadata["tags"]) == (written, [written, "x"])
+
+
+def test_numbers_of_json_and_toml_are_as_written(item):
+    assert item(f'{{"title": 1.10, "tags": [7, true, 2.50]}}\n{TEXT}').title == "1.10"
+    assert item(f'{{"title": "x", "tags": [7, true, 2.50]}}\n{TEXT}').metadata["tags"] == ["7", "true", "2.50"]
+    assert item(f"+++\ntitle = 1.10\ntags = [7, 2.50]\n+++\n{TEXT}").metadata["tags"] == ["7", "2.50"]
+
+
+@pytest.mark.parametrize(
+    "front", ["date: 0000-00-00 00:00:00", "date: 0001-01-01", "date: 9999-12-31", "date: 2024-02-30"]
+)
+def test_an_impossible_date_is_none_and_noted_and_the_text_is_kept(item, front):
+    found = item(f"---\n{front}\nstatus: draft\n---\n{TEXT}")
+    assert (found.published_at, found.visibility, found.content) == (None, "private", TEXT)
+    assert front.removeprefix("date: ") in found.notes[0]
+
+
+def test_what_cannot_be_read_of_a_collected_text_stands_in_the_report(stores, settings, tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes/a.md").write_text(f"---\ndate: 9999-12-31\n---\n{TEXT}")
+    source = Source(id="site", platform="files", where=str(tmp_path / "notes"))
+    with WebClient(settings) as http:
+        report = crawl("ada", source, FilesCrawler(), stores.warehouse, http)
+    assert (report.new, report.skipped, [note["item"] for note in report.row()["notes"]]) == (1, [], ["a.md"])
+
+
+GERMAN = "Der Pegel lügt, aber ich lüge nicht, und morgen schreibe ich auf, wie hoch das Wasser stand."
+
+
+@pytest.mark.parametrize(
+    ("front", "text", "month"),
+    [
+        ("date: 05.04.2024", GERMAN, 4),
+        ("date: 05/04/2024", GERMAN, 4),
+        ("date: 05/04/2024\nlang: en-GB", TEXT, 4),
+        ("date: 05/04/2024\nlang: en", TEXT, 5),
+        ("date: 05/04/2024", "The gauge lies, and I write down tomorrow how high the water stood today.", 5),
+        ("date: 5. April 2024\nlanguage: de", GERMAN, 4),
+    ],
+)
+def test_the_day_of_a_date_stands_where_the_texts_language_puts_it(item, front, text, month):
+    assert item(f"---\n{front}\n---\n{text}").published_at.month == month

@@ -18,8 +18,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from twin_assets.content.extraction import parse_date
 from twin_assets.content.feeds import remove, xml_text
+from twin_assets.content.metadata.dates import parse_date
 from twin_assets.errors import BadItem
 
 if TYPE_CHECKING:
