@@ -23,7 +23,7 @@ from twin_assets.features.cleaning.licences import without_licence_header
 from twin_assets.features.redaction import Kind, Redacted, redact, redact_url
 from twin_assets.language.detection import detect_language, language_code
 
-CLEANING_VERSION = "5"
+CLEANING_VERSION = "6"
 
 NO_TEXT = "no text after cleaning"
 
