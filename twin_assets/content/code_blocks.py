@@ -169,7 +169,8 @@ def _code(element: "Tag") -> str:
 
 def _pieces(element: "Tag") -> Iterator[str]:
     """The text of an element in pieces, with a line break for each `<br>` and between blocks."""
-    from bs4 import NavigableString, Tag
+    from bs4 import Tag
+    from bs4.element import NavigableString
 
     at_line_start = True
     # A stack of iterators, since elements may be nested deeper than Python calls functions.

@@ -10,7 +10,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from twin_assets.content.code_blocks import language_of, simplify_code_blocks
 
@@ -38,6 +38,11 @@ _PAGE_CHROME = re.compile(
 _FENCES = re.compile(r"^ *(`{3,})", re.MULTILINE)
 _OUTER_RULES = re.compile(r"\A(?:---(?:\n+|\Z))+|(?:\n\n---)+\Z")
 _ANCHOR_TEXT = re.compile(r"[#¶§🔗↩︎↑^\[\]\s\d]*")
+_CONTAINERS = frozenset({"div", "section", "center", "font", "form", "span", "td"})
+_TABLE_PARTS = frozenset({"table", "tbody", "tr"})
+_AROUND_PROSE = frozenset(
+    {"nav", "header", "footer", "aside", "script", "style", "noscript", "link", "meta", "hr", "br"}
+)
 # trafilatura's tree is TEI; see https://trafilatura.readthedocs.io/en/latest/corefunctions.html
 _HTML_TAGS = {"quote": "blockquote", "item": "li", "ref": "a", "lb": "br", "row": "tr", "del": "s"}
 _HTML_STYLES = {"#b": "strong", "#i": "em", "#u": "u", "#t": "code", "#sub": "sub", "#sup": "sup"}
@@ -100,6 +105,7 @@ def _main_text(soup: "BeautifulSoup", url: str | None) -> str | None:
     tree = trafilatura.load_html(str(soup))
     if tree is None:
         return None
+    _mark_main_text(tree)
     _mark_inline_quotes(tree)
     quoted = {_squeezed(part) for part in tree.xpath("//blockquote//p | //blockquote[not(.//p)]")}
     blocks = {_squeezed(pre): deepcopy(pre) for pre in tree.iter("pre")}
@@ -111,6 +117,50 @@ def _main_text(soup: "BeautifulSoup", url: str | None) -> str | None:
         return None
     _restore_code_blocks(found.body, blocks, inline)
     return _markdown(_parsed(_tei_to_html(found.body, quoted - {""})))
+
+
+def _mark_main_text(tree: "HtmlElement") -> None:
+    """Wrap the main text of a page in <article> if the page has no element by which trafilatura would find it.
+
+    Without one, trafilatura collects paragraphs from the whole page, and lists and loose sentences are lost.
+    """
+    from lxml import etree
+    from trafilatura.xpaths import BODY_XPATH
+
+    body = tree.find(".//body")
+    if body is None or any(path(tree) for path in BODY_XPATH):
+        return
+    main = element = body
+    while (inner := _element_of_all_prose(element)) is not None:
+        element = inner
+        main = element if element.tag in _CONTAINERS else main
+    article = etree.Element("article")
+    article.text, main.text = main.text, None
+    article.extend(list(main))
+    main.append(article)
+
+
+def _element_of_all_prose(parent: "_Element") -> "_Element | None":
+    """The one child that holds the prose; None if the others hold any: headings, loose text, or more than a menu."""
+    children = [child for child in parent if isinstance(child.tag, str)]
+    if not children or (parent.text or "").strip() or any((child.tail or "").strip() for child in parent):
+        return None
+    lengths = [_prose_length(child) for child in children]
+    inner = children[lengths.index(max(lengths))]
+    if inner.tag not in _CONTAINERS and inner.tag not in _TABLE_PARTS:
+        return None
+    for child, length in zip(children, lengths, strict=True):
+        is_layout = child.tag in _CONTAINERS or child.tag in _TABLE_PARTS or child.tag in _AROUND_PROSE
+        if child is not inner and (not is_layout or length >= MIN_MAIN_TEXT):
+            return None
+    # A table of data has no row with most of its text.
+    return inner if max(lengths) * 2 > sum(lengths) else None
+
+
+def _prose_length(element: "_Element") -> int:
+    """The number of characters of an element's text outside links and scripts."""
+    path = ".//text()[not(ancestor::a or ancestor::script or ancestor::style or ancestor::noscript)]"
+    return sum(len(text.strip()) for text in cast("list[str]", element.xpath(path)))
 
 
 def _mark_inline_quotes(tree: "HtmlElement") -> None:
