@@ -100,7 +100,7 @@ def test_crawls_and_training_take_turns_in_their_pools():
 CODE_VERSIONS = {
     "adapter": "2",
     "chunks": "5f2772354722a182",
-    "cleaned_documents": "eb80898e0994a818",
+    "cleaned_documents": "45dcd36470e27026",
     "embeddings": "5045b81045414736",
     "evaluation_report": "2",
     "instruction_dataset": "a60ff0b5ef2eaf55",

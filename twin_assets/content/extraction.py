@@ -5,16 +5,21 @@ people's. So its tree is converted instead, and a paragraph that the page quotes
 """
 
 import re
+from collections.abc import Mapping, Set
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, cast
 
+from twin_assets.content.code_blocks import language_of, simplify_code_blocks
 from twin_assets.content.metadata.dates import parse_date
 
 if TYPE_CHECKING:
     from bs4 import BeautifulSoup, Tag
     from lxml.etree import _Element
     from lxml.html import HtmlElement
+    from markdownify import MarkdownConverter
 
 MIN_MAIN_TEXT = 40
 """A page with less main text than this, in characters, has none, such as an index or an error page."""
@@ -31,8 +36,14 @@ _PAGE_CHROME = re.compile(
     r"jp-relatedposts|related(-posts)?|post-nav(igation)?|pagination|cookie-?(banner|notice|consent))([-_]|$)",
     re.IGNORECASE,
 )
+_FENCES = re.compile(r"^ *(`{3,})", re.MULTILINE)
+_OUTER_RULES = re.compile(r"\A(?:---(?:\n+|\Z))+|(?:\n\n---)+\Z")
 _ANCHOR_TEXT = re.compile(r"[#¶§🔗↩︎↑^\[\]\s\d]*")
-_LANGUAGE_CLASS = re.compile(r"(?:language|lang|highlight-source)-([\w+#-]+)")
+_CONTAINERS = frozenset({"div", "section", "center", "font", "form", "span", "td"})
+_TABLE_PARTS = frozenset({"table", "tbody", "tr"})
+_AROUND_PROSE = frozenset(
+    {"nav", "header", "footer", "aside", "script", "style", "noscript", "link", "meta", "hr", "br"}
+)
 # trafilatura's tree is TEI; see https://trafilatura.readthedocs.io/en/latest/corefunctions.html
 _HTML_TAGS = {"quote": "blockquote", "item": "li", "ref": "a", "lb": "br", "row": "tr", "del": "s"}
 _HTML_STYLES = {"#b": "strong", "#i": "em", "#u": "u", "#t": "code", "#sub": "sub", "#sup": "sup"}
@@ -55,14 +66,15 @@ def html_to_markdown(html: str) -> str:
     A fragment is what a feed or an export gives as the text. A page without a recognisable main text is treated as one.
     """
     is_page = "<body" in html.lower()
-    return (_main_text(html, None) if is_page else None) or _markdown(html)
+    soup = _soup(html)
+    return (_main_text(soup, None) if is_page else None) or _markdown(soup)
 
 
 def extract_page(html: str, url: str | None = None) -> Page | None:
     """The main text with title, date and language of a whole page; None when it has no main text."""
     import trafilatura
 
-    text = _main_text(html, url)
+    text = _main_text(_soup(html), url)
     if not text or len(text) < MIN_MAIN_TEXT:
         return None
     about = trafilatura.extract_metadata(html, default_url=url)
@@ -75,36 +87,87 @@ def extract_page(html: str, url: str | None = None) -> Page | None:
     )
 
 
-def _main_text(html: str, url: str | None) -> str | None:
+def _parsed(html: str) -> "BeautifulSoup":
+    from bs4 import BeautifulSoup
+
+    return BeautifulSoup(html, "lxml")
+
+
+def _soup(html: str) -> "BeautifulSoup":
+    """The parsed HTML, in which each block of code is `<pre><code>` with its lines as text."""
+    soup = _parsed(html)
+    simplify_code_blocks(soup)
+    return soup
+
+
+def _main_text(soup: "BeautifulSoup", url: str | None) -> str | None:
     import trafilatura
 
-    tree = trafilatura.load_html(html)
+    tree = trafilatura.load_html(str(soup))
     if tree is None:
         return None
-    _prepare(tree)
+    _mark_main_text(tree)
+    _mark_inline_quotes(tree)
     quoted = {_squeezed(part) for part in tree.xpath("//blockquote//p | //blockquote[not(.//p)]")}
+    blocks = {_squeezed(pre): deepcopy(pre) for pre in tree.iter("pre")}
+    inline = {_squeezed(code) for code in tree.iter("code") if next(code.iterancestors("pre"), None) is None}
     found = trafilatura.bare_extraction(
         tree, url=url, include_formatting=True, include_links=True, include_comments=False
     )
     if found is None or found.body is None:
         return None
-    return _markdown(_tei_to_html(found.body, quoted - {""}))
+    _restore_code_blocks(found.body, blocks, inline)
+    return _markdown(_parsed(_tei_to_html(found.body, quoted - {""})))
 
 
-def _prepare(tree: "HtmlElement") -> None:
-    """Mark up what trafilatura would guess wrong: preformatted text is code, not a quote, and <q> is not a block."""
+def _mark_main_text(tree: "HtmlElement") -> None:
+    """Wrap the main text of a page in <article> if the page has no element by which trafilatura would find it.
+
+    Without one, trafilatura collects paragraphs from the whole page, and lists and loose sentences are lost.
+    """
+    from lxml import etree
+    from trafilatura.xpaths import BODY_XPATH
+
+    body = tree.find(".//body")
+    if body is None or any(path(tree) for path in BODY_XPATH):
+        return
+    main = element = body
+    while (inner := _element_of_all_prose(element)) is not None:
+        element = inner
+        main = element if element.tag in _CONTAINERS else main
+    article = etree.Element("article")
+    article.text, main.text = main.text, None
+    article.extend(list(main))
+    main.append(article)
+
+
+def _element_of_all_prose(parent: "_Element") -> "_Element | None":
+    """The one child that holds the prose; None if the others hold any: headings, loose text, or more than a menu."""
+    children = [child for child in parent if isinstance(child.tag, str)]
+    if not children or (parent.text or "").strip() or any((child.tail or "").strip() for child in parent):
+        return None
+    lengths = [_prose_length(child) for child in children]
+    inner = children[lengths.index(max(lengths))]
+    if inner.tag not in _CONTAINERS and inner.tag not in _TABLE_PARTS:
+        return None
+    for child, length in zip(children, lengths, strict=True):
+        is_layout = child.tag in _CONTAINERS or child.tag in _TABLE_PARTS or child.tag in _AROUND_PROSE
+        if child is not inner and (not is_layout or length >= MIN_MAIN_TEXT):
+            return None
+    # A table of data has no row with most of its text.
+    return inner if max(lengths) * 2 > sum(lengths) else None
+
+
+def _prose_length(element: "_Element") -> int:
+    """The number of characters of an element's text outside links and scripts."""
+    path = ".//text()[not(ancestor::a or ancestor::script or ancestor::style or ancestor::noscript)]"
+    return sum(len(text.strip()) for text in cast("list[str]", element.xpath(path)))
+
+
+def _mark_inline_quotes(tree: "HtmlElement") -> None:
+    """Replace each <q>, which trafilatura would make a block, by quotation marks."""
     from lxml import etree
 
-    for pre in list(tree.iter("pre")):
-        text = "".join(pre.itertext())
-        language = _LANGUAGE_CLASS.search(
-            " ".join(part.get("class", "") for part in (*pre.iterancestors(), *pre.iter()))
-        )
-        for child in list(pre):
-            pre.remove(child)
-        pre.text = None
-        code = etree.SubElement(pre, "code", {"class": language[0]} if language else {})
-        code.text = text
     for quote in list(tree.iter("q")):
         quote.text = f"“{quote.text or ''}"
         last = quote[-1] if len(quote) else None
@@ -113,6 +176,18 @@ def _prepare(tree: "HtmlElement") -> None:
         else:
             last.tail = f"{last.tail or ''}”"
     etree.strip_tags(tree, "q")
+
+
+def _restore_code_blocks(body: "_Element", blocks: "Mapping[str, _Element]", inline: Set[str]) -> None:
+    """Put the page's own blocks of code, by their squeezed text, where trafilatura's tree has one without its lines."""
+    for code in [found for found in body.iter("code") if next(found.iterancestors("code"), None) is None]:
+        text = _squeezed(code)
+        is_block = len(code) > 0 or "\n" in _text(code) or text not in inline
+        parent = code.getparent()
+        if text in blocks and is_block and parent is not None:
+            block = deepcopy(blocks[text])
+            block.tail = code.tail
+            parent.replace(code, block)
 
 
 def _tei_to_html(body: "_Element", quoted: set[str]) -> str:
@@ -146,25 +221,33 @@ def _to_html(element: "_Element") -> None:
         element.tag = _HTML_TAGS.get(tag, tag)
 
 
-def _markdown(html: str) -> str:
-    """All prose of some HTML as markdown."""
-    from bs4 import BeautifulSoup
-    from markdownify import MarkdownConverter
-
-    soup = BeautifulSoup(html, "lxml")
+def _markdown(soup: "BeautifulSoup") -> str:
+    """All prose of some HTML as markdown, without the rules above and below it."""
     _flatten(soup)
     _drop_page_chrome(soup)
-    converter = MarkdownConverter(
+    return _OUTER_RULES.sub("", str(_converter().convert_soup(soup)).strip())
+
+
+@cache
+def _converter() -> "MarkdownConverter":
+    from markdownify import MarkdownConverter
+
+    class Converter(MarkdownConverter):
+        """Makes a fence longer than any inside it."""
+
+        def convert_pre(self, el: "Tag", text: str, parent_tags: set[str]) -> str:
+            fence = "`" * max([3, *(len(found) + 1 for found in _FENCES.findall(text))])
+            return f"\n\n{fence}{language_of(el)}\n{text.strip(chr(10))}\n{fence}\n\n" if text else ""
+
+    return Converter(
         heading_style="atx",
         bullets="-",
         wrap=True,  # with no width: lines end where the author's did, not where the source file's did
         wrap_width=None,
-        code_language_callback=_code_language,
         escape_asterisks=False,
         escape_underscores=False,
         table_infer_header=True,
     )
-    return str(converter.convert_soup(soup)).strip()
 
 
 def _flatten(soup: "BeautifulSoup") -> None:
@@ -200,12 +283,6 @@ def _drop_page_chrome(soup: "BeautifulSoup") -> None:
 def _is_page_chrome(element: "Tag") -> bool:
     names = [*element.get_attribute_list("class"), element.get("id")]
     return any(_PAGE_CHROME.search(str(name)) for name in names if name)
-
-
-def _code_language(pre: "Tag") -> str:
-    classes = [name for part in (pre, *pre.parents, *pre.find_all("code")) for name in part.get_attribute_list("class")]
-    found = _LANGUAGE_CLASS.search(" ".join(str(name) for name in classes if name))
-    return found[1] if found else ""
 
 
 def _text(element: "_Element") -> str:

@@ -140,6 +140,13 @@ def remove(
     strip_elements(root, _REMOVED, Comment, ProcessingInstruction, *tags, with_tail=False)
 
 
+def unwrap_code_figures(root: "HtmlElement") -> None:
+    """Make each figure that holds code a plain division, so that the code stays where pictures are removed."""
+    for figure in list(root.iter("figure")):
+        if next(figure.iter("pre"), None) is not None:
+            figure.tag = "div"
+
+
 def inner_html(element: "HtmlElement") -> str:
     """The contents of an element as HTML."""
     from lxml.html import tostring

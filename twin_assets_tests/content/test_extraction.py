@@ -55,6 +55,56 @@ def test_what_has_no_main_text_is_no_page_and_no_error(html):
     assert isinstance(html_to_markdown(html), str)
 
 
+LONG = "A long paragraph tells of the rain that fell on the harbour all day, and of the boats that stayed in it. " * 3
+BARE = (
+    f"<h1>Facts</h1><p>{LONG}</p>These are the facts:<ul><li>First fact of the day</li><li>Second one</li></ul>"
+    "A loose sentence stands here.<dl><dt>Ebb</dt><dd>The water that goes.</dd></dl><pre>gauge</pre>Last words."
+)
+MENU = "<ul><li><a href='/'>Home</a></li><li><a href='/about'>About me</a></li><li><a href='/c'>Contact</a></li></ul>"
+FOOT = "<div><a href='/x'>Imprint</a> | <a href='/y'>Privacy</a></div>"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        BARE,
+        f"<div>{BARE}</div>",
+        f"<div class=wrap><div class=x>{BARE}</div></div>",
+        f"<center><font size=2>{BARE}</font></center>",
+        f"<table><tr><td>{MENU}</td><td>{BARE}</td></tr></table>",
+        f"<div>{MENU}</div><div>{BARE}</div>{FOOT}",
+        f"{MENU}{BARE}{FOOT}",
+        f"<nav>{MENU}</nav><div>The log of Ada</div><section>{BARE}</section><footer>{FOOT}</footer>",
+        f"<article>{BARE}</article>",
+    ],
+)
+def test_all_of_the_main_text_of_a_bare_page_is_kept_and_its_menu_is_not(body):
+    text = html_to_markdown(f"<html><head><title>Facts</title></head><body>{body}</body></html>")
+    kept = [
+        "# Facts",
+        "A long paragraph",
+        "These are the facts:",
+        "- First fact of the day",
+        "- Second one",
+        "A loose sentence stands here.",
+        "Ebb",
+        "The water that goes.",
+        "```\ngauge\n```",
+        "Last words.",
+    ]
+    assert [part for part in kept if part not in text] == []
+    assert "Home" not in text
+    assert "Imprint" not in text
+
+
+def test_no_part_of_a_bare_page_in_several_divisions_is_lost():
+    parts = [f"<div><h2>Part {n}</h2>Loose words {n} of it.<p>{LONG} {n}</p></div>" for n in range(3)]
+    text = html_to_markdown(f"<html><body>{''.join(parts)}</body></html>")
+    for n in range(3):
+        assert f"## Part {n}" in text
+        assert f"Loose words {n} of it." in text
+
+
 def test_a_script_is_no_text():
     with_script = PAGE.replace("</article>", "<script>alert('x' + document.cookie)</script></article>")
     assert "alert" not in extract_page(with_script).text

@@ -16,7 +16,16 @@ from twin_assets.collection.registry import register, wants
 from twin_assets.content.access_walls import refuse_access_wall
 from twin_assets.content.archives import Archive
 from twin_assets.content.extraction import extract_page
-from twin_assets.content.feeds import FeedEntry, by_author, inner_html, parse_html, plain_text, read_feed, remove
+from twin_assets.content.feeds import (
+    FeedEntry,
+    by_author,
+    inner_html,
+    parse_html,
+    plain_text,
+    read_feed,
+    remove,
+    unwrap_code_figures,
+)
 from twin_assets.content.metadata.dates import parse_date
 from twin_assets.content.web import Response, WebClient, host_of
 from twin_assets.documents import Category, Source
@@ -276,6 +285,7 @@ def _letters(text: str) -> str:
 
 def _prose(body: "HtmlElement", title: str) -> str:
     """The body's HTML without what Medium adds to the author's words; empty when nothing is left."""
+    unwrap_code_figures(body)
     remove(body, tags=FURNITURE_TAGS, classes=FURNITURE_CLASSES)
     remove(body, elements=[*_repeated_title(body, title), *_syndication_note(body)])
     return inner_html(body) if plain_text(body) else ""

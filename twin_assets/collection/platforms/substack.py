@@ -40,6 +40,7 @@ from twin_assets.content.feeds import (
     plain_text,
     read_feed,
     remove,
+    unwrap_code_figures,
     xml_text,
 )
 from twin_assets.content.metadata.dates import parse_date
@@ -586,6 +587,7 @@ def _prose(body: "HtmlElement") -> str:
     """The body's HTML without what Substack adds to the author's words; empty when nothing remains."""
     for mention in body.find_class("mention-wrap"):
         mention.text = mention.text or _mentioned(mention.attrib.pop("data-attrs", None))
+    unwrap_code_figures(body)
     remove(body, tags=FURNITURE_TAGS, classes=FURNITURE_CLASSES)
     return inner_html(body) if plain_text(body) else ""
 

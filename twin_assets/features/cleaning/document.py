@@ -20,10 +20,11 @@ from twin_assets.documents import Category, RawDocument
 from twin_assets.features.cleaning.blocks import SPAN, change_prose, prose
 from twin_assets.features.cleaning.highlights import fenced_highlights, preformatted_highlights
 from twin_assets.features.cleaning.licences import without_licence_header
+from twin_assets.features.cleaning.notes import without_note_syntax
 from twin_assets.features.redaction import Kind, Redacted, redact, redact_url
 from twin_assets.language.detection import detect_language, language_code
 
-CLEANING_VERSION = "5"
+CLEANING_VERSION = "6"
 
 NO_TEXT = "no text after cleaning"
 
@@ -114,6 +115,8 @@ def clean(document: RawDocument) -> str:
         return text.rstrip("\n") + "\n" if text.strip() else ""
     is_html = document.content_type == "text/html"
     text = _markdown(preformatted_highlights(text)) if is_html else fenced_highlights(text)
+    if document.content_type == "text/markdown":
+        text = without_note_syntax(text)
     text = change_prose(text, partial(_tidied, category=document.category))
     # The first line keeps its indent, which may belong to code, a list or a poem.
     return _BLANK_BEGINNING.sub("", text).rstrip() + "\n"

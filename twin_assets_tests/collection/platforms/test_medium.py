@@ -170,6 +170,14 @@ def test_a_character_that_xml_cannot_hold_is_no_crash(site, play, documents):
     assert documents()[TIDE].content.endswith(PROSE)
 
 
+def test_code_in_a_figure_stays_and_a_picture_does_not(site, play, documents):
+    figures = '<figure><pre data-code-block-lang="go">a()<br>b()</pre></figure><figure><img src="x.png">Wall</figure>'
+    site.pages["/feed/@ada"] = feed(entry(TIDE, "Tide", PROSE + figures))
+    play()
+    assert "a()<br>b()" in documents()[TIDE].content
+    assert "Wall" not in documents()[TIDE].content
+
+
 def test_an_unchanged_feed_costs_one_request_and_no_write(site, play):
     site.pages["/feed/@ada"] = feed(entry(TIDE, "Tide", PROSE))
     play()

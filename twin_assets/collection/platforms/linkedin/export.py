@@ -42,8 +42,8 @@ _ARTICLE_LINK = re.compile(r"linkedin\.com/pulse/(?:draft/)?([^/?#]+)")
 _TAG = re.compile(r"<[a-zA-Z][^<>]*>")
 _DATE_OF_NAME = re.compile(r"^\d{4}-\d{2}-\d{2}[ T_]\d{2}[:_-]\d{2}[:_-]\d{2}(?:\.\d+)?-")
 _FURNITURE = (
-    ".//h1[1] | .//p[@class='created' or @class='published'] | .//script | .//style | .//iframe | .//img | .//figure"
-    " | .//figcaption | .//video | .//audio | .//svg | .//form | .//button"
+    ".//h1[1] | .//p[@class='created' or @class='published'] | .//script | .//style | .//iframe | .//img"
+    " | .//figure[not(.//pre)] | .//figcaption | .//video | .//audio | .//svg | .//form | .//button"
 )
 
 
