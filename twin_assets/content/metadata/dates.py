@@ -17,7 +17,7 @@ YEARS_AHEAD = 2
 _SIGNED_GMT = re.compile(r"\b(?:GMT|UTC)\s?(?=[+-]\d)", re.IGNORECASE)
 _COMMENT = re.compile(r"\s*\([^()]*\)\s*$")
 _REGION = re.compile(r"\s*\[?\b([A-Z][A-Za-z_]+(?:/[A-Z][A-Za-z_-]+)+)\]?\s*$")
-_NO_YEAR = re.compile(r"-000[1-9]\b|\b0000\b(?!-\d\d:)")
+_NO_YEAR = re.compile(r"-000[1-9]\b|(?<![+-])\b0000\b(?!-\d\d:)")
 _NUMERIC = re.compile(r"(?<![\d./-])(\d{1,2})([./-])(\d{1,2})\2(?:\d{4}|\d{2})(?![\d./-])")
 _WORD = re.compile(r"[^\W\d_]{3}|[年월년日]")
 
@@ -55,7 +55,7 @@ def _parsed(text: str, language: str | None) -> datetime | None:
 
     # dateutil reads `GMT+1` as POSIX does: as a zone in which it is earlier than in Greenwich.
     text = _SIGNED_GMT.sub("", _COMMENT.sub("", text))
-    if _NO_YEAR.search(text.removesuffix("-0000").removesuffix("+0000")):
+    if _NO_YEAR.search(text):
         return None
     region = _REGION.search(text)
     zone = tz.gettz(region[1]) if region else None
